@@ -1,0 +1,1 @@
+"""The public anchor of block hashes. Imports `ledger` only."""

@@ -1,0 +1,1 @@
+"""From meter to signed envelope. Imports `ledger` only."""

@@ -1,0 +1,1 @@
+"""From facts to who owes whom. Imports `ledger` only."""
