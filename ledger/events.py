@@ -1,0 +1,257 @@
+"""The facts the book can hold: one frozen struct an event type, tagged `<kebab-name>/<version>`.
+
+A body is the canonical JSON of one of these. A type, once published, keeps its fields for ever: what has to
+change gets the next version beside it. Bodies about a person's building carry a `salt`, so that a hash tells
+nothing about the reading behind it and a body can be erased by law without breaking the chain.
+"""
+
+import secrets
+from base64 import urlsafe_b64encode
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from ledger.canonical import INTEGER_MAX, Malformed, NotCanonical, encode
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
+Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,64}$")]
+Text = Annotated[str, msgspec.Meta(max_length=200)]
+PublicHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
+HashHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Salt = Annotated[str, msgspec.Meta(min_length=16, max_length=16)]
+Base64 = Annotated[str, msgspec.Meta(max_length=88)]
+
+Role = Literal["service", "operator", "gateway", "meter", "building"]
+Quality = Literal["measured", "estimated", "suspect"]
+
+
+def new_salt() -> str:
+    """12 random bytes in base64url."""
+    return urlsafe_b64encode(secrets.token_bytes(12)).decode()
+
+
+class Event(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="type",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """A fact, in the past tense."""
+
+
+# --- registry: who takes part ------------------------------------------------------------------
+
+
+class CommunityOpened(Event, tag="community-opened/1"):
+    """The first event of a book: its rules of time and money and the keys that everything hangs on."""
+
+    community: Name
+    name: Text
+    zone: Text  # IANA time zone of local days, bills and tariffs
+    interval_minutes: Literal[5, 10, 15, 30, 60]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+    log_key: Annotated[str, msgspec.Meta(max_length=300)]  # C2SP verifier key, names the origin
+    service_key: PublicHex
+    operator_key: PublicHex
+
+
+class FeederAdded(Event, tag="feeder-added/1"):
+    """A feeder of the private grid."""
+
+    feeder: Name
+    name: Text
+
+
+class BuildingAdded(Event, tag="building-added/1"):
+    """A building that takes part, and the feeder it hangs on."""
+
+    building: Name
+    feeder: Name
+    name: Text
+
+
+class MeterAdded(Event, tag="meter-added/1"):
+    """A meter, what it stands for, and the largest power its connection can carry.
+
+    `connection` meters are summed into their building; `main` is the community's own point of delivery;
+    `sub` meters (a plant, a zone) are kept and never summed.
+    """
+
+    meter: Name
+    role: Literal["connection", "main", "sub"]
+    model: Text
+    rated_w: Positive
+    since: Instant
+    building: Name | None = None
+
+
+class MeterRetired(Event, tag="meter-retired/1"):
+    """A meter no longer counts for its building from `until` on."""
+
+    meter: Name
+    until: Instant
+
+
+class MeterAssigned(Event, tag="meter-assigned/1"):
+    """From `since` on `device` reads `meter` and continues its chain."""
+
+    meter: Name
+    device: Name
+    since: Instant
+
+
+class RegisterEpochOpened(Event, tag="register-epoch-opened/1"):
+    """An operator's word that the meter's registers start anew with the first reading at or after `since`.
+
+    For a rollover, `modulus_wh` is where the registers wrap to zero: the energy across it is counted.
+    """
+
+    meter: Name
+    since: Instant
+    reason: Literal["replacement", "ct-change", "rollover", "correction"]
+    modulus_wh: Positive | None = None
+
+
+class KeyEnrolled(Event, tag="key-enrolled/1"):
+    """A device's first key, approved by the operator who signs this event.
+
+    `possession` is the device's own signature over `possession_text` in `ledger.registry`.
+    """
+
+    device: Name
+    role: Role
+    public_key: PublicHex
+    possession: Base64
+
+
+class KeyRevoked(Event, tag="key-revoked/1"):
+    """From this point of the book on nothing signed with `key` is accepted."""
+
+    device: Name
+    key: KeyId
+    reason: Text
+
+
+# --- devices: what they say of themselves ------------------------------------------------------
+
+
+class KeyRotated(Event, tag="key-rotated/1"):
+    """A device's next key: the envelope is signed with the old key, `possession` with the new one."""
+
+    device: Name
+    public_key: PublicHex
+    possession: Base64
+
+
+class AlarmRaised(Event, tag="alarm-raised/1"):
+    """Something on site that a person should look at."""
+
+    at: Instant
+    alarm: Name
+    detail: Text
+    salt: Salt
+    meter: Name | None = None
+
+
+class BlockSealed(Event, tag="block-sealed/1"):
+    """The service sealed the first `size` events of the log under `root`."""
+
+    number: Positive
+    previous: HashHex
+    root: HashHex
+    sealed_at: Instant
+    size: Positive
+
+
+# --- meters ------------------------------------------------------------------------------------
+
+
+class MeterRead(Event, tag="meter-read/1"):
+    """A meter's cumulative registers at one instant, from the meter's point of view.
+
+    `raw` keeps the very Modbus registers in hex, since a float32 in Wh loses single steps above 16.8 MWh;
+    `serial` is the serial number that the meter gave, when it was asked.
+    """
+
+    import_wh: Natural
+    export_wh: Natural
+    measured_at: Instant
+    quality: Quality
+    salt: Salt
+    power_w: Integer | None = None
+    raw: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    serial: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+
+
+AnyEvent = (
+    CommunityOpened
+    | FeederAdded
+    | BuildingAdded
+    | MeterAdded
+    | MeterRetired
+    | MeterAssigned
+    | RegisterEpochOpened
+    | KeyEnrolled
+    | KeyRevoked
+    | KeyRotated
+    | AlarmRaised
+    | BlockSealed
+    | MeterRead
+)
+
+STREAM_KINDS: dict[type[Event], str] = {
+    CommunityOpened: "registry",
+    FeederAdded: "registry",
+    BuildingAdded: "registry",
+    MeterAdded: "registry",
+    MeterRetired: "registry",
+    MeterAssigned: "registry",
+    RegisterEpochOpened: "registry",
+    KeyEnrolled: "registry",
+    KeyRevoked: "registry",
+    KeyRotated: "device",
+    AlarmRaised: "device",
+    BlockSealed: "device",
+    MeterRead: "meter",
+}
+"""The kind of stream that each type of event belongs to."""
+
+decode_event = msgspec.json.Decoder(AnyEvent).decode
+decode_events = msgspec.json.Decoder(list[AnyEvent]).decode
+
+
+def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
+    """The events whose canonical bodies these are.
+
+    Raises `Malformed` for an unknown type, a wrong field or a value out of its bounds, and `NotCanonical`
+    for a body that is not its own re-encoding; the message tells which body, counted from 0.
+    """
+    joined = b"[" + b",".join(bodies) + b"]"
+    try:
+        events = decode_events(joined)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [_read_body(index, body) for index, body in enumerate(bodies)]
+    if len(events) != len(bodies) or encode(events) != joined:
+        return [_read_body(index, body) for index, body in enumerate(bodies)]
+    return events
+
+
+def _read_body(index: int, body: bytes) -> AnyEvent:
+    """One body, read alone so that what is wrong with it can be named."""
+    try:
+        event = decode_event(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"body {index}: {error}", where=f"body {index}") from error
+    if encode(event) != body:
+        raise NotCanonical(
+            f"body {index} is not the canonical form of its content",
+            where=f"body {index}",
+            hint="sort the keys, write no white space, leave out absent fields",
+        )
+    return event
