@@ -1,7 +1,7 @@
 """Blocks: sealed sizes of the log, chained, and small enough to be anchored elsewhere.
 
-A block's bytes are canonical JSON of `community, number, previous, root, sealed_at, size`, its hash is SHA-256
-of those bytes: a pure function of the book, since each block is sealed by an event in it.
+A block's bytes are canonical JSON of `community, number, previous, root, sealed_at, size`, its hash is the
+SHA-256 of those bytes: a pure function of the book, since each block is sealed by an event in it.
 """
 
 from hashlib import sha256

@@ -54,13 +54,9 @@ def stream_subject(stream: str) -> str:
     return stream.partition("/")[2]
 
 
-def entry_bytes(
-    community: str, stream: str, sequence: int, previous: bytes, body_hash: bytes
-) -> bytes:
+def entry_bytes(community: str, stream: str, sequence: int, previous: bytes, body_hash: bytes) -> bytes:
     """The leaf data of one event; `previous` and `body_hash` are 32 bytes each."""
-    return (
-        f"{FORMAT}\n{community}\n{stream}\n{sequence}\n{previous.hex()}\n{body_hash.hex()}\n"
-    ).encode()
+    return (f"{FORMAT}\n{community}\n{stream}\n{sequence}\n{previous.hex()}\n{body_hash.hex()}\n").encode()
 
 
 def entry_hash(entry: bytes) -> bytes:
@@ -87,9 +83,7 @@ def chain(community: str, stream: str, head: Head, bodies: list[bytes]) -> list[
     for body in bodies:
         sequence += 1
         body_digest = sha256(body)
-        entry_digest = sha256(
-            f"\x00{prefix}{sequence}\n{previous}\n{body_digest.hexdigest()}\n".encode()
-        )
+        entry_digest = sha256(f"\x00{prefix}{sequence}\n{previous}\n{body_digest.hexdigest()}\n".encode())
         previous = entry_digest.hexdigest()
         links.append(Link(body_digest.digest(), entry_digest.digest()))
     return links

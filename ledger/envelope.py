@@ -67,7 +67,7 @@ _decode = msgspec.json.Decoder(Envelope).decode
 def read_envelope(data: bytes) -> Envelope:
     """The envelope in `data`, if it has the form of one.
 
-    Raises `Malformed` or `NotCanonical`; bodies are only cut apart here, `ledger.events.read_bodies` reads them.
+    Raises `Malformed` or `NotCanonical`. Bodies are only cut apart here; `events.read_bodies` reads them.
     """
     try:
         envelope = _decode(data)

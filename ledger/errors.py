@@ -9,8 +9,6 @@ Packages derive their own errors from these three and give each a kebab-case `co
 maps the three branches to exit codes; an HTTP front maps them to status codes.
 """
 
-from typing import ClassVar
-
 
 class LedgerError(Exception):
     """Base of every error that is meant to be read.
@@ -19,8 +17,8 @@ class LedgerError(Exception):
     sequence, an address), `hint` says what the reader can do. No secret may be put into any of them.
     """
 
-    code: ClassVar[str] = "ledger-error"
-    exit_code: ClassVar[int] = 1
+    code: str = "ledger-error"
+    exit_code: int = 1
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)

@@ -7,6 +7,7 @@ nothing about the reading behind it and a body can be erased by law without brea
 
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -48,7 +49,7 @@ class Event(
 # --- registry: who takes part ------------------------------------------------------------------
 
 
-class CommunityOpened(Event, tag="community-opened/1"):
+class CommunityOpened(Event, tag="community-opened/1", frozen=True):
     """The first event of a book: its rules of time and money and the keys that everything hangs on."""
 
     community: Name
@@ -61,14 +62,14 @@ class CommunityOpened(Event, tag="community-opened/1"):
     operator_key: PublicHex
 
 
-class FeederAdded(Event, tag="feeder-added/1"):
+class FeederAdded(Event, tag="feeder-added/1", frozen=True):
     """A feeder of the private grid."""
 
     feeder: Name
     name: Text
 
 
-class BuildingAdded(Event, tag="building-added/1"):
+class BuildingAdded(Event, tag="building-added/1", frozen=True):
     """A building that takes part, and the feeder it hangs on."""
 
     building: Name
@@ -76,7 +77,7 @@ class BuildingAdded(Event, tag="building-added/1"):
     name: Text
 
 
-class MeterAdded(Event, tag="meter-added/1"):
+class MeterAdded(Event, tag="meter-added/1", frozen=True):
     """A meter, what it stands for, and the largest power its connection can carry.
 
     `connection` meters are summed into their building; `main` is the community's own point of delivery;
@@ -91,14 +92,14 @@ class MeterAdded(Event, tag="meter-added/1"):
     building: Name | None = None
 
 
-class MeterRetired(Event, tag="meter-retired/1"):
+class MeterRetired(Event, tag="meter-retired/1", frozen=True):
     """A meter no longer counts for its building from `until` on."""
 
     meter: Name
     until: Instant
 
 
-class MeterAssigned(Event, tag="meter-assigned/1"):
+class MeterAssigned(Event, tag="meter-assigned/1", frozen=True):
     """From `since` on `device` reads `meter` and continues its chain."""
 
     meter: Name
@@ -106,7 +107,7 @@ class MeterAssigned(Event, tag="meter-assigned/1"):
     since: Instant
 
 
-class RegisterEpochOpened(Event, tag="register-epoch-opened/1"):
+class RegisterEpochOpened(Event, tag="register-epoch-opened/1", frozen=True):
     """An operator's word that the meter's registers start anew with the first reading at or after `since`.
 
     For a rollover, `modulus_wh` is where the registers wrap to zero: the energy across it is counted.
@@ -118,7 +119,7 @@ class RegisterEpochOpened(Event, tag="register-epoch-opened/1"):
     modulus_wh: Positive | None = None
 
 
-class KeyEnrolled(Event, tag="key-enrolled/1"):
+class KeyEnrolled(Event, tag="key-enrolled/1", frozen=True):
     """A device's first key, approved by the operator who signs this event.
 
     `possession` is the device's own signature over `possession_text` in `ledger.registry`.
@@ -130,7 +131,7 @@ class KeyEnrolled(Event, tag="key-enrolled/1"):
     possession: Base64
 
 
-class KeyRevoked(Event, tag="key-revoked/1"):
+class KeyRevoked(Event, tag="key-revoked/1", frozen=True):
     """From this point of the book on nothing signed with `key` is accepted."""
 
     device: Name
@@ -141,7 +142,7 @@ class KeyRevoked(Event, tag="key-revoked/1"):
 # --- devices: what they say of themselves ------------------------------------------------------
 
 
-class KeyRotated(Event, tag="key-rotated/1"):
+class KeyRotated(Event, tag="key-rotated/1", frozen=True):
     """A device's next key: the envelope is signed with the old key, `possession` with the new one."""
 
     device: Name
@@ -149,7 +150,7 @@ class KeyRotated(Event, tag="key-rotated/1"):
     possession: Base64
 
 
-class AlarmRaised(Event, tag="alarm-raised/1"):
+class AlarmRaised(Event, tag="alarm-raised/1", frozen=True):
     """Something on site that a person should look at."""
 
     at: Instant
@@ -159,7 +160,7 @@ class AlarmRaised(Event, tag="alarm-raised/1"):
     meter: Name | None = None
 
 
-class BlockSealed(Event, tag="block-sealed/1"):
+class BlockSealed(Event, tag="block-sealed/1", frozen=True):
     """The service sealed the first `size` events of the log under `root`."""
 
     number: Positive
@@ -172,7 +173,7 @@ class BlockSealed(Event, tag="block-sealed/1"):
 # --- meters ------------------------------------------------------------------------------------
 
 
-class MeterRead(Event, tag="meter-read/1"):
+class MeterRead(Event, tag="meter-read/1", frozen=True):
     """A meter's cumulative registers at one instant, from the meter's point of view.
 
     `raw` keeps the very Modbus registers in hex, since a float32 in Wh loses single steps above 16.8 MWh;
@@ -222,8 +223,8 @@ STREAM_KINDS: dict[type[Event], str] = {
 }
 """The kind of stream that each type of event belongs to."""
 
-decode_event = msgspec.json.Decoder(AnyEvent).decode
-decode_events = msgspec.json.Decoder(list[AnyEvent]).decode
+_decode_event: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
+_decode_events: Callable[[bytes], list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent]).decode
 
 
 def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
@@ -234,7 +235,7 @@ def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
     """
     joined = b"[" + b",".join(bodies) + b"]"
     try:
-        events = decode_events(joined)
+        events = _decode_events(joined)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [_read_body(index, body) for index, body in enumerate(bodies)]
     if len(events) != len(bodies) or encode(events) != joined:
@@ -245,7 +246,7 @@ def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
 def _read_body(index: int, body: bytes) -> AnyEvent:
     """One body, read alone so that what is wrong with it can be named."""
     try:
-        event = decode_event(body)
+        event = _decode_event(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"body {index}: {error}", where=f"body {index}") from error
     if encode(event) != body:

@@ -14,7 +14,7 @@ EMPTY_ROOT = sha256(b"").digest()
 """The hash of an empty tree: the hash of an empty string (RFC 9162 section 2.1.1)."""
 
 Subtree = Callable[[int, int], bytes]
-"""`subtree(level, index)`: the root of the complete subtree over leaves [index * 2^level, (index + 1) * 2^level)."""
+"""`subtree(level, index)`: the root over leaves [index * 2^level, (index + 1) * 2^level)."""
 
 
 class ProofError(BadInput):
@@ -64,10 +64,12 @@ def range_hash(subtree: Subtree, begin: int, end: int) -> bytes:
 
 def root_hash(leaves: Sequence[bytes]) -> bytes:
     """MTH over leaf hashes."""
-    return range_hash(_from_leaves(leaves), 0, len(leaves))
+    return range_hash(subtree_of(leaves), 0, len(leaves))
 
 
-def _from_leaves(leaves: Sequence[bytes]) -> Subtree:
+def subtree_of(leaves: Sequence[bytes]) -> Subtree:
+    """The subtrees of a tree whose leaf hashes are all at hand."""
+
     def subtree(level: int, index: int) -> bytes:
         if level == 0:
             return leaves[index]
@@ -137,14 +139,12 @@ def _check_hashes(proof: Sequence[bytes]) -> None:
         raise ProofError("every hash in a proof is 32 bytes")
 
 
-def verify_inclusion(
-    index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes
-) -> None:
-    """Return if `proof` shows `leaf` (a leaf hash) at `index` of the tree of `size` with `root`.
+def path_root(index: int, size: int, leaf: bytes, proof: Sequence[bytes]) -> bytes:
+    """The root to which `proof` leads from `leaf` (a leaf hash) at `index` of a tree of `size`.
 
-    The steps are those of RFC 9162 section 2.1.3.2. Raises `ProofError` otherwise.
+    Steps 1 to 4 of RFC 9162 section 2.1.3.2. Raises `ProofError` where they fail.
     """
-    _check_hashes([leaf, root, *proof])
+    _check_hashes([leaf, *proof])
     # 1. Compare leaf_index against tree_size. If leaf_index >= tree_size, fail.
     if not 0 <= index < size:
         raise ProofError(f"index {index} is outside a tree of {size}")
@@ -164,10 +164,19 @@ def verify_inclusion(
             r = node_hash(r, p)
         # c. Right-shift both fn and sn one time.
         fn, sn = fn >> 1, sn >> 1
-    # 5. Compare sn to 0 and r to root_hash.
+    # 5. Compare sn to 0.
     if sn != 0:
         raise ProofError("the proof is too short")
-    if r != root:
+    return r
+
+
+def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
+    """Return if `proof` shows `leaf` (a leaf hash) at `index` of the tree of `size` with `root`.
+
+    RFC 9162 section 2.1.3.2: steps 1 to 4 in `path_root`, here step 5. Raises `ProofError` otherwise.
+    """
+    # 5. Compare r against the root_hash.
+    if path_root(index, size, leaf, proof) != root:
         raise ProofError("the proof leads to another root")
 
 

@@ -158,7 +158,7 @@ def open_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
 class InclusionProof(NamedTuple):
     """A `.tlog-proof` file: where a leaf stands, its audit path and the checkpoint it leads to."""
 
-    index: int
+    leaf_index: int
     path: Sequence[bytes]
     checkpoint: str
     extra: bytes | None = None
@@ -166,7 +166,7 @@ class InclusionProof(NamedTuple):
     def __str__(self) -> str:
         extra = f"extra {b64(self.extra)}\n" if self.extra is not None else ""
         hashes = "".join(f"{b64(node)}\n" for node in self.path)
-        return f"{PROOF_HEADER}\n{extra}index {self.index}\n{hashes}\n{self.checkpoint}"
+        return f"{PROOF_HEADER}\n{extra}index {self.leaf_index}\n{hashes}\n{self.checkpoint}"
 
     @classmethod
     def parse(cls, text: str) -> "InclusionProof":

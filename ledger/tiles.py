@@ -7,7 +7,7 @@ so its cost grows with the logarithm of the tree.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ledger.errors import BadInput
 from ledger.merkle import complete_root
@@ -23,7 +23,8 @@ class TileMissing(BadInput):
     code = "tile-missing"
 
 
-class Tile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tile:
     """A tile's place: its level, its index in the level and how many hashes it holds (1 to 256)."""
 
     level: int

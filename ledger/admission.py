@@ -1,0 +1,274 @@
+"""Admission: what the writer decides about an envelope, as pure functions.
+
+First the envelope is examined on its own: form, device, key, bodies, chain, signature, rights, clock. Then
+it is placed against the heads of its streams. Each refusal has one code, and the codes are checked in this order:
+
+    malformed        the bytes are no envelope, a body has an unknown type, a wrong field or value
+    not-canonical    a body or the envelope is not its own canonical form
+    unknown-device   the device or its key is not enrolled
+    key-revoked      the key was rotated or revoked before this point of the book
+    not-permitted    the device may not write such events to this stream
+    bad-signature    the signature does not fit
+    clock-skew       a reading claims to be from the future
+    contradiction    a registry event does not fit what the registry says
+    sequence-gap     events before these are missing; parked until they arrive
+    chain-broken     the next sequence, but on another previous hash
+    fork             a sequence that the book holds with another hash: an alarm
+
+and `duplicate` is no refusal: every event is in the book already, so the answer is a receipt.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from ledger.canonical import Malformed
+from ledger.entry import EMPTY, Head, Link, stream_kind
+from ledger.envelope import (
+    Envelope,
+    Run,
+    RunHead,
+    read_envelope,
+    run_links,
+    signature_bytes,
+    signed_text,
+)
+from ledger.errors import BadInput
+from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
+from ledger.keys import PublicKey
+from ledger.registry import SERVICE, NotPermitted, Registry
+
+SKEW_MAX = timedelta(minutes=5)
+"""How far ahead of the ledger's clock a reading may claim to be."""
+
+REGISTRY_KINDS = ("registry", "device")
+
+
+class BadSignature(BadInput):
+    """The signature was not made by the device's key over these runs."""
+
+    code = "bad-signature"
+
+
+class ClockSkew(BadInput):
+    """A reading claims to be from the future."""
+
+    code = "clock-skew"
+
+
+class SequenceGap(BadInput):
+    """Events between the book's head and this run are missing."""
+
+    code = "sequence-gap"
+
+
+class ChainBroken(BadInput):
+    """The run has the next sequence but does not continue the book's chain."""
+
+    code = "chain-broken"
+
+
+class Fork(BadInput):
+    """The book holds this sequence with another hash."""
+
+    code = "fork"
+
+
+class InStream(BadInput):
+    """A refusal that is tied to one place of a stream; wraps the cause to add that place."""
+
+    def __init__(self, cause: BadInput, stream: str, sequence: int) -> None:
+        super().__init__(cause.what, where=f"{stream} {sequence}", hint=cause.hint)
+        self.code = cause.code
+        self.stream = stream
+        self.sequence = sequence
+
+
+@dataclass(slots=True)
+class ExaminedRun:
+    """One run whose bodies were read and whose links were computed."""
+
+    stream: str
+    first: int
+    previous: bytes
+    bodies: list[bytes]
+    events: list[AnyEvent]
+    links: list[Link]
+
+    @property
+    def last(self) -> int:
+        """The sequence of the last event."""
+        return self.first + len(self.bodies) - 1
+
+
+@dataclass(slots=True)
+class Examined:
+    """An envelope that is sound in itself."""
+
+    envelope: Envelope
+    digest: bytes
+    runs: list[ExaminedRun]
+
+    @property
+    def changes_registry(self) -> bool:
+        """Whether later envelopes may be judged differently because of this one."""
+        return any(stream_kind(run.stream) in REGISTRY_KINDS for run in self.runs)
+
+
+def examine(data: bytes, registry: Registry, now: datetime, genesis_key: PublicKey) -> Examined:
+    """Check all of an envelope that does not depend on the heads of its streams.
+
+    `genesis_key` is the ledger's own service key: it alone may open a book. Raises a `BadInput` whose code is
+    in the table above, as `InStream` where one event is to blame.
+    """
+    envelope = read_envelope(data)
+    if envelope.community != registry.community:
+        raise NotPermitted("the envelope is for another community", where=envelope.community)
+    opening = registry.opened is None
+    key = _opening_key(envelope, genesis_key) if opening else None
+    key = key or registry.key_of(envelope.device, envelope.key)
+    runs = [_examine_run(envelope, run) for run in envelope.runs]
+    _check_signature(envelope, runs, key)
+    for run in runs:
+        if opening:
+            _check_opening(run, genesis_key)
+        else:
+            _check_rights(registry, envelope.device, run)
+        _check_clock(run, now)
+    return Examined(envelope, sha256(data).digest(), runs)
+
+
+def _opening_key(envelope: Envelope, genesis_key: PublicKey) -> PublicKey:
+    if envelope.device != SERVICE or envelope.key != genesis_key.id:
+        raise NotPermitted(
+            "the book is not open yet, and only its own service can open it",
+            where=envelope.device,
+            hint="start the ledger of this community first",
+        )
+    return genesis_key
+
+
+def _check_opening(run: ExaminedRun, genesis_key: PublicKey) -> None:
+    event = run.events[0]
+    if (
+        run.stream != "registry"
+        or len(run.events) != 1
+        or not isinstance(event, CommunityOpened)
+        or event.service_key != genesis_key.bytes.hex()
+    ):
+        raise NotPermitted("a book begins with community-opened and nothing else", where=run.stream)
+
+
+def _examine_run(envelope: Envelope, run: Run) -> ExaminedRun:
+    bodies = [bytes(body) for body in run.bodies]
+    try:
+        events = read_bodies(bodies)
+    except BadInput as error:
+        index = next((i for i, body in enumerate(bodies) if _is_bad(body)), 0)
+        raise InStream(error, run.stream, run.first + index) from error
+    links = run_links(envelope.community, run)
+    return ExaminedRun(run.stream, run.first, bytes.fromhex(run.previous), bodies, events, links)
+
+
+def _is_bad(body: bytes) -> bool:
+    try:
+        read_bodies([body])
+    except BadInput:
+        return True
+    return False
+
+
+def _check_signature(envelope: Envelope, runs: list[ExaminedRun], key: PublicKey) -> None:
+    heads = [RunHead(run.stream, run.first, run.last, run.links[-1].entry_hash) for run in runs]
+    text = signed_text(envelope.community, envelope.device, heads)
+    if not key.verifies(signature_bytes(envelope), text):
+        raise BadSignature(
+            "the signature does not fit the events",
+            where=envelope.device,
+            hint="sign the text of the runs exactly as sent, with the enrolled key",
+        )
+
+
+def _check_rights(registry: Registry, device: str, run: ExaminedRun) -> None:
+    try:
+        registry.check_may_write(device, run.stream, run.events)
+    except BadInput as error:
+        raise InStream(error, run.stream, run.first) from error
+
+
+def _check_clock(run: ExaminedRun, now: datetime) -> None:
+    limit = now + SKEW_MAX
+    for index, event in enumerate(run.events):
+        if isinstance(event, MeterRead):
+            if event.measured_at.microsecond:
+                cause: BadInput = Malformed("an instant has whole seconds")
+            elif event.measured_at > limit:
+                cause = ClockSkew("the reading is from the future", hint="set the device's clock (NTP)")
+            else:
+                continue
+            raise InStream(cause, run.stream, run.first + index)
+
+
+@dataclass(slots=True)
+class Placement:
+    """Where an envelope's events go: per run how many of its first events the book already holds."""
+
+    examined: Examined
+    known: list[int]
+
+    @property
+    def appended(self) -> int:
+        """How many events are new."""
+        return sum(len(run.bodies) - known for run, known in zip(self.examined.runs, self.known, strict=True))
+
+
+def place(
+    examined: Examined, heads: Mapping[str, Head], recorded: Mapping[tuple[str, int], bytes]
+) -> Placement:
+    """Hold an examined envelope against the book.
+
+    `heads` are the heads of its streams; `recorded` the entry hashes at (stream, last sequence) for runs that
+    end before their stream's head. Raises `SequenceGap`, `ChainBroken` or `Fork`.
+    """
+    return Placement(
+        examined,
+        [_known(run, heads.get(run.stream, EMPTY), recorded) for run in examined.runs],
+    )
+
+
+def overlaps(run: ExaminedRun, head: Head) -> bool:
+    """Whether the run ends before `head`, so that the hash recorded at its end must be looked up."""
+    return run.last < head.sequence
+
+
+def _known(run: ExaminedRun, head: Head, recorded: Mapping[tuple[str, int], bytes]) -> int:
+    """How many of the run's events the book holds."""
+    if run.first > head.sequence + 1:
+        raise InStream(
+            SequenceGap(f"the book ends at {head.sequence}", hint=f"send from sequence {head.sequence + 1}"),
+            run.stream,
+            run.first,
+        )
+    if run.first == head.sequence + 1:
+        if run.previous != head.hash:
+            raise InStream(
+                ChainBroken(
+                    "the run does not continue the book's chain",
+                    hint="continue from the head in this answer",
+                ),
+                run.stream,
+                run.first,
+            )
+        return 0
+    # A chain's hash commits to all before it: agreeing at the last shared sequence is agreeing on all.
+    known = min(run.last, head.sequence) - run.first + 1
+    mine = run.links[known - 1].entry_hash
+    theirs = recorded[run.stream, run.last] if overlaps(run, head) else head.hash
+    if mine != theirs:
+        raise InStream(
+            Fork("the book holds another event here", hint="find out who else signs this stream"),
+            run.stream,
+            run.first,
+        )
+    return known

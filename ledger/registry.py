@@ -1,0 +1,320 @@
+"""The registry: who takes part, whose key counts and who may write where, as a fold over events.
+
+The state at any position of the book is the fold of the registry and device events before it; the writer
+holds the newest, the auditor walks through all. Nothing is ever taken from a message itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ledger.entry import stream_kind, stream_subject
+from ledger.errors import BadInput
+from ledger.events import (
+    STREAM_KINDS,
+    AnyEvent,
+    BlockSealed,
+    BuildingAdded,
+    CommunityOpened,
+    Event,
+    FeederAdded,
+    KeyEnrolled,
+    KeyRevoked,
+    KeyRotated,
+    MeterAdded,
+    MeterAssigned,
+    MeterRead,
+    MeterRetired,
+    RegisterEpochOpened,
+    Role,
+)
+from ledger.keys import PublicKey, unb64
+
+SERVICE = "service"
+OPERATOR = "operator"
+"""Names of the two devices that a community is opened with."""
+
+
+class Contradiction(BadInput):
+    """An event does not fit what the registry already says."""
+
+    code = "contradiction"
+
+
+class NotPermitted(BadInput):
+    """The device may not write this event, or not to this stream."""
+
+    code = "not-permitted"
+
+
+class UnknownDevice(BadInput):
+    """No such device or key is enrolled."""
+
+    code = "unknown-device"
+
+
+class KeyIsRevoked(BadInput):
+    """The key was valid once and is no longer."""
+
+    code = "key-revoked"
+
+
+def possession_text(community: str, device: str, public_hex: str) -> bytes:
+    """What a device signs with a new key to show that it holds the private half."""
+    return f"energy-ledger/possession/v1\n{community}\n{device}\n{public_hex}\n".encode()
+
+
+@dataclass(slots=True)
+class Device:
+    """A device, its role, its one valid key (none after revocation) and the ids of its former keys."""
+
+    role: Role
+    key: PublicKey | None
+    former: frozenset[str] = frozenset()
+
+    def without_key(self) -> "Device":
+        """The same device with its key among the former ones."""
+        gone = frozenset({self.key.id}) if self.key else frozenset()
+        return Device(self.role, None, self.former | gone)
+
+
+@dataclass(slots=True)
+class Meter:
+    """A meter as the registry knows it; `readers` are (since, device) in order of time."""
+
+    added: MeterAdded
+    until: datetime | None = None
+    readers: list[tuple[datetime, str]] = field(default_factory=list)
+
+    def reader_at(self, instant: datetime) -> str | None:
+        """The device whose word counts for readings measured at `instant`."""
+        found = None
+        for since, device in self.readers:
+            if since > instant:
+                break
+            found = device
+        return found
+
+
+class Registry:
+    """The state of one community. `apply` changes it; `copy` first where a change may be taken back."""
+
+    def __init__(self, community: str) -> None:
+        self.community = community
+        self.opened: CommunityOpened | None = None
+        self.feeders: dict[str, FeederAdded] = {}
+        self.buildings: dict[str, BuildingAdded] = {}
+        self.meters: dict[str, Meter] = {}
+        self.devices: dict[str, Device] = {}
+
+    def copy(self) -> "Registry":
+        """An independent copy (meters are replaced, never changed in place)."""
+        twin = Registry(self.community)
+        twin.opened = self.opened
+        twin.feeders, twin.buildings = dict(self.feeders), dict(self.buildings)
+        twin.meters, twin.devices = dict(self.meters), dict(self.devices)
+        return twin
+
+    # --- whose word counts -----------------------------------------------------------------
+
+    def key_of(self, device: str, key: str) -> PublicKey:
+        """The public key that `device` signs with, if it is the one named `key`.
+
+        Raises `UnknownDevice` or `KeyIsRevoked`.
+        """
+        known = self.devices.get(device)
+        if known is None:
+            raise UnknownDevice("this device is not enrolled", where=device, hint="enrol its key first")
+        if known.key is not None and known.key.id == key:
+            return known.key
+        if key in known.former:
+            raise KeyIsRevoked(f"key {key} was rotated or revoked", where=device)
+        raise UnknownDevice(f"key {key} was never enrolled for this device", where=device)
+
+    def check_may_write(self, device: str, stream: str, events: Sequence[AnyEvent]) -> None:
+        """Return if `device` may write `events` to `stream`. Raises `NotPermitted`, `Contradiction`."""
+        kind = stream_kind(stream)
+        for event in events:
+            if STREAM_KINDS.get(type(event)) != kind:
+                raise NotPermitted(f"{tag_of(event)} does not belong to this stream", where=stream)
+        rule = _WRITE_RULES.get((self.devices[device].role, kind))
+        if rule is None or not rule(self, device, stream_subject(stream), events):
+            raise NotPermitted(f"{device} may not write this to {stream}", where=stream)
+
+    # --- what happened ---------------------------------------------------------------------
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take in one event of a registry or device stream. Raises `Contradiction`; then nothing changed."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def open(self, event: CommunityOpened) -> None:
+        """The genesis: sets the rules and enrols the service and the operator."""
+        if self.opened is not None or event.community != self.community:
+            raise Contradiction("a book is opened once, by its own community", where=event.community)
+        self.opened = event
+        self.devices[SERVICE] = Device("service", _public(event.service_key))
+        self.devices[OPERATOR] = Device("operator", _public(event.operator_key))
+
+    def add_feeder(self, event: FeederAdded) -> None:
+        """A new feeder, or a new name for one."""
+        self.feeders[event.feeder] = event
+
+    def add_building(self, event: BuildingAdded) -> None:
+        """A new building, or a building that moved to another feeder."""
+        self._known(self.feeders, event.feeder, "feeder")
+        self.buildings[event.building] = event
+
+    def add_meter(self, event: MeterAdded) -> None:
+        """A new meter, or new facts about one (another rating after a change of CTs)."""
+        if event.role == "main":
+            if event.building is not None:
+                raise Contradiction("a main meter belongs to no building", where=event.meter)
+        elif event.building is None:
+            raise Contradiction("only a main meter stands without a building", where=event.meter)
+        else:
+            self._known(self.buildings, event.building, "building")
+        before = self.meters.get(event.meter)
+        self.meters[event.meter] = Meter(event, readers=before.readers if before else [])
+
+    def retire_meter(self, event: MeterRetired) -> None:
+        """A meter that no longer counts."""
+        meter = self._known(self.meters, event.meter, "meter")
+        if event.until <= meter.added.since:
+            raise Contradiction("a meter cannot end before it began", where=event.meter)
+        self.meters[event.meter] = Meter(meter.added, event.until, meter.readers)
+
+    def assign_meter(self, event: MeterAssigned) -> None:
+        """Another device reads the meter from `since` on."""
+        meter = self._known(self.meters, event.meter, "meter")
+        device = self._known(self.devices, event.device, "device")
+        if device.role not in ("gateway", "meter"):
+            raise Contradiction(f"a {device.role} reads no meters", where=event.device)
+        if meter.readers and event.since < meter.readers[-1][0]:
+            raise Contradiction("a later assignment stands already", where=event.meter)
+        kept = [reader for reader in meter.readers if reader[0] < event.since]
+        readers = [*kept, (event.since, event.device)]
+        self.meters[event.meter] = Meter(meter.added, meter.until, readers)
+
+    def open_register_epoch(self, event: RegisterEpochOpened) -> None:
+        """Concerns the energy of a meter, which must exist."""
+        self._known(self.meters, event.meter, "meter")
+
+    def enrol_key(self, event: KeyEnrolled) -> None:
+        """A device's first key, or its next after a revocation."""
+        device = self.devices.get(event.device)
+        if device is not None and device.key is not None:
+            raise Contradiction("the device has a key; rotate or revoke it", where=event.device)
+        key = self._possessed(event.device, event.public_key, event.possession)
+        former = device.former if device else frozenset()
+        if device is not None and device.role != event.role:
+            raise Contradiction(f"the device is a {device.role}", where=event.device)
+        self.devices[event.device] = Device(event.role, key, former)
+
+    def rotate_key(self, event: KeyRotated) -> None:
+        """A device's next key."""
+        device = self._known(self.devices, event.device, "device")
+        key = self._possessed(event.device, event.public_key, event.possession)
+        gone = device.without_key()
+        self.devices[event.device] = Device(gone.role, key, gone.former)
+
+    def revoke_key(self, event: KeyRevoked) -> None:
+        """A key that no longer counts."""
+        device = self._known(self.devices, event.device, "device")
+        if device.key is None or device.key.id != event.key:
+            raise Contradiction(f"{event.key} is not the device's valid key", where=event.device)
+        self.devices[event.device] = device.without_key()
+
+    def _known(self, table: dict[str, Any], name: str, noun: str) -> Any:
+        if name not in table:
+            raise Contradiction(f"there is no such {noun}", where=name, hint=f"add the {noun} first")
+        return table[name]
+
+    def _possessed(self, device: str, public_hex: str, possession: str) -> PublicKey:
+        """The new key, if its owner has shown to hold it and it was never used before."""
+        key = _public(public_hex)
+        if any(key.id in d.former or (d.key and d.key.id == key.id) for d in self.devices.values()):
+            raise Contradiction("this key is or was in use", where=device)
+        try:
+            signature = unb64(possession)
+        except ValueError as error:
+            raise Contradiction("the proof of possession is not base64", where=device) from error
+        if not key.verifies(signature, possession_text(self.community, device, public_hex)):
+            raise Contradiction("the proof of possession does not fit the key", where=device)
+        return key
+
+
+def _public(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_hex(text)
+    except ValueError as error:
+        raise Contradiction("this is not an Ed25519 public key", where=text) from error
+
+
+def tag_of(event: Event) -> str:
+    """`meter-read/1` and so on."""
+    return str(event.__struct_config__.tag)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+Handler = Callable[[Registry, Any], None]
+
+_HANDLERS: dict[type[Event], Handler] = {
+    CommunityOpened: Registry.open,
+    FeederAdded: Registry.add_feeder,
+    BuildingAdded: Registry.add_building,
+    MeterAdded: Registry.add_meter,
+    MeterRetired: Registry.retire_meter,
+    MeterAssigned: Registry.assign_meter,
+    RegisterEpochOpened: Registry.open_register_epoch,
+    KeyEnrolled: Registry.enrol_key,
+    KeyRevoked: Registry.revoke_key,
+    KeyRotated: Registry.rotate_key,
+}
+
+WriteRule = Callable[[Registry, str, str, Sequence[AnyEvent]], bool]
+
+
+def _operator_to_registry(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    return subject == "" and not any(isinstance(event, CommunityOpened) for event in events)
+
+
+def _genesis_by_service(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    return subject == "" and [type(event) for event in events] == [CommunityOpened]
+
+
+def _own_device(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    return subject == device and all(
+        not isinstance(event, BlockSealed) and (not isinstance(event, KeyRotated) or event.device == device)
+        for event in events
+    )
+
+
+def _own_device_and_blocks(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    others = [event for event in events if not isinstance(event, BlockSealed)]
+    return _own_device(registry, device, subject, others)
+
+
+def _assigned_meter(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    meter = registry.meters.get(subject)
+    if meter is None:
+        return False
+    instants = [event.measured_at for event in events if isinstance(event, MeterRead)]
+    return meter.reader_at(min(instants)) == device == meter.reader_at(max(instants))
+
+
+_WRITE_RULES: dict[tuple[str, str], WriteRule] = {
+    ("operator", "registry"): _operator_to_registry,
+    ("operator", "device"): _own_device,
+    ("service", "registry"): _genesis_by_service,
+    ("service", "device"): _own_device_and_blocks,
+    ("gateway", "device"): _own_device,
+    ("gateway", "meter"): _assigned_meter,
+    ("meter", "device"): _own_device,
+    ("meter", "meter"): _assigned_meter,
+    ("building", "device"): _own_device,
+}
+"""Who may write where: (role, kind of stream) -> rule. What is not listed is refused."""
