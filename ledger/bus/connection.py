@@ -1,0 +1,225 @@
+"""One connection to NATS: it reconnects for ever and says so in coded errors, never in library ones."""
+
+import asyncio
+import json
+import random
+import ssl
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from ledger.bus import subjects
+from ledger.bus.intake import Intake
+from ledger.errors import BadInput, Unavailable
+
+log = structlog.get_logger(__name__)
+
+PUBLISH_SECONDS = 5.0
+CONNECT_SECONDS = 5
+RECONNECT_SECONDS = 1
+STREAM_BYTES_MAX = 8 * 2**30
+
+
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach NATS. Secrets are named by file, never written here."""
+
+    url: str = ""  # empty: the embedded server
+    monitor_url: str = ""  # HTTP monitoring of the same server, to check that it syncs
+    nkey_seed_file: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    replicas: int = 1
+    relaxed_sync: bool = False
+
+
+class BusUnavailable(Unavailable):
+    """NATS does not answer, or has no room."""
+
+    code = "bus-unavailable"
+
+
+class BusUnsafe(BadInput):
+    """JetStream acknowledges before it has written to disk."""
+
+    code = "bus-unsafe"
+
+
+class Bus:
+    """A connection. Use as `async with Bus.connect(..) as bus`."""
+
+    def __init__(self, client: Client, settings: BusSettings) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
+        self._settings = settings
+
+    @classmethod
+    async def connect(cls, settings: BusSettings, name: str, *, patience_seconds: float = 10) -> Self:
+        """Connect under `name`. Raises `BusUnavailable` when no server answers for that long.
+
+        A server that goes away later is waited for without end: the outbox keeps what cannot be sent.
+        """
+        try:
+            async with asyncio.timeout(patience_seconds):
+                client = await nats.connect(
+                    settings.url,
+                    name=name,
+                    connect_timeout=CONNECT_SECONDS,
+                    # Jitter, so that a thousand gateways do not return in the same instant.
+                    reconnect_time_wait=RECONNECT_SECONDS + random.random(),
+                    max_reconnect_attempts=-1,
+                    error_cb=_log_error,
+                    disconnected_cb=_log_disconnected,
+                    **_credentials(settings),
+                )
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable(
+                "NATS does not answer", where=settings.url, hint="is the server running, is the key right?"
+            ) from error
+        return cls(client, settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Flush and leave; within seconds, also when the server is gone."""
+        if self._client.is_closed:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await self._client.flush()
+        except (TimeoutError, nats.errors.Error):
+            log.info("bus closed with unsent messages")
+        await self._client.close()
+
+    async def check_sync(self) -> None:
+        """Make sure that JetStream writes to disk before it acknowledges.
+
+        By default it syncs every two minutes and can lose what it acknowledged. Raises `BusUnsafe` when the
+        server says so, unless the settings relax it (a fleet whose gateways all have an outbox).
+        """
+        if self._settings.relaxed_sync:
+            return
+        if not self._settings.monitor_url:
+            log.warning("cannot check whether jetstream syncs", hint="set nats.monitor_url")
+            return
+        varz = await asyncio.to_thread(_get_json, f"{self._settings.monitor_url}/varz")
+        if not varz.get("jetstream", {}).get("config", {}).get("sync_always"):
+            raise BusUnsafe(
+                "JetStream acknowledges messages before they are on disk",
+                where=self._settings.monitor_url,
+                hint="set `sync_interval: always` in the server's jetstream block, or `relaxed_sync = true`",
+            )
+
+    async def ensure_stream(self) -> None:
+        """Create the stream of envelopes where it does not exist. Raises `BusUnavailable`."""
+        config = StreamConfig(
+            name=subjects.STREAM,
+            subjects=[subjects.ALL_ENVELOPES],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,  # a full stream refuses, so that the outbox keeps the envelope
+            max_bytes=STREAM_BYTES_MAX,
+            num_replicas=self._settings.replicas,
+        )
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._jetstream.add_stream(config)
+        except nats.js.errors.BadRequestError as error:
+            raise BusUnavailable(
+                f"the stream {subjects.STREAM} exists with other settings: {error.description}",
+                where=self._settings.url,
+            ) from error
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable("JetStream does not answer", where=self._settings.url) from error
+
+    async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
+        """Hand an envelope to JetStream and wait until it is stored. Raises `BusUnavailable`."""
+        try:
+            # The library's own time-out does not cover every state of a reconnect.
+            async with asyncio.timeout(PUBLISH_SECONDS + 1):
+                await self._jetstream.publish(subjects.envelopes(community, device), data)
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable(f"the envelope was not stored: {type(error).__name__}") from error
+
+    def intake(self, community: str) -> Intake:
+        """The envelopes that wait for `community`'s writer."""
+        return Intake(self._jetstream, community)
+
+    async def publish_receipt(self, community: str, device: str, receipt: bytes) -> None:
+        """Answer `device`. Raises `BusUnavailable`; a receipt that is lost is asked for again."""
+        try:
+            await self._client.publish(subjects.receipts(community, device), receipt)
+        except nats.errors.Error as error:
+            raise BusUnavailable(f"the receipt was not sent: {type(error).__name__}") from error
+
+    async def on_receipts(
+        self, community: str, device: str, handle: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Have `handle` called with every receipt for `device`."""
+
+        async def take(message: Msg) -> None:
+            await handle(message.data)
+
+        await self._client.subscribe(subjects.receipts(community, device), cb=take)
+        await self._client.flush()
+
+    async def ask_heads(self, community: str, device: str) -> bytes:
+        """The ledger's signed answer on where `device`'s chains go on. Raises `BusUnavailable`."""
+        try:
+            reply = await self._client.request(
+                subjects.heads(community, device), b"", timeout=PUBLISH_SECONDS
+            )
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable(f"the ledger did not tell its heads: {type(error).__name__}") from error
+        return reply.data
+
+    async def serve_heads(self, community: str, answer: Callable[[str], Awaitable[bytes]]) -> None:
+        """Answer every device's request for heads with `answer(device)`."""
+
+        async def reply(message: Msg) -> None:
+            await message.respond(await answer(subjects.device_of(message.subject)))
+
+        await self._client.subscribe(subjects.heads(community), queue="writers", cb=reply)
+        await self._client.flush()
+
+
+def _credentials(settings: BusSettings) -> dict[str, Any]:
+    """The library's options for what the settings name by file."""
+    options: dict[str, Any] = {}
+    if settings.nkey_seed_file:
+        options["nkeys_seed"] = settings.nkey_seed_file
+    if settings.token_file:
+        options["token"] = Path(settings.token_file).read_text().strip()
+    if settings.ca_file:
+        options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
+    return options
+
+
+def _get_json(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as reply:  # noqa: S310 - from our own settings
+            answer: dict[str, Any] = json.load(reply)
+            return answer
+    except OSError as error:
+        raise BusUnavailable("the monitoring port of NATS does not answer", where=url) from error
+
+
+async def _log_error(error: Exception) -> None:
+    log.warning("bus error", error=type(error).__name__, detail=str(error))
+
+
+async def _log_disconnected() -> None:
+    log.warning("bus disconnected")

@@ -1,0 +1,29 @@
+"""Names of subjects. A `.` in a name would make two tokens of it, so it is written `=`."""
+
+STREAM = "ENVELOPES"
+ALL_ENVELOPES = "ledger.*.envelopes.*"
+
+
+def token(name: str) -> str:
+    """The name of a community or device as one token of a subject."""
+    return name.replace(".", "=")
+
+
+def envelopes(community: str, device: str = "*") -> str:
+    """Where `device` sends envelopes."""
+    return f"ledger.{token(community)}.envelopes.{device if device == '*' else token(device)}"
+
+
+def receipts(community: str, device: str) -> str:
+    """Where `device` is answered."""
+    return f"ledger.{token(community)}.receipts.{token(device)}"
+
+
+def heads(community: str, device: str = "*") -> str:
+    """Where `device` asks for the heads of its streams."""
+    return f"ledger.{token(community)}.heads.{device if device == '*' else token(device)}"
+
+
+def device_of(subject: str) -> str:
+    """The device that a subject of this family ends with."""
+    return subject.rpartition(".")[2].replace("=", ".")
