@@ -1,0 +1,57 @@
+"""Both servers of an installation, started and stopped together in one data folder."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ledger.embedded.nats import EmbeddedNats, NatsSettings
+from ledger.embedded.postgres import EmbeddedPostgres, PostgresSettings
+
+
+class EmbeddedServers:
+    """Postgres in `<folder>/postgres` and nats-server in `<folder>/nats`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        postgres: PostgresSettings | None = None,
+        nats: NatsSettings | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.postgres = EmbeddedPostgres(self.folder / "postgres", postgres)
+        self.nats = EmbeddedNats(self.folder / "nats", nats)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start both at once. Raises as `EmbeddedServer.start` does; then neither runs."""
+        # Only passed through by the servers' account, if root starts them; the rest is private.
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            await _both(self.postgres.start(), self.nats.start())
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop both at once, in good order."""
+        await _both(self.postgres.stop(), self.nats.stop())
+
+
+async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
+    """Wait for both to end, also if one fails; then raise the first failure as it is."""
+    for outcome in await asyncio.gather(first, second, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
