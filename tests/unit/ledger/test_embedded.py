@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -386,18 +387,32 @@ async def test_root_is_told_which_folder_the_server_cannot_pass(tmp_path: Path) 
     assert "/var/lib/energy-ledger" in refused.value.hint
 
 
-def test_programs_out_of_reach_are_copied_and_run(tmp_path: Path) -> None:
-    for program in (postgres_program(None), nats_program(None)):
-        version = version_of(program)
-        hidden = tmp_path / "hidden" / program.name / "bin" / program.name
-        hidden.parent.mkdir(parents=True)
-        hidden.write_bytes(program.read_bytes())
-        hidden.chmod(0o700)
-        copy = within_reach(hidden, STRANGER, tmp_path, version)
-        assert copy != hidden
-        assert stat.S_IMODE(copy.stat().st_mode) == 0o755
-        assert version_of(copy) == version
-        assert within_reach(hidden, STRANGER, tmp_path, version) == copy
+@as_root
+async def test_programs_that_only_root_can_reach_are_copied_and_run(
+    tmp_path: Path, server_folder: Path
+) -> None:
+    package = postgres_program(None).parents[2]
+    await asyncio.to_thread(shutil.copytree, package, tmp_path / package.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    await asyncio.to_thread(shutil.copytree, libraries, tmp_path / libraries.name, symlinks=True)
+    hidden = tmp_path / postgres_program(None).parent.relative_to(package.parent)
+    async with EmbeddedPostgres(server_folder, PostgresSettings(programs=hidden)) as server:
+        assert psql(server, "SELECT 1") == "1"
+
+
+def test_a_copied_program_is_open_to_all_and_made_once(tmp_path: Path) -> None:
+    program = nats_program(None)
+    version = version_of(program)
+    hidden = tmp_path / "hidden" / program.name
+    hidden.parent.mkdir()
+    hidden.write_bytes(program.read_bytes())
+    hidden.chmod(0o700)
+    copy = within_reach(hidden, STRANGER, tmp_path, version)
+    assert copy != hidden
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o755
+    assert version_of(copy) == version
+    made = copy.stat().st_ino
+    assert within_reach(hidden, STRANGER, tmp_path, version).stat().st_ino == made
 
 
 def test_a_logs_tail_is_of_this_start_alone_and_without_secrets(tmp_path: Path) -> None:
