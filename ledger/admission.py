@@ -1,21 +1,25 @@
 """Admission: what the writer decides about an envelope, as pure functions.
 
-First the envelope is examined on its own: form, device, key, bodies, chain, signature, rights, clock. Then
-it is placed against the heads of its streams. Each refusal has one code, and the codes are checked in this order:
+First the envelope is examined on its own, cheapest checks first; then it is placed against the heads of its
+streams; then its new events are applied to the registry. Each refusal has one code, checked in this order:
 
-    malformed        the bytes are no envelope, a body has an unknown type, a wrong field or value
-    not-canonical    a body or the envelope is not its own canonical form
-    unknown-device   the device or its key is not enrolled
-    key-revoked      the key was rotated or revoked before this point of the book
-    not-permitted    the device may not write such events to this stream
-    bad-signature    the signature does not fit
-    clock-skew       a reading claims to be from the future
-    contradiction    a registry event does not fit what the registry says
-    sequence-gap     events before these are missing; parked until they arrive
-    chain-broken     the next sequence, but on another previous hash
-    fork             a sequence that the book holds with another hash: an alarm
+    examine   malformed        the bytes are no envelope
+              not-canonical    .. or not its canonical form
+              not-permitted    the envelope is for another community, or the book is not open yet
+              unknown-device   the device or its key is not enrolled
+              key-revoked      the key was rotated or revoked before this point of the book
+              malformed        a body has an unknown type, a wrong field or value
+              not-canonical    .. or is not its canonical form
+              bad-signature    the signature does not fit
+              not-permitted    the device may not write such events to this stream
+              clock-skew       a reading claims to be from the future
+    place     sequence-gap     events before these are missing; parked until they arrive
+              chain-broken     the next sequence, but on another previous hash
+              fork             a sequence that the book holds with another hash: an alarm
+    apply     contradiction    a registry event does not fit what the registry says
 
-and `duplicate` is no refusal: every event is in the book already, so the answer is a receipt.
+Where more than one run is at fault, the first is named. `duplicate` is no refusal: every event is in the book
+already, so the answer is a receipt.
 """
 
 from collections.abc import Mapping
@@ -23,7 +27,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from ledger.canonical import Malformed
 from ledger.entry import EMPTY, Head, Link, stream_kind
 from ledger.envelope import (
     Envelope,
@@ -200,13 +203,8 @@ def _check_rights(registry: Registry, device: str, run: ExaminedRun) -> None:
 def _check_clock(run: ExaminedRun, now: datetime) -> None:
     limit = now + SKEW_MAX
     for index, event in enumerate(run.events):
-        if isinstance(event, MeterRead):
-            if event.measured_at.microsecond:
-                cause: BadInput = Malformed("an instant has whole seconds")
-            elif event.measured_at > limit:
-                cause = ClockSkew("the reading is from the future", hint="set the device's clock (NTP)")
-            else:
-                continue
+        if isinstance(event, MeterRead) and event.measured_at > limit:
+            cause = ClockSkew("the reading is from the future", hint="set the device's clock (NTP)")
             raise InStream(cause, run.stream, run.first + index)
 
 

@@ -14,16 +14,14 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from ledger.canonical import INTEGER_MAX, Malformed, NotCanonical, encode
+from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.entry import Head, Link, chain, is_name, is_stream
-from ledger.events import KeyId, Name
+from ledger.events import HashHex, KeyId, Name, Positive
 from ledger.keys import SigningKey, b64, unb64
 
 EVENTS_MAX = 500
 """Events in one envelope at most: a backlog goes in pieces that a small device can hold."""
 
-Sequence = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
-HashHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Stream = Annotated[str, msgspec.Meta(max_length=129)]
 Signature = Annotated[str, msgspec.Meta(min_length=88, max_length=88)]
 
@@ -32,7 +30,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Consecutive events of one stream; `first` is the sequence of the first body."""
 
     bodies: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)]
-    first: Sequence
+    first: Positive
     previous: HashHex
     stream: Stream
 
@@ -71,7 +69,7 @@ def read_envelope(data: bytes) -> Envelope:
     """
     try:
         envelope = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Malformed(f"this is not an envelope: {error}") from error
     if encode(envelope) != data:
         raise NotCanonical(
@@ -117,9 +115,10 @@ def seal_envelope(
 
     Raises `Malformed` for a name that the book does not allow.
     """
-    for name in (community, device):
-        if not is_name(name):
-            raise Malformed("this is not a name the book allows", where=name)
+    wrong = [name for name in (community, device) if not is_name(name)]
+    wrong += [run.stream for run in runs if not is_stream(run.stream)]
+    if wrong:
+        raise Malformed("this is not a name the book allows", where=wrong[0])
     heads: dict[str, Head] = {}
     signed = []
     for run in runs:

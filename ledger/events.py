@@ -8,22 +8,23 @@ nothing about the reading behind it and a body can be erased by law without brea
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from ledger.canonical import INTEGER_MAX, Malformed, NotCanonical, encode
+from ledger.canonical import INTEGER_MAX, UNREADABLE, Malformed, NotCanonical, encode
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
 Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,64}$")]
+# `$` also matches before a newline at the end of a text: the length or the look-ahead shuts that door.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
-PublicHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
-HashHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+PublicHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
+HashHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Salt = Annotated[str, msgspec.Meta(min_length=16, max_length=16)]
 Base64 = Annotated[str, msgspec.Meta(max_length=88)]
 
@@ -56,7 +57,7 @@ class CommunityOpened(Event, tag="community-opened/1", frozen=True):
     name: Text
     zone: Text  # IANA time zone of local days, bills and tariffs
     interval_minutes: Literal[5, 10, 15, 30, 60]
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", max_length=3)]
     log_key: Annotated[str, msgspec.Meta(max_length=300)]  # C2SP verifier key, names the origin
     service_key: PublicHex
     operator_key: PublicHex
@@ -223,6 +224,18 @@ STREAM_KINDS: dict[type[Event], str] = {
 }
 """The kind of stream that each type of event belongs to."""
 
+
+def _types(annotation: object) -> set[object]:
+    """The types that an annotation is made of: `Instant | None` is made of `datetime` and `None`."""
+    return {annotation}.union(*map(_types, get_args(annotation)))
+
+
+_INSTANTS: dict[type[Event], tuple[str, ...]] = {
+    event: tuple(field.name for field in msgspec.structs.fields(event) if datetime in _types(field.type))
+    for event in STREAM_KINDS
+}
+"""The fields of each type of event that hold instants; none stands deeper than a field."""
+
 _decode_event: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 _decode_events: Callable[[bytes], list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent]).decode
 
@@ -230,25 +243,41 @@ _decode_events: Callable[[bytes], list[AnyEvent]] = msgspec.json.Decoder(list[An
 def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
     """The events whose canonical bodies these are.
 
-    Raises `Malformed` for an unknown type, a wrong field or a value out of its bounds, and `NotCanonical`
-    for a body that is not its own re-encoding; the message tells which body, counted from 0.
+    Raises `Malformed` for an unknown type, a wrong field, a value out of its bounds or an instant that is not
+    of the form 2026-06-01T00:15:00Z, and `NotCanonical` for a body that is not its own re-encoding; the
+    message tells which body, counted from 0.
     """
-    joined = b"[" + b",".join(bodies) + b"]"
+    # Decoded in one go, for speed, but compared one by one: the join can make sense where its parts do not.
     try:
-        events = _decode_events(joined)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [_read_body(index, body) for index, body in enumerate(bodies)]
-    if len(events) != len(bodies) or encode(events) != joined:
+        events = _decode_events(b"[" + b",".join(bodies) + b"]")
+    except UNREADABLE:
+        events = []
+    if list(map(encode, events)) != bodies or any(map(_odd_instant, events)):
         return [_read_body(index, body) for index, body in enumerate(bodies)]
     return events
+
+
+def _odd_instant(event: Event) -> str:
+    """The name of a field whose instant is not in UTC and whole seconds; empty when all are."""
+    for name in _INSTANTS[type(event)]:
+        instant = getattr(event, name)
+        if instant is not None and (instant.tzinfo is not UTC or instant.microsecond):
+            return name
+    return ""
 
 
 def _read_body(index: int, body: bytes) -> AnyEvent:
     """One body, read alone so that what is wrong with it can be named."""
     try:
         event = _decode_event(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Malformed(f"body {index}: {error}", where=f"body {index}") from error
+    if name := _odd_instant(event):
+        raise Malformed(
+            f"body {index}: `{name}` is not in UTC and whole seconds",
+            where=f"body {index}",
+            hint="write instants as 2026-06-01T00:15:00Z",
+        )
     if encode(event) != body:
         raise NotCanonical(
             f"body {index} is not the canonical form of its content",

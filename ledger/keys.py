@@ -49,13 +49,31 @@ def unb64(text: str) -> bytes:
     return data
 
 
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
+"""The points of order 1, 2, 4 and 8 without their sign bit, as libsodium lists them: with one of these as its
+key, a signature that fits every message can be written down by anybody."""
+
+
 class PublicKey:
-    """A public key that checks signatures."""
+    """A public key that checks signatures. Raises `ValueError` for bytes that cannot be anyone's own key."""
 
     def __init__(self, public: bytes) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(public)
+        if public[:31] + bytes([public[31] & 0x7F]) in _SMALL_ORDER:
+            raise ValueError("this public key would accept a signature by anybody")
         self.bytes = public
         self.id = key_id(public)
-        self._key = Ed25519PublicKey.from_public_bytes(public)
 
     @classmethod
     def from_hex(cls, text: str) -> "PublicKey":

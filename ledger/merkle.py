@@ -236,30 +236,44 @@ class Frontier:
     Appending n leaves costs n hashes; at most log2(size) hashes are held.
     """
 
+    BLOCK_LEVEL = 8
+    """Leaves are taken in aligned blocks of 2^8, so that no root of a tile is passed over."""
+
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
         if len(peaks) != size.bit_count():
             raise ValueError(f"a tree of {size} has {size.bit_count()} peaks, not {len(peaks)}")
         self.size = size
         self.peaks = list(peaks)
 
-    def extend(self, leaves: Sequence[bytes]) -> None:
-        """Append leaf hashes."""
+    def extend(self, leaves: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Append leaf hashes.
+
+        Returns (level, root) of every complete subtree at levels 8, 16, .. that came to be, in order: what
+        the tiles of a log hand up to the level above them.
+        """
         begin = 0
+        completed: list[tuple[int, bytes]] = []
         while begin < len(leaves):
-            level = (len(leaves) - begin).bit_length() - 1
+            level = min((len(leaves) - begin).bit_length() - 1, self.BLOCK_LEVEL)
             if self.size:
                 level = min(level, (self.size & -self.size).bit_length() - 1)
-            self._add(complete_root(leaves[begin : begin + (1 << level)]), level)
+            completed += self._add(complete_root(leaves[begin : begin + (1 << level)]), level)
             begin += 1 << level
+        return completed
 
-    def _add(self, peak: bytes, level: int) -> None:
+    def _add(self, peak: bytes, level: int) -> list[tuple[int, bytes]]:
         """Append the root of a complete subtree of 2^level leaves; `size` is a multiple of 2^level."""
+        completed = [(level, peak)] if level == self.BLOCK_LEVEL else []
         carry = self.size >> level
         self.size += 1 << level
         while carry & 1:
             peak = node_hash(self.peaks.pop(), peak)
             carry >>= 1
+            level += 1
+            if level % self.BLOCK_LEVEL == 0:
+                completed.append((level, peak))
         self.peaks.append(peak)
+        return completed
 
     def root(self) -> bytes:
         """The root of the tree as it stands."""

@@ -4,6 +4,7 @@ A checkpoint is three lines and no more: the log's origin, the tree size in deci
 signature lines name the key by `name` and a 4-byte id, SHA-256(name || "\\n" || 0x01 || public key)[:4].
 """
 
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,6 +16,8 @@ ED25519 = b"\x01"
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _NOTE_MAX_BYTES = 1_000_000
 _SIGNATURES_MAX = 100
+_DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
+"""A size or index as it is written: ASCII, no leading zeros, and never more than a log could hold."""
 
 
 class NoteError(BadInput):
@@ -49,9 +52,12 @@ class Verifier(NamedTuple):
             data = unb64(encoded)
         except ValueError as error:
             raise NoteError("a verifier key is written name+id+base64", where=text) from error
-        if len(data) != 33 or data[:1] != ED25519 or not _is_key_name(name):
+        if data[:1] != ED25519 or not _is_key_name(name):
             raise NoteError("this is not an Ed25519 verifier key", where=text)
-        verifier = cls(name, PublicKey(data[1:]))
+        try:
+            verifier = cls(name, PublicKey(data[1:]))
+        except ValueError as error:
+            raise NoteError(f"this is not an Ed25519 verifier key: {error}", where=text) from error
         if verifier.id.hex() != identity:
             raise NoteError("the key id does not belong to this name and key", where=text)
         return verifier
@@ -137,12 +143,12 @@ class Checkpoint(NamedTuple):
     def parse(cls, text: str) -> "Checkpoint":
         """The checkpoint whose signed text is `text`. Raises `NoteError`; extension lines are refused."""
         match text.split("\n"):
-            case [origin, size, encoded, ""] if _is_key_name(origin) and size.isascii() and size.isdigit():
+            case [origin, size, encoded, ""] if _is_key_name(origin) and _DECIMAL.fullmatch(size):
                 try:
                     root = unb64(encoded)
                 except ValueError as error:
                     raise NoteError("the root is not base64", where=encoded) from error
-                if len(root) == 32 and str(int(size)) == size:
+                if len(root) == 32:
                     return cls(origin, int(size), root)
         raise NoteError("a checkpoint is three lines: origin, size, root")
 
@@ -180,7 +186,7 @@ class InclusionProof(NamedTuple):
             if lines[0].startswith("extra "):
                 extra = unb64(lines.pop(0).removeprefix("extra "))
             word, _, index = lines.pop(0).partition(" ")
-            if word != "index" or str(int(index)) != index or int(index) < 0:
+            if word != "index" or not _DECIMAL.fullmatch(index):
                 raise ValueError("the index line is missing or malformed")
             path = [unb64(line) for line in lines]
         except (ValueError, IndexError) as error:

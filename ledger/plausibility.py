@@ -1,7 +1,7 @@
 """What makes two readings of one meter plausible neighbours: pure rules, used at the edge and in the book.
 
-The gateway asks them to raise an alarm on site at once; the energy projection and the auditor ask them to decide
-which readings count, since a reading may also come from a device that asks nobody.
+The gateway asks them to raise an alarm on site at once; the energy projection and the auditor ask them to
+decide which readings count, since a reading may also come from a device that asks nobody.
 """
 
 from typing import NamedTuple

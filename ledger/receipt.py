@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from ledger.canonical import Malformed, NotCanonical, encode
+from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.entry import Head
 from ledger.events import HashHex, Instant, Name, Natural
 from ledger.keys import PublicKey, SigningKey, b64, unb64
@@ -26,6 +26,8 @@ from ledger.merkle import (
 
 RECORDED = "recorded"
 DUPLICATE = "duplicate"
+HEADS = "heads"
+"""The code of an answer that only tells heads; it answers no envelope (64 zeros)."""
 
 
 class StreamHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +120,7 @@ def read_receipt(data: bytes, community: str, service: PublicKey) -> Answer:
         receipt = _decode_receipt(data)
         answer = _decode_answer(receipt.answer)
         signature = unb64(receipt.signature)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise Malformed(f"this is not a receipt: {error}") from error
     leaf = bytes(receipt.answer)
     if encode(answer) != leaf:

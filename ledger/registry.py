@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ledger.block import NO_BLOCK, block_hash
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput
 from ledger.events import (
@@ -107,11 +108,12 @@ class Registry:
         self.buildings: dict[str, BuildingAdded] = {}
         self.meters: dict[str, Meter] = {}
         self.devices: dict[str, Device] = {}
+        self.last_block: BlockSealed | None = None
 
     def copy(self) -> "Registry":
         """An independent copy (meters are replaced, never changed in place)."""
         twin = Registry(self.community)
-        twin.opened = self.opened
+        twin.opened, twin.last_block = self.opened, self.last_block
         twin.feeders, twin.buildings = dict(self.feeders), dict(self.buildings)
         twin.meters, twin.devices = dict(self.meters), dict(self.devices)
         return twin
@@ -133,7 +135,7 @@ class Registry:
         raise UnknownDevice(f"key {key} was never enrolled for this device", where=device)
 
     def check_may_write(self, device: str, stream: str, events: Sequence[AnyEvent]) -> None:
-        """Return if `device` may write `events` to `stream`. Raises `NotPermitted`, `Contradiction`."""
+        """Return if the enrolled `device` may write `events` to `stream`. Raises `NotPermitted` otherwise."""
         kind = stream_kind(stream)
         for event in events:
             if STREAM_KINDS.get(type(event)) != kind:
@@ -141,6 +143,19 @@ class Registry:
         rule = _WRITE_RULES.get((self.devices[device].role, kind))
         if rule is None or not rule(self, device, stream_subject(stream), events):
             raise NotPermitted(f"{device} may not write this to {stream}", where=stream)
+
+    def streams_of(self, device: str) -> list[str]:
+        """The streams that `device` continues: its own, its meters' or the registry; empty if unknown."""
+        known = self.devices.get(device)
+        if known is None:
+            return []
+        meters = [
+            f"meter/{name}"
+            for name, meter in self.meters.items()
+            if any(reader == device for _, reader in meter.readers)
+        ]
+        shared = ["registry"] if known.role == "operator" else []
+        return sorted([f"device/{device}", *shared, *meters])
 
     # --- what happened ---------------------------------------------------------------------
 
@@ -154,9 +169,12 @@ class Registry:
         """The genesis: sets the rules and enrols the service and the operator."""
         if self.opened is not None or event.community != self.community:
             raise Contradiction("a book is opened once, by its own community", where=event.community)
+        service, operator = _public(event.service_key), _public(event.operator_key)
+        if service.id == operator.id:
+            raise Contradiction("the service and the operator need a key each", where=event.community)
         self.opened = event
-        self.devices[SERVICE] = Device("service", _public(event.service_key))
-        self.devices[OPERATOR] = Device("operator", _public(event.operator_key))
+        self.devices[SERVICE] = Device("service", service)
+        self.devices[OPERATOR] = Device("operator", operator)
 
     def add_feeder(self, event: FeederAdded) -> None:
         """A new feeder, or a new name for one."""
@@ -216,6 +234,8 @@ class Registry:
     def rotate_key(self, event: KeyRotated) -> None:
         """A device's next key."""
         device = self._known(self.devices, event.device, "device")
+        if device.key is None:
+            raise Contradiction("the device's key was revoked", where=event.device, hint="enrol a new key")
         key = self._possessed(event.device, event.public_key, event.possession)
         gone = device.without_key()
         self.devices[event.device] = Device(gone.role, key, gone.former)
@@ -226,6 +246,18 @@ class Registry:
         if device.key is None or device.key.id != event.key:
             raise Contradiction(f"{event.key} is not the device's valid key", where=event.device)
         self.devices[event.device] = device.without_key()
+
+    def seal_block(self, event: BlockSealed) -> None:
+        """The next block of the chain of blocks. Its root is held against the log by who has the log."""
+        last = self.last_block
+        number, previous, size = (
+            (last.number, block_hash(self.community, last), last.size) if last else (0, NO_BLOCK, 0)
+        )
+        if (event.number, event.previous) != (number + 1, previous) or event.size <= size:
+            raise Contradiction(
+                "the block does not continue the chain of blocks", where=f"block {event.number}"
+            )
+        self.last_block = event
 
     def _known(self, table: dict[str, Any], name: str, noun: str) -> Any:
         if name not in table:
@@ -273,6 +305,7 @@ _HANDLERS: dict[type[Event], Handler] = {
     KeyEnrolled: Registry.enrol_key,
     KeyRevoked: Registry.revoke_key,
     KeyRotated: Registry.rotate_key,
+    BlockSealed: Registry.seal_block,
 }
 
 WriteRule = Callable[[Registry, str, str, Sequence[AnyEvent]], bool]
@@ -302,8 +335,9 @@ def _assigned_meter(registry: Registry, device: str, subject: str, events: Seque
     meter = registry.meters.get(subject)
     if meter is None:
         return False
-    instants = [event.measured_at for event in events if isinstance(event, MeterRead)]
-    return meter.reader_at(min(instants)) == device == meter.reader_at(max(instants))
+    return all(
+        meter.reader_at(event.measured_at) == device for event in events if isinstance(event, MeterRead)
+    )
 
 
 _WRITE_RULES: dict[tuple[str, str], WriteRule] = {

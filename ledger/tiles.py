@@ -14,7 +14,10 @@ from ledger.merkle import complete_root
 
 WIDTH = 256
 HASH_BYTES = 32
-_PATH = re.compile(r"tile/(?P<level>entries|\d{1,2})/(?P<index>(?:x\d{3}/)*\d{3})(?:\.p/(?P<width>\d{1,3}))?")
+# Seven groups of digits reach beyond 2^63 leaves.
+_PATH = re.compile(
+    r"tile/(?P<level>entries|[0-9]{1,2})/(?P<index>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?"
+)
 
 
 class TileMissing(BadInput):

@@ -178,21 +178,38 @@ class Bus:
 
     async def ask_heads(self, community: str, device: str) -> bytes:
         """The ledger's signed answer on where `device`'s chains go on. Raises `BusUnavailable`."""
-        try:
-            reply = await self._client.request(
-                subjects.heads(community, device), b"", timeout=PUBLISH_SECONDS
-            )
-        except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable(f"the ledger did not tell its heads: {type(error).__name__}") from error
-        return reply.data
+        return await self._ask(subjects.heads(community, device), "the ledger did not tell its heads")
 
     async def serve_heads(self, community: str, answer: Callable[[str], Awaitable[bytes]]) -> None:
         """Answer every device's request for heads with `answer(device)`."""
+        await self._serve(subjects.heads(community), answer)
 
+    async def ask_seal(self, community: str) -> bytes:
+        """Have a block sealed now; the newest block's canonical bytes. Raises `BusUnavailable`."""
+        return await self._ask(subjects.seal(community), "the ledger did not seal a block")
+
+    async def serve_seal(self, community: str, answer: Callable[[str], Awaitable[bytes]]) -> None:
+        """Answer requests for a block with `answer`."""
+        await self._serve(subjects.seal(community), answer)
+
+    async def _ask(self, subject: str, failure: str) -> bytes:
+        try:
+            reply = await self._client.request(subject, b"", timeout=PUBLISH_SECONDS)
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable(
+                f"{failure}: {type(error).__name__}", hint="is the writer running?"
+            ) from error
+        return reply.data
+
+    async def _serve(self, subject: str, answer: Callable[[str], Awaitable[bytes]]) -> None:
         async def reply(message: Msg) -> None:
-            await message.respond(await answer(subjects.device_of(message.subject)))
+            try:
+                await message.respond(await answer(subjects.device_of(message.subject)))
+            except Unavailable as error:
+                # Unanswered: whoever asked will ask again.
+                log.warning("request not answered", subject=subject, code=error.code)
 
-        await self._client.subscribe(subjects.heads(community), queue="writers", cb=reply)
+        await self._client.subscribe(subject, queue="writers", cb=reply)
         await self._client.flush()
 
 

@@ -24,6 +24,11 @@ def heads(community: str, device: str = "*") -> str:
     return f"ledger.{token(community)}.heads.{device if device == '*' else token(device)}"
 
 
+def seal(community: str) -> str:
+    """Where a block is asked for."""
+    return f"ledger.{token(community)}.seal.now"
+
+
 def device_of(subject: str) -> str:
     """The device that a subject of this family ends with."""
     return subject.rpartition(".")[2].replace("=", ".")

@@ -1,0 +1,72 @@
+"""Connections: how they are made and which role and search path they work under."""
+
+import asyncio
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+
+from ledger.postgres.errors import translated
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+APP = "energy_ledger_app"
+PROJECTOR = "energy_ledger_projector"
+
+CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 120.0
+_SQL = Path(__file__).parent / "sql"
+
+
+class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach Postgres. The password is named by file, never written here."""
+
+    url: str = ""  # empty: the embedded server
+    password_file: str = ""
+
+    def password(self) -> str | None:
+        """The password in the file that the settings name."""
+        return Path(self.password_file).read_text().strip() if self.password_file else None
+
+
+@cache
+def statement(name: str) -> str:
+    """The SQL of `sql/<name>.sql`."""
+    return (_SQL / f"{name}.sql").read_text()
+
+
+async def connect(
+    settings: PostgresSettings, *, name: str, role: str = "", search_path: str = ""
+) -> Connection:
+    """One connection that works as `role` (the login's own when empty). Raises `StoreUnavailable`.
+
+    `synchronous_commit` is asked for by every connection: a server or database default that relaxes it
+    would break the promise of a receipt.
+    """
+    session = {"application_name": f"energy-ledger {name}", "timezone": "UTC", "synchronous_commit": "on"}
+    if role:
+        session["role"] = role
+    if search_path:
+        session["search_path"] = search_path
+    with translated():
+        return await asyncpg.connect(
+            settings.url,
+            password=settings.password(),
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=session,
+        )
+
+
+async def close(connection: Connection) -> None:
+    """Leave politely, or at once when the server no longer answers."""
+    try:
+        async with asyncio.timeout(2):
+            await connection.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

@@ -1,0 +1,395 @@
+"""The writer: the one appender of a community. Verifies, appends a batch in one transaction, then answers.
+
+    take envelopes -> examine (pure) -> plan (pure) -> one transaction -> signed receipts -> acknowledge
+
+Examining the next envelopes goes on while Postgres commits the last ones. An envelope that changes the
+registry ends its batch, so that what follows is judged by the new state. Whatever goes wrong at the store,
+the remembered state is thrown away and read again, and the same envelopes are planned anew: what was
+committed after all then answers as a duplicate.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from ledger.admission import Examined, SequenceGap, examine
+from ledger.block import NO_BLOCK, block_bytes, block_hash
+from ledger.bus import Bus, Delivery, Intake
+from ledger.canonical import encode
+from ledger.clock import Clock
+from ledger.entry import EMPTY, NO_HASH, Head
+from ledger.envelope import NewRun, seal_envelope
+from ledger.errors import BadInput, Damaged, Unavailable
+from ledger.events import BlockSealed, CommunityOpened, Event, read_bodies
+from ledger.keys import SigningKey
+from ledger.log_edge import LogEdge, split_peaks
+from ledger.merkle import EMPTY_ROOT, Frontier
+from ledger.note import Verifier
+from ledger.planner import Item, Plan
+from ledger.postgres.appender import Appender
+from ledger.postgres.connection import PostgresSettings
+from ledger.postgres.errors import Conflict
+from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
+from ledger.registry import SERVICE, NotPermitted, Registry
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 0.5
+HEADS_REMEMBERED_MAX = 200_000
+
+
+class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a writer works. A block is sealed when either limit is reached and something is unsealed."""
+
+    seal_seconds: int = 900
+    seal_events: int = 100_000
+    batch_envelopes: int = 256
+    batch_events: int = 6_000
+    wait_seconds: float = 1.0  # for envelopes, before it looks at the time again
+
+
+@dataclass(slots=True)
+class State:
+    """What the writer remembers of a community. True as long as the store's fence has not moved."""
+
+    edge: LogEdge
+    registry: Registry
+    heads: dict[str, Head] = field(default_factory=dict)
+    parked: set[str] = field(default_factory=set)
+    filled: set[str] = field(default_factory=set)  # parked streams that have moved since
+
+
+class Writer:
+    """Appends to one community. `open` first, then `run` until told to stop."""
+
+    def __init__(
+        self,
+        community: str,
+        postgres: PostgresSettings,
+        service_key: SigningKey,
+        log_key: SigningKey,
+        clock: Clock,
+        settings: WriterSettings | None = None,
+    ) -> None:
+        self.community = community
+        self.settings = settings or WriterSettings()
+        self.checkpoint = ""
+        self._postgres = postgres
+        self._service_key = service_key
+        self._log_key = log_key
+        self._clock = clock
+        self._appender: Appender | None = None
+        self._state: State | None = None
+        self._registry = Registry(community)
+        self._size = 0
+        self._lock = asyncio.Lock()
+
+    # --- state -----------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and read the state of the book. Raises `StoreUnavailable`, `Damaged`."""
+        await self._loaded()
+
+    async def close(self) -> None:
+        """Leave the store."""
+        self._state = None
+        if self._appender is not None:
+            await self._appender.close()
+            self._appender = None
+
+    async def _loaded(self) -> tuple[Appender, State]:
+        """The connection and the state, made anew where they were lost."""
+        if self._appender is None:
+            self._appender = await Appender.open(self._postgres)
+        if self._state is None:
+            self._remember(await self._read_state(self._appender))
+        assert self._state is not None  # noqa: S101 - just set
+        return self._appender, self._state
+
+    def _remember(self, state: State) -> None:
+        self._state, self._registry, self._size = state, state.registry, state.edge.size
+
+    async def _read_state(self, store: Appender) -> State:
+        community = self.community
+        fence = await store.state(community, EMPTY_ROOT, self._now())
+        partial = []
+        for level, (begin, end) in enumerate(LogEdge.partial_ranges(fence.size)):
+            read = store.leaves(community, begin, end) if level == 0 else None
+            partial.append(await (read or store.tile_roots(community, level - 1, begin, end)))
+        edge = LogEdge(Frontier(fence.size, split_peaks(fence.peaks)), partial)
+        if edge.root() != fence.root:
+            raise Damaged("the log's right edge does not lead to its root", where=community)
+        registry = Registry(community)
+        for event in read_bodies(await store.registry_bodies(community)):
+            registry.apply(event)
+        self.checkpoint = fence.checkpoint
+        log.info("book read", community=community, size=fence.size, devices=len(registry.devices))
+        return State(edge, registry, parked=await store.parked_streams(community))
+
+    def _now(self) -> datetime:
+        return self._clock.now().replace(microsecond=0)
+
+    @property
+    def size(self) -> int:
+        """How many events the book has, as far as this writer knows."""
+        return self._size
+
+    @property
+    def registry(self) -> Registry:
+        """The registry as this writer knows it."""
+        return self._registry
+
+    # --- deciding --------------------------------------------------------------------------
+
+    def examine(self, device: str, data: bytes) -> Item:
+        """What can be said of an envelope before its place in the book is looked at."""
+        try:
+            outcome: Examined | BadInput = examine(data, self.registry, self._now(), self._service_key.public)
+            if isinstance(outcome, Examined) and outcome.envelope.device != device:
+                outcome = NotPermitted("the envelope came in under another device's name", where=device)
+        except BadInput as error:
+            outcome = error
+        return Item(device, data, outcome)
+
+    async def record(self, items: list[Item]) -> list[Answer]:
+        """Append what the items hold, in one transaction if it can be one; the answers in the same order.
+
+        Waits for the store as long as it takes: an envelope is answered when its fate is certain.
+        """
+        async with self._lock:
+            answers: list[Answer] = []
+            while len(answers) < len(items):
+                rest, registry = items[len(answers) :], self._registry
+                answers += await self._until_done(rest)
+                if self._registry is not registry:
+                    items = [self.examine(item.device, item.data) for item in items]
+            return answers
+
+    async def _until_done(self, items: list[Item]) -> list[Answer]:
+        while True:
+            try:
+                return await self._record_some(items)
+            except (Unavailable, Conflict) as error:
+                log.warning("store failed, reading the state again", code=error.code, detail=error.what)
+                await self.close()
+                await asyncio.sleep(RETRY_SECONDS)
+                items = [await self._examine_again(item) for item in items]
+
+    async def _examine_again(self, item: Item) -> Item:
+        """Judge an envelope by the state that was read anew, once there is one."""
+        while self._state is None:
+            try:
+                await self._loaded()
+            except Unavailable as error:
+                log.warning("store still away", code=error.code)
+                await self.close()
+                await asyncio.sleep(RETRY_SECONDS)
+        return self.examine(item.device, item.data)
+
+    async def _record_some(self, items: list[Item]) -> list[Answer]:
+        """Plan and commit the first items, as many as fit one transaction; their answers."""
+        store, state = await self._loaded()
+        await self._remember_heads(store, state, items)
+        plan = Plan(self.community, self._now(), state.edge.size, state.registry)
+        for item in items:
+            recorded: dict[tuple[str, int], bytes] = {}
+            if places := plan.overlapping(item, state.heads):
+                if plan.touches(places):
+                    break  # what it must be compared with is not in the store yet
+                recorded = await store.recorded(self.community, places)
+            plan.take(item, state.heads, recorded)
+            if plan.registry is not state.registry:
+                break  # what follows must be judged by the new registry
+        await self._commit(store, state, plan)
+        return plan.answers
+
+    async def _remember_heads(self, store: Appender, state: State, items: list[Item]) -> None:
+        wanted = {
+            run.stream for item in items if isinstance(item.outcome, Examined) for run in item.outcome.runs
+        }
+        if len(state.heads) > HEADS_REMEMBERED_MAX:
+            state.heads.clear()
+        missing = [stream for stream in wanted if stream not in state.heads]
+        if missing:
+            state.heads.update(await store.heads(self.community, missing))
+
+    async def _commit(self, store: Appender, state: State, plan: Plan) -> None:
+        batch = plan.batch(state.edge, self._origin(plan.registry), self._log_key)
+        # From here to the commit the edge has grown already: any failure throws the state away.
+        self._state = None
+        await store.append(batch)
+        state.registry = plan.registry
+        state.heads.update(plan.heads)
+        state.parked |= plan.parked
+        if batch.events:
+            self.checkpoint = batch.after.checkpoint
+        state.filled |= state.parked & plan.heads.keys()
+        self._remember(state)
+        for row in plan.quarantine:
+            log.warning("refused", code=row[2], device=row[3], stream=row[4], sequence=row[5], what=row[6])
+
+    def _origin(self, registry: Registry) -> str:
+        """The log's name; a book that is not open yet has no events to sign for."""
+        return Verifier.parse(registry.opened.log_key).name if registry.opened else ""
+
+    # --- what the service itself has to say --------------------------------------------------
+
+    async def open_community(self, event: CommunityOpened) -> None:
+        """Write the first event of the book, unless it has one. Raises `BadInput` when it is refused."""
+        if self.registry.opened is None:
+            await self._append_own("registry", [event])
+
+    async def seal(self) -> BlockSealed | None:
+        """Seal all events so far into the next block; None when nothing but blocks came since the last."""
+        async with self._lock:
+            _, state = await self._loaded()
+            last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
+        if size <= (last.size + 1 if last else 0):
+            return None
+        sealed = BlockSealed(
+            number=last.number + 1 if last else 1,
+            previous=block_hash(self.community, last) if last else NO_BLOCK,
+            root=root.hex(),
+            sealed_at=self._now(),
+            size=size,
+        )
+        await self._append_own(f"device/{SERVICE}", [sealed])
+        log.info("block sealed", community=self.community, number=sealed.number, size=size)
+        return sealed
+
+    async def _append_own(self, stream: str, events: list[Event]) -> None:
+        async with self._lock:
+            store, state = await self._loaded()
+            head = state.heads.get(stream) or (await store.heads(self.community, [stream])).get(stream, EMPTY)
+        run = NewRun(stream, head, [encode(event) for event in events])
+        data, _ = seal_envelope(self.community, SERVICE, self._service_key, [run])
+        (answer,) = await self.record([self.examine(SERVICE, data)])
+        if not answer.is_safe:
+            what = answer.refusal.what if answer.refusal else ""
+            raise Damaged(f"the ledger refused its own event: {answer.code}, {what}", where=stream)
+
+    # --- running -----------------------------------------------------------------------------
+
+    async def run(self, bus: Bus, stop: asyncio.Event) -> None:
+        """Serve the community until `stop` is set; what was taken is answered before it returns."""
+        await bus.serve_heads(self.community, self.tell_heads)
+        await bus.serve_seal(self.community, self._seal_on_demand)
+        groups: asyncio.Queue[list[tuple[Delivery, Item]] | None] = asyncio.Queue(2)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._take(bus.intake(self.community), groups, stop))
+            tasks.create_task(self._serve(bus, groups))
+
+    async def _take(
+        self,
+        intake: Intake,
+        groups: "asyncio.Queue[list[tuple[Delivery, Item]] | None]",
+        stop: asyncio.Event,
+    ) -> None:
+        """Fetch and examine, in groups that one transaction can hold."""
+        while not stop.is_set():
+            try:
+                deliveries = await intake.take(self.settings.batch_envelopes, self.settings.wait_seconds)
+            except Unavailable as error:
+                log.warning("intake failed", code=error.code, detail=error.what)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            group: list[tuple[Delivery, Item]] = []
+            events = 0
+            for delivery in deliveries:
+                item = self.examine(delivery.device, delivery.data)
+                group.append((delivery, item))
+                if isinstance(item.outcome, Examined):
+                    events += sum(len(run.bodies) for run in item.outcome.runs)
+                    if item.outcome.changes_registry:
+                        await groups.put(group)
+                        await groups.join()  # what follows is judged by the registry after it
+                        group, events = [], 0
+                if events >= self.settings.batch_events:
+                    await groups.put(group)
+                    group, events = [], 0
+            await groups.put(group)
+        await groups.put(None)
+
+    async def _serve(self, bus: Bus, groups: "asyncio.Queue[list[tuple[Delivery, Item]] | None]") -> None:
+        """Record each group and answer it; seal blocks when they are due."""
+        sealed_at = self._clock.now()
+        while (group := await groups.get()) is not None:
+            if group:
+                answers = await self.record([item for _, item in group])
+                await self._answer(bus, answers)
+                for delivery, _ in group:
+                    await delivery.done()
+                await self._retry_parked(bus)
+                await self._wake()
+            if self._seal_is_due(sealed_at):
+                await self.seal()
+                sealed_at = self._clock.now()
+            groups.task_done()
+
+    async def _answer(self, bus: Bus, answers: list[Answer]) -> None:
+        """Sign and send; a receipt that does not arrive is asked for again by sending again."""
+        receipts = sign_receipts(self.community, answers, self._service_key)
+        for answer, receipt in zip(answers, receipts, strict=True):
+            try:
+                await bus.publish_receipt(self.community, answer.device, receipt)
+            except Unavailable as error:
+                log.warning("receipt not sent", code=error.code, device=answer.device)
+
+    async def _retry_parked(self, bus: Bus) -> None:
+        """Take up envelopes that waited for what has been recorded now."""
+        while self._state is not None and self._state.filled:
+            streams = sorted(self._state.filled)
+            self._state.filled.clear()
+            async with self._lock:
+                store, _ = await self._loaded()
+                parked = await store.parked(self.community, streams)
+            answers = await self.record([self.examine(one.device, one.message) for one in parked])
+            done = [
+                one.digest
+                for one, answer in zip(parked, answers, strict=True)
+                if answer.code != SequenceGap.code
+            ]
+            async with self._lock:
+                store, state = await self._loaded()
+                await store.resolve_parked(self.community, done, self._now())
+                state.parked = await store.parked_streams(self.community)
+            await self._answer(bus, [answer for answer in answers if answer.is_safe])
+
+    async def _wake(self) -> None:
+        async with self._lock:
+            if self._appender is not None:
+                with contextlib.suppress(Unavailable):
+                    await self._appender.wake_projectors(self.community)
+
+    def _seal_is_due(self, sealed_at: datetime) -> bool:
+        last = self.registry.last_block
+        unsealed = self.size - (last.size + 1 if last else 0)
+        waited = (self._clock.now() - sealed_at).total_seconds()
+        settings = self.settings
+        return unsealed >= settings.seal_events or (unsealed > 0 and waited >= settings.seal_seconds)
+
+    async def _seal_on_demand(self, device: str) -> bytes:
+        """A person asks for a block now; the answer is the newest one's canonical bytes, or nothing."""
+        await self.seal()
+        last = self.registry.last_block
+        return block_bytes(self.community, last) if last else b""
+
+    async def tell_heads(self, device: str) -> bytes:
+        """The signed heads of all streams that `device` may write to."""
+        streams = self.registry.streams_of(device)
+        async with self._lock:
+            store, _ = await self._loaded()
+            heads = await store.heads(self.community, streams)
+        answer = Answer(
+            code=HEADS,
+            community=self.community,
+            device=device,
+            envelope=NO_HASH.hex(),
+            heads=[StreamHead.of(stream, heads.get(stream, EMPTY)) for stream in streams],
+            recorded_at=self._now(),
+        )
+        return sign_receipts(self.community, [answer], self._service_key)[0]
