@@ -17,8 +17,8 @@ from ledger.embedded.errors import (
     ServerMissing,
     StartFailed,
 )
-from ledger.embedded.nats import EmbeddedNats, NatsSettings
-from ledger.embedded.postgres import EmbeddedPostgres, PostgresSettings
+from ledger.embedded.nats import EmbeddedNats, NatsServerSettings
+from ledger.embedded.postgres import EmbeddedPostgres, PostgresServerSettings
 from ledger.embedded.servers import EmbeddedServers
 
 __all__ = [
@@ -29,10 +29,10 @@ __all__ = [
     "EmbeddedServers",
     "FolderClosed",
     "FolderInUse",
-    "NatsSettings",
+    "NatsServerSettings",
     "OtherVersion",
     "PortInUse",
-    "PostgresSettings",
+    "PostgresServerSettings",
     "ServerMissing",
     "StartFailed",
 ]

@@ -26,7 +26,7 @@ ANSWER_SECONDS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
-class NatsSettings:
+class NatsServerSettings:
     """How an embedded nats-server runs."""
 
     port: int = 0
@@ -47,9 +47,9 @@ class EmbeddedNats(EmbeddedServer):
     death_signal = signal.SIGTERM
     stop_steps = ((signal.SIGTERM, 30.0),)
 
-    def __init__(self, folder: Path, settings: NatsSettings | None = None) -> None:
+    def __init__(self, folder: Path, settings: NatsServerSettings | None = None) -> None:
         super().__init__(folder)
-        self.settings = settings or NatsSettings()
+        self.settings = settings or NatsServerSettings()
         self.token_file = self.folder / "token"
         self._port = self.settings.port or -1  # -1: the server binds a free one and tells which
         self._monitor_port = self.settings.monitor_port or -1

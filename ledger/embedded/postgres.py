@@ -51,7 +51,7 @@ SQL = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresSettings:
+class PostgresServerSettings:
     """How an embedded Postgres runs. That a commit is on disk when it returns is not a setting."""
 
     tcp_port: int | None = None
@@ -71,9 +71,9 @@ class EmbeddedPostgres(EmbeddedServer):
     death_signal = signal.SIGINT
     stop_steps = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
 
-    def __init__(self, folder: Path, settings: PostgresSettings | None = None) -> None:
+    def __init__(self, folder: Path, settings: PostgresServerSettings | None = None) -> None:
         super().__init__(folder)
-        self.settings = settings or PostgresSettings()
+        self.settings = settings or PostgresServerSettings()
         self.data = self.folder / "data"
         self.password_file = self.folder / "password"
         self._port = self.settings.tcp_port or SOCKET_PORT

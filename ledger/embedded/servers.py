@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ledger.embedded.nats import EmbeddedNats, NatsSettings
-from ledger.embedded.postgres import EmbeddedPostgres, PostgresSettings
+from ledger.embedded.nats import EmbeddedNats, NatsServerSettings
+from ledger.embedded.postgres import EmbeddedPostgres, PostgresServerSettings
 
 
 class EmbeddedServers:
@@ -16,8 +16,8 @@ class EmbeddedServers:
     def __init__(
         self,
         folder: Path,
-        postgres: PostgresSettings | None = None,
-        nats: NatsSettings | None = None,
+        postgres: PostgresServerSettings | None = None,
+        nats: NatsServerSettings | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.postgres = EmbeddedPostgres(self.folder / "postgres", postgres)

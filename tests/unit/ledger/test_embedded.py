@@ -22,10 +22,10 @@ from ledger.embedded import (
     EmbeddedServers,
     FolderClosed,
     FolderInUse,
-    NatsSettings,
+    NatsServerSettings,
     OtherVersion,
     PortInUse,
-    PostgresSettings,
+    PostgresServerSettings,
     ServerMissing,
     StartFailed,
 )
@@ -92,7 +92,7 @@ async def gone(folder: Path, seconds: float = 20) -> bool:
 @pytest.fixture(scope="module")
 async def mortal(server_root: Path) -> AsyncIterator[EmbeddedPostgres]:
     """A Postgres on TCP for these tests to kill; each test starts it first."""
-    server = EmbeddedPostgres(server_root / "mortal", PostgresSettings(tcp_port=0))
+    server = EmbeddedPostgres(server_root / "mortal", PostgresServerSettings(tcp_port=0))
     yield server
     await server.stop()
 
@@ -215,7 +215,7 @@ async def test_the_folder_of_another_postgres_is_refused(server_folder: Path) ->
 
 async def test_a_failed_start_tells_the_servers_last_words(mortal: EmbeddedPostgres) -> None:
     await mortal.stop()
-    broken = EmbeddedPostgres(mortal.folder, PostgresSettings(shared_buffers_mb=0))
+    broken = EmbeddedPostgres(mortal.folder, PostgresServerSettings(shared_buffers_mb=0))
     with pytest.raises(StartFailed, match="ended with code 1") as failed:
         await broken.start()
     assert 'parameter "shared_buffers"' in failed.value.hint
@@ -228,7 +228,7 @@ async def test_a_taken_port_is_named_and_not_replaced(mortal: EmbeddedPostgres) 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUse):
-            await EmbeddedPostgres(mortal.folder, PostgresSettings(tcp_port=port)).start()
+            await EmbeddedPostgres(mortal.folder, PostgresServerSettings(tcp_port=port)).start()
 
 
 def test_a_folder_without_the_programs_is_refused(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ async def test_nats_keeps_its_ports_and_its_token(nats: EmbeddedNats) -> None:
 
 async def test_a_taken_nats_port_is_named(server_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = NatsSettings(port=taken.getsockname()[1])
+        settings = NatsServerSettings(port=taken.getsockname()[1])
         with pytest.raises(PortInUse):
             await EmbeddedNats(server_folder, settings).start()
 
@@ -283,7 +283,7 @@ async def test_a_store_of_a_newer_or_foreign_nats_is_refused(server_folder: Path
 
 
 async def test_a_failed_start_does_not_tell_the_token(server_folder: Path) -> None:
-    server = EmbeddedNats(server_folder, NatsSettings(sync_interval="sometimes"))
+    server = EmbeddedNats(server_folder, NatsServerSettings(sync_interval="sometimes"))
     with pytest.raises(StartFailed) as failed:
         await server.start()
     assert "sync_interval" in failed.value.hint
@@ -353,7 +353,7 @@ async def test_an_owner_killed_while_it_makes_the_cluster_leaves_nothing_behind(
 
 
 async def test_if_one_server_cannot_start_neither_runs(server_folder: Path) -> None:
-    servers = EmbeddedServers(server_folder, nats=NatsSettings(sync_interval="sometimes"))
+    servers = EmbeddedServers(server_folder, nats=NatsServerSettings(sync_interval="sometimes"))
     with pytest.raises(StartFailed, match="nats-server"):
         await servers.start()
     assert not servers.postgres.running
@@ -396,7 +396,7 @@ async def test_programs_that_only_root_can_reach_are_copied_and_run(
     libraries = package.with_name(f"{package.name}.libs")
     await asyncio.to_thread(shutil.copytree, libraries, tmp_path / libraries.name, symlinks=True)
     hidden = tmp_path / postgres_program(None).parent.relative_to(package.parent)
-    async with EmbeddedPostgres(server_folder, PostgresSettings(programs=hidden)) as server:
+    async with EmbeddedPostgres(server_folder, PostgresServerSettings(programs=hidden)) as server:
         assert psql(server, "SELECT 1") == "1"
 
 
