@@ -7,7 +7,7 @@ nothing about the reading behind it and a body can be erased by law without brea
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
@@ -264,6 +264,17 @@ def _odd_instant(event: Event) -> str:
         if instant is not None and (instant.tzinfo is not UTC or instant.microsecond):
             return name
     return ""
+
+
+def read_recorded(bodies: Sequence[bytes]) -> list[AnyEvent]:
+    """The events of bodies that come from the book, where they were checked when they were recorded.
+
+    Raises `Malformed` for a type that this version of the program does not know.
+    """
+    try:
+        return _decode_events(b"[" + b",".join(bodies) + b"]")
+    except msgspec.DecodeError as error:
+        raise Malformed(f"the book holds what this program cannot read: {error}") from error
 
 
 def _read_body(index: int, body: bytes) -> AnyEvent:

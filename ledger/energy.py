@@ -1,0 +1,432 @@
+"""From registers to the energy of intervals: one meter's readings folded in the order of the book.
+
+A reading taken within a tenth of an interval of a boundary tells the registers *at* that boundary. The
+energy of an interval is the difference of the registers at its ends, so whatever is estimated in between,
+the sum over a gap is exactly what the register says flowed:
+
+    boundary   10:00    10:15    10:30    10:45        registers at 10:15 and 10:30 are estimated,
+    register   1000     (1100)   (1200)   1300         the three differences sum to 300 Wh
+
+- A reading that cannot follow the last one (see `ledger.plausibility`) is held: no energy is derived from
+  it and nothing is rebased. A later reading that fits the last accepted one simply goes on from there.
+- A new register epoch opens when four held readings in a row are consistent with each other and have
+  moved, when the meter tells another serial number, or when an operator says so. No energy is invented
+  across epochs, except for a rollover, where the operator gives the modulus.
+- A late reading replaces the estimates around it.
+- Gaps up to two hours are estimated linearly, longer ones in the shape of a like day (same meter, same
+  time of day, a week or two or a day before), linearly where there is none.
+
+All of it is integers: whole seconds since 1970 (UTC) and watt-hours.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
+from typing import Literal, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ledger.events import CommunityOpened, RegisterEpochOpened
+from ledger.plausibility import Registers, fault
+
+CONSISTENT_READINGS = 4
+LINEAR_MAX_SECONDS = 2 * 3_600
+LIKE_DAYS_BACK = (7, 14, 1)
+"""Where the shape of a long gap is looked for, in days back."""
+
+SAME_INSTANT = "same-instant-other-value"
+OFF_BOUNDARY = "off-boundary"
+EPOCH_SERIAL = "serial-changed"
+EPOCH_CONSISTENT = "consistent-readings"
+EPOCH_FIRST = "first-reading"
+
+_OFFSET_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Grid:
+    """The boundaries of a community's intervals: every `step` seconds, on the local hour."""
+
+    def __init__(self, interval_minutes: int, zone: str) -> None:
+        self.step = interval_minutes * 60
+        self.zone = ZoneInfo(zone)
+        # Zones of +5:30 or +5:45: an hour or half an hour begins where the clock on the wall says.
+        local = self.zone.utcoffset(_OFFSET_AT) or timedelta()
+        self.offset = -(local // timedelta(seconds=1)) % self.step
+        self._snap = self.step // 10
+
+    @classmethod
+    def of(cls, opened: CommunityOpened) -> "Grid":
+        """The grid that the community was opened with."""
+        return cls(opened.interval_minutes, opened.zone)
+
+    def boundary(self, at: int) -> int | None:
+        """The boundary that a reading taken at `at` tells the registers of; None between boundaries."""
+        past = (at - self.offset) % self.step
+        if past <= self._snap:
+            return at - past
+        if self.step - past <= self._snap:
+            return at - past + self.step
+        return None
+
+    def like_instant(self, at: int, days_back: int) -> int:
+        """The same wall-clock time `days_back` local days earlier."""
+        local = datetime.fromtimestamp(at, self.zone)
+        return int(
+            (local.replace(tzinfo=None) - timedelta(days=days_back)).replace(tzinfo=self.zone).timestamp()
+        )
+
+
+class Reading(NamedTuple):
+    """A reading as the book has it; `position` is its event's place in the log."""
+
+    at: int
+    import_wh: int
+    export_wh: int
+    position: int
+    serial: str | None = None
+    estimated: bool = False
+
+
+class Mark(NamedTuple):
+    """Registers that are known at a boundary, and the event that told them."""
+
+    at: int
+    import_wh: int
+    export_wh: int
+    position: int
+    epoch: int
+
+    def registers(self) -> Registers:
+        """The same without where it came from."""
+        return Registers(self.at, self.import_wh, self.export_wh)
+
+
+class Interval(NamedTuple):
+    """The energy of [start, start + step) and the registers at its end."""
+
+    start: int
+    import_wh: int
+    export_wh: int
+    import_register_wh: int
+    export_register_wh: int
+    end_measured: bool
+    quality: Literal["measured", "estimated"]
+    epoch: int
+    position: int
+
+
+Verdict = Literal["opened", "held", "between"]
+
+
+class Aside(NamedTuple):
+    """A reading that ended no interval: the first of an epoch, held, or taken between boundaries."""
+
+    position: int
+    at: int
+    import_wh: int
+    export_wh: int
+    verdict: Verdict
+    reason: str
+    epoch: int
+
+
+class Opening(msgspec.Struct, frozen=True, array_like=True):
+    """Registers start anew with the first reading from `since` on."""
+
+    since: int
+    modulus_wh: int | None
+    reason: str
+
+
+class MeterState(msgspec.Struct):
+    """What the fold remembers of one meter."""
+
+    epoch: int = 0
+    serial: str | None = None
+    last: Mark | None = None
+    last_read_at: int = 0  # when `last` was really read
+    last_measured: bool = True
+    held: list[Reading] = msgspec.field(default_factory=list)
+    openings: list[Opening] = msgspec.field(default_factory=list)
+
+
+class History(Protocol):
+    """What has been projected before: asked only for late readings and long gaps."""
+
+    async def mark_before(self, meter: str, at: int) -> Mark | None:
+        """The newest mark at or before `at`."""
+
+    async def mark_after(self, meter: str, at: int) -> Mark | None:
+        """The oldest mark after `at`."""
+
+    async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Import and export of those intervals that were measured, by start."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What readings changed: new interval rows, rows that replace others, and readings put aside."""
+
+    new: list[tuple[str, Interval]] = field(default_factory=list)
+    replaced: list[tuple[str, Interval]] = field(default_factory=list)
+    aside: list[tuple[str, Aside]] = field(default_factory=list)
+
+
+class MeterFold:
+    """Folds one meter's readings. `take` handles what is ordinary at once and hands back what is not."""
+
+    def __init__(self, meter: str, state: MeterState, rated_w: int, grid: Grid, changes: Changes) -> None:
+        self.meter = meter
+        self.state = state
+        self.rated_w = rated_w
+        self._grid = grid
+        self._changes = changes
+
+    def take(self, reading: Reading) -> bool:
+        """Take the ordinary next reading: on the next boundary, plausible, nothing pending.
+
+        False when it is anything else; then nothing has changed and `take_any` must be awaited.
+        """
+        state = self.state
+        last = state.last
+        if last is None or state.openings or reading.serial is not None or reading.estimated:
+            return False
+        at = self._grid.boundary(reading.at)
+        if at is None or at - last.at != self._grid.step:
+            return False
+        import_wh, export_wh = reading.import_wh, reading.export_wh
+        if fault(last.registers(), Registers(at, import_wh, export_wh), self.rated_w):
+            return False
+        quality: Literal["measured", "estimated"] = "measured" if state.last_measured else "estimated"
+        interval = Interval(
+            last.at, import_wh - last.import_wh, export_wh - last.export_wh, import_wh, export_wh,
+            True, quality, state.epoch, reading.position,
+        )  # fmt: skip
+        self._changes.new.append((self.meter, interval))
+        state.last = Mark(at, import_wh, export_wh, reading.position, state.epoch)
+        state.last_read_at, state.last_measured = reading.at, True
+        state.held.clear()
+        return True
+
+    async def take_any(self, reading: Reading, history: History) -> None:
+        """Take any reading. `history` shows all that was projected before, also earlier in this batch."""
+        state = self.state
+        at = self._grid.boundary(reading.at)
+        last = state.last
+        if last is not None and reading.at < state.last_read_at:
+            if at is not None and at < last.at:
+                await self._take_late(reading, at, history)
+            return
+        if reading.serial is not None:
+            if state.serial not in (None, reading.serial):
+                self._note_serial(reading)
+            state.serial = reading.serial
+        if at is None:
+            self._put_aside(reading, reading.at, "between", OFF_BOUNDARY)
+        elif last is None:
+            self._open_epoch(reading, at, EPOCH_FIRST)
+        elif (opening := self._due_opening(reading)) is not None:
+            await self._begin_anew(last, reading, at, opening, history)
+        elif at == last.at:
+            self._take_again(last, reading, at)
+        else:
+            await self._continue(last, reading, at, history)
+
+    # --- forward ---------------------------------------------------------------------------
+
+    async def _continue(self, last: Mark, reading: Reading, at: int, history: History) -> None:
+        state = self.state
+        mark = self._mark(reading, at, state.epoch)
+        reason = fault(last.registers(), mark.registers(), self.rated_w)
+        if reason:
+            await self._hold(reading, at, reason, history)
+            return
+        state.held.clear()
+        self._changes.new += await self._between(last, mark, state.last_measured, reading, history)
+        self._accept(reading, mark)
+
+    async def _hold(self, reading: Reading, at: int, reason: str, history: History) -> None:
+        """Hold a reading; a run of consistent ones that have moved opens a new epoch at its first."""
+        state = self.state
+        self._put_aside(reading, at, "held", reason)
+        state.held = [*state.held, reading][-CONSISTENT_READINGS:]
+        if len(state.held) < CONSISTENT_READINGS:
+            return
+        marks = [self._mark(held, self._grid.boundary(held.at) or held.at, 0) for held in state.held]
+        if not self._are_consistent(marks):
+            return
+        first, *rest = state.held
+        last = self._open_epoch(first, marks[0].at, EPOCH_CONSISTENT)
+        for each, mark in zip(rest, marks[1:], strict=True):
+            await self._continue(last, each, mark.at, history)
+            last = mark._replace(epoch=state.epoch)
+
+    def _are_consistent(self, marks: Sequence[Mark]) -> bool:
+        first, last = marks[0], marks[-1]
+        moved = (first.import_wh, first.export_wh) != (last.import_wh, last.export_wh)
+        return moved and all(
+            before.at < after.at and not fault(before.registers(), after.registers(), self.rated_w)
+            for before, after in pairwise(marks)
+        )
+
+    def _take_again(self, last: Mark, reading: Reading, at: int) -> None:
+        """A second reading for a boundary: only the same instant with another value is worth a word."""
+        same = (reading.import_wh, reading.export_wh) == (last.import_wh, last.export_wh)
+        if reading.at == self.state.last_read_at and not same:
+            self._put_aside(reading, at, "held", SAME_INSTANT)
+
+    def _open_epoch(self, reading: Reading, at: int, reason: str) -> Mark:
+        state = self.state
+        state.epoch += 1
+        state.held = []
+        state.openings = [opening for opening in state.openings if opening.since > reading.at]
+        mark = self._mark(reading, at, state.epoch)
+        self._put_aside(reading, at, "opened", reason)
+        self._accept(reading, mark)
+        return mark
+
+    async def _begin_anew(
+        self, last: Mark, reading: Reading, at: int, opening: Opening, history: History
+    ) -> None:
+        """Open the epoch that was announced; where a register wrapped, count the energy across first."""
+        state = self.state
+        modulus_wh = opening.modulus_wh
+        if modulus_wh is not None and at > last.at:
+            import_wh = reading.import_wh + (modulus_wh if reading.import_wh < last.import_wh else 0)
+            export_wh = reading.export_wh + (modulus_wh if reading.export_wh < last.export_wh else 0)
+            unrolled = Mark(at, import_wh, export_wh, reading.position, state.epoch)
+            if reason := fault(last.registers(), unrolled.registers(), self.rated_w):
+                state.openings = [opening, *state.openings]  # still to come
+                await self._hold(reading, at, reason, history)
+                return
+            self._changes.new += await self._between(last, unrolled, state.last_measured, reading, history)
+        self._open_epoch(reading, at, opening.reason)
+
+    def _note_serial(self, reading: Reading) -> None:
+        """Another serial number: what is read from now on is another meter's register."""
+        self.state.openings.append(Opening(reading.at, None, EPOCH_SERIAL))
+
+    def _due_opening(self, reading: Reading) -> Opening | None:
+        """The newest operator's opening that this reading is the first to come after; used up by it."""
+        state = self.state
+        due = [opening for opening in state.openings if opening.since <= reading.at]
+        if not due:
+            return None
+        state.openings = [opening for opening in state.openings if opening.since > reading.at]
+        return due[-1]
+
+    # --- late ------------------------------------------------------------------------------
+
+    async def _take_late(self, reading: Reading, at: int, history: History) -> None:
+        """A reading from before the last one: it replaces the estimates between its neighbours."""
+        before = await history.mark_before(self.meter, at)
+        after = await history.mark_after(self.meter, at)
+        if before is not None and before.at == at:
+            same = (reading.import_wh, reading.export_wh) == (before.import_wh, before.export_wh)
+            if not same:
+                self._put_aside(reading, at, "held", SAME_INSTANT)
+            return
+        reason = "late"
+        joins: list[Mark] = []
+        for neighbour in (before, after):
+            if neighbour is None or (joins and neighbour.epoch != joins[0].epoch):
+                continue
+            pair = sorted((self._mark(reading, at, neighbour.epoch), neighbour))
+            reason = fault(pair[0].registers(), pair[1].registers(), self.rated_w)
+            if not reason:
+                joins.append(neighbour)
+            elif before is not None and after is not None and before.epoch == after.epoch:
+                joins = []
+                break
+        if not joins:
+            self._put_aside(reading, at, "held", reason or "late")
+            return
+        mark = self._mark(reading, at, joins[0].epoch)
+        if joins[0].at > at:
+            self._changes.aside.append((self.meter, _aside(reading, at, "opened", "late", mark.epoch)))
+        for neighbour in joins:
+            first, second = sorted((mark, neighbour))
+            ending = reading if second is mark else _reading_of(second)
+            self._changes.replaced += await self._between(first, second, True, ending, history)
+
+    # --- parts -----------------------------------------------------------------------------
+
+    async def _between(
+        self, first: Mark, second: Mark, first_measured: bool, ending: Reading, history: History
+    ) -> list[tuple[str, Interval]]:
+        """The intervals between two marks of one epoch; their energies sum to the registers' difference."""
+        step = self._grid.step
+        ends = range(first.at + step, second.at + 1, step)
+        weights = await self._weights(first.at, second.at, history)
+        imports = _spread(first.import_wh, second.import_wh, [weight[0] for weight in weights])
+        exports = _spread(first.export_wh, second.export_wh, [weight[1] for weight in weights])
+        single = len(ends) == 1
+        rows = []
+        import_before, export_before = first.import_wh, first.export_wh
+        for end, import_wh, export_wh in zip(ends, imports, exports, strict=True):
+            measured = end == second.at and not ending.estimated
+            quality: Literal["measured", "estimated"] = (
+                "measured" if single and measured and first_measured else "estimated"
+            )
+            rows.append(
+                (
+                    self.meter,
+                    Interval(
+                        end - step, import_wh - import_before, export_wh - export_before,
+                        import_wh, export_wh, measured, quality, second.epoch, second.position,
+                    ),
+                )
+            )  # fmt: skip
+            import_before, export_before = import_wh, export_wh
+        return rows
+
+    async def _weights(self, begin: int, end: int, history: History) -> list[tuple[int, int]]:
+        """How a gap's energy is shaped: (import, export) weights an interval."""
+        step = self._grid.step
+        starts = range(begin, end, step)
+        if end - begin > LINEAR_MAX_SECONDS:
+            for days in LIKE_DAYS_BACK:
+                like = [self._grid.like_instant(start, days) for start in starts]
+                known = await history.measured(self.meter, like)
+                if len(known) == len(set(like)):
+                    return [known[start] for start in like]
+        return [(1, 1)] * len(starts)
+
+    def _accept(self, reading: Reading, mark: Mark) -> None:
+        self.state.last = mark
+        self.state.last_read_at = reading.at
+        self.state.last_measured = not reading.estimated
+
+    def _mark(self, reading: Reading, at: int, epoch: int) -> Mark:
+        return Mark(at, reading.import_wh, reading.export_wh, reading.position, epoch)
+
+    def _put_aside(self, reading: Reading, at: int, verdict: Verdict, reason: str) -> None:
+        self._changes.aside.append((self.meter, _aside(reading, at, verdict, reason, self.state.epoch)))
+
+
+def note_opening(state: MeterState, event: RegisterEpochOpened) -> None:
+    """An operator opened an epoch: it takes effect with the first reading from then on."""
+    opening = Opening(int(event.since.timestamp()), event.modulus_wh, event.reason)
+    state.openings = sorted([*state.openings, opening], key=lambda each: each.since)
+
+
+def _aside(reading: Reading, at: int, verdict: Verdict, reason: str, epoch: int) -> Aside:
+    return Aside(reading.position, at, reading.import_wh, reading.export_wh, verdict, reason, epoch)
+
+
+def _reading_of(mark: Mark) -> Reading:
+    return Reading(mark.at, mark.import_wh, mark.export_wh, mark.position)
+
+
+def _spread(begin: int, end: int, weights: Sequence[int]) -> Iterator[int]:
+    """Registers from `begin` to `end`, shaped by `weights`; the last is exactly `end`.
+
+    Cumulative shares are rounded down, so the differences are integers, never negative, and telescope.
+    """
+    total = sum(weights)
+    if total == 0:
+        weights, total = [1] * len(weights), len(weights)
+    for share in accumulate(weights):
+        yield begin + (end - begin) * share // total

@@ -1,0 +1,194 @@
+"""The store as the projector needs it: pages of the book in, rows of the projections out, one transaction."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Self
+
+from ledger.energy import Aside, Interval, Mark
+from ledger.postgres.connection import PROJECTOR, Connection, PostgresSettings, close, connect, statement
+from ledger.postgres.errors import translated
+
+LIVE = "projection"
+NEXT = "projection_next"
+
+_INTERVAL_COLUMNS = (
+    "community", "meter", "start", "import_wh", "export_wh", "import_register_wh", "export_register_wh",
+    "end_measured", "quality", "epoch", "position",
+)  # fmt: skip
+_ASIDE_COLUMNS = (
+    "community", "meter", "position", "at", "import_wh", "export_wh", "verdict", "reason", "epoch",
+)  # fmt: skip
+
+
+class RecordedEvent(NamedTuple):
+    """One event of the book."""
+
+    position: int
+    stream: str
+    sequence: int
+    body: bytes
+
+
+class ProjectionStore:
+    """One connection that reads the book and owns the projections of one schema."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, settings: PostgresSettings, schema: str = LIVE) -> Self:
+        """Connect as the projector's role, with `schema` as the place of the projections."""
+        return cls(await connect(settings, name=f"projector {schema}", role=PROJECTOR, search_path=schema))
+
+    async def close(self) -> None:
+        """Leave."""
+        await close(self._connection)
+
+    # --- schemas ---------------------------------------------------------------------------
+
+    async def prepare_live(self, version: int) -> bool:
+        """Make the tables where there are none; False when they were made by another version of the rules."""
+        with translated():
+            async with self._connection.transaction():
+                await self._connection.execute(statement("projection_lock_swap"))
+                await self._connection.execute(statement("projection_create_schema"))
+                if not await self._connection.fetchval(statement("projection_exists")):
+                    await self._make_tables(version)
+                return bool(await self._connection.fetchval(statement("projection_read_version")) == version)
+
+    async def prepare_next(self, version: int) -> None:
+        """Make a fresh set of tables beside the live one."""
+        with translated():
+            async with self._connection.transaction():
+                await self._connection.execute(statement("projection_create_next"))
+                await self._make_tables(version)
+
+    async def _make_tables(self, version: int) -> None:
+        await self._connection.execute(statement("projection_schema"))
+        await self._connection.execute(statement("projection_write_version"), version)
+
+    async def swap(self) -> None:
+        """Put the rebuilt projections in the old ones' place; live projectors wait for it."""
+        with translated():
+            async with self._connection.transaction():
+                await self._connection.execute(statement("projection_lock_swap"))
+                await self._connection.execute(statement("projection_swap"))
+
+    # --- the book --------------------------------------------------------------------------
+
+    async def communities(self) -> list[str]:
+        """Every community that has a book."""
+        with translated():
+            return [row["community"] for row in await self._connection.fetch(statement("list_communities"))]
+
+    async def size(self, community: str) -> int:
+        """How many events the book has."""
+        with translated():
+            row = await self._connection.fetchrow(statement("read_fence"), community)
+        return int(row["size"]) if row else 0
+
+    async def positions(self) -> dict[str, int]:
+        """The next position to apply, by community."""
+        with translated():
+            rows = await self._connection.fetch(statement("projection_positions"))
+        return {row["community"]: row["position"] for row in rows}
+
+    async def events(self, community: str, begin: int, end: int) -> list[RecordedEvent]:
+        """The events at positions [begin, end), as far as there are any."""
+        with translated():
+            rows = await self._connection.fetch(statement("read_events"), community, begin, end)
+        return [RecordedEvent(*row) for row in rows]
+
+    async def registry_bodies(self, community: str, end: int) -> list[bytes]:
+        """The bodies of registry and device events before position `end`."""
+        with translated():
+            rows = await self._connection.fetch(statement("read_registry"), community)
+        return [row["body"] for row in rows if row["position"] < end]
+
+    # --- one transaction of the projector -----------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self, community: str) -> AsyncIterator[int]:
+        """Everything within happens together with the move of the position, or not at all.
+
+        Gives the next position to apply. Raises `StoreUnavailable` or `StoreRefused`.
+        """
+        with translated():
+            async with self._connection.transaction():
+                await self._connection.execute(statement("projection_lock_use"))
+                yield await self._connection.fetchval(statement("projection_take_position"), community)
+
+    async def move(self, community: str, position: int) -> None:
+        """The next position to apply from now on."""
+        await self._connection.execute(statement("projection_move_position"), community, position)
+
+    async def put(self, name: str, *values: Any) -> None:
+        """Write one row of the registry's projections by `sql/projection_put_<name>.sql`."""
+        await self._connection.execute(statement(f"projection_put_{name}"), *values)
+
+    async def states(self, community: str, meters: Sequence[str]) -> dict[str, bytes]:
+        """What the fold remembers of `meters`."""
+        rows = await self._connection.fetch(statement("projection_read_states"), community, meters)
+        return {row["meter"]: row["state"] for row in rows}
+
+    async def write_states(self, community: str, states: dict[str, bytes]) -> None:
+        """Remember what the fold remembers."""
+        await self._connection.execute(
+            statement("projection_write_states"), community, list(states), list(states.values())
+        )
+
+    async def add_intervals(self, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
+        """Insert intervals that have no row yet."""
+        epoch = datetime.fromtimestamp
+        records = [(community, meter, epoch(interval[0], UTC), *interval[1:]) for meter, interval in rows]
+        await self._connection.copy_records_to_table(
+            "meter_intervals", records=records, columns=_INTERVAL_COLUMNS
+        )
+
+    async def replace_intervals(self, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
+        """Insert intervals in the place of those that have the same start."""
+        newest = {(meter, interval.start): (meter, interval) for meter, interval in rows}
+        await self._connection.execute(
+            statement("projection_delete_intervals"),
+            community,
+            [meter for meter, _ in newest],
+            [_instant(start) for _, start in newest],
+        )
+        await self.add_intervals(community, list(newest.values()))
+
+    async def add_asides(self, community: str, rows: Sequence[tuple[str, Aside]]) -> None:
+        """Insert readings that ended no interval."""
+        records = [
+            (
+                community, meter, aside.position, _instant(aside.at), aside.import_wh, aside.export_wh,
+                aside.verdict, aside.reason, aside.epoch,
+            )
+            for meter, aside in rows
+        ]  # fmt: skip
+        await self._connection.copy_records_to_table(
+            "readings_aside", records=records, columns=_ASIDE_COLUMNS
+        )
+
+    # --- what was projected before ------------------------------------------------------------
+
+    async def mark(self, which: str, community: str, meter: str, at: int, step: int) -> Mark | None:
+        """The neighbouring mark of an instant; `which` is `before` (at or before it) or `after`."""
+        row = await self._connection.fetchrow(
+            statement(f"projection_mark_{which}"), community, meter, _instant(at), timedelta(seconds=step)
+        )
+        if row is None:
+            return None
+        at = int(row["at"].timestamp())
+        return Mark(at, row["import_wh"], row["export_wh"], row["position"], row["epoch"])
+
+    async def measured(self, community: str, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """The energy of those intervals that were measured, by start."""
+        rows = await self._connection.fetch(
+            statement("projection_measured"), community, meter, [_instant(start) for start in starts]
+        )
+        return {int(row["start"].timestamp()): (row["import_wh"], row["export_wh"]) for row in rows}
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,2 @@
+-- The schema of the live projections.
+CREATE SCHEMA IF NOT EXISTS projection

@@ -1,0 +1,145 @@
+-- The tables of one version of the projections, in the schema that the search path names.
+
+CREATE TABLE positions (
+    community text   PRIMARY KEY,
+    position  bigint NOT NULL                   -- of the next event to apply
+);
+
+CREATE TABLE communities (
+    community        text    PRIMARY KEY,
+    name             text    NOT NULL,
+    zone             text    NOT NULL,
+    interval_minutes integer NOT NULL,
+    currency         text    NOT NULL,
+    log_key          text    NOT NULL
+);
+
+CREATE TABLE feeders (
+    community text NOT NULL,
+    feeder    text NOT NULL,
+    name      text NOT NULL,
+    PRIMARY KEY (community, feeder)
+);
+
+CREATE TABLE buildings (
+    community text NOT NULL,
+    building  text NOT NULL,
+    feeder    text NOT NULL,
+    name      text NOT NULL,
+    PRIMARY KEY (community, building)
+);
+
+CREATE TABLE meters (
+    community text        NOT NULL,
+    meter     text        NOT NULL,
+    role      text        NOT NULL,
+    building  text,                             -- none for a main meter
+    model     text        NOT NULL,
+    rated_w   bigint      NOT NULL,
+    since     timestamptz NOT NULL,
+    until     timestamptz,
+    PRIMARY KEY (community, meter)
+);
+CREATE INDEX meters_of_building ON meters (community, building);
+
+CREATE TABLE devices (
+    community  text   NOT NULL,
+    device     text   NOT NULL,
+    role       text   NOT NULL,
+    public_key text,                            -- none while revoked
+    position   bigint NOT NULL,                 -- of the event that set it
+    PRIMARY KEY (community, device)
+);
+
+CREATE TABLE meter_readers (
+    community text        NOT NULL,
+    meter     text        NOT NULL,
+    since     timestamptz NOT NULL,
+    device    text        NOT NULL,
+    PRIMARY KEY (community, meter, since)
+);
+
+CREATE TABLE blocks (
+    community text        NOT NULL,
+    number    bigint      NOT NULL,
+    previous  text        NOT NULL,
+    root      text        NOT NULL,
+    size      bigint      NOT NULL,
+    sealed_at timestamptz NOT NULL,
+    hash      text        NOT NULL,
+    PRIMARY KEY (community, number)
+);
+
+CREATE TABLE alarms (
+    community text        NOT NULL,
+    position  bigint      NOT NULL,
+    device    text        NOT NULL,
+    alarm     text        NOT NULL,
+    meter     text,
+    detail    text        NOT NULL,
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (community, position)
+);
+
+-- What the fold of a meter's readings remembers (ledger.energy.MeterState as JSON).
+CREATE TABLE meter_states (
+    community text  NOT NULL,
+    meter     text  NOT NULL,
+    state     bytea NOT NULL,
+    PRIMARY KEY (community, meter)
+);
+
+CREATE TABLE meter_intervals (
+    community          text        NOT NULL,
+    meter              text        NOT NULL,
+    start              timestamptz NOT NULL,    -- [start, start + interval)
+    import_wh          bigint      NOT NULL CHECK (import_wh >= 0),
+    export_wh          bigint      NOT NULL CHECK (export_wh >= 0),
+    import_register_wh bigint      NOT NULL,    -- at the end of the interval
+    export_register_wh bigint      NOT NULL,
+    end_measured       boolean     NOT NULL,    -- whether the registers at the end were read, not estimated
+    quality            text        NOT NULL,    -- measured or estimated
+    epoch              integer     NOT NULL,
+    position           bigint      NOT NULL,    -- of the reading that decided it
+    PRIMARY KEY (community, meter, start)
+);
+
+-- Readings that ended no interval: the first of an epoch, held ones, ones between boundaries.
+CREATE TABLE readings_aside (
+    community text        NOT NULL,
+    meter     text        NOT NULL,
+    position  bigint      NOT NULL,
+    at        timestamptz NOT NULL,
+    import_wh bigint      NOT NULL,
+    export_wh bigint      NOT NULL,
+    verdict   text        NOT NULL,             -- opened, held or between
+    reason    text        NOT NULL,
+    epoch     integer     NOT NULL,
+    PRIMARY KEY (community, meter, position, verdict)
+);
+
+-- A building is the sum of its connection meters; an interval that one of them lacks is incomplete.
+CREATE VIEW building_intervals AS
+SELECT
+    m.community,
+    m.building,
+    i.start,
+    sum(i.import_wh)::bigint AS import_wh,
+    sum(i.export_wh)::bigint AS export_wh,
+    CASE
+        WHEN count(*) < (
+            SELECT count(*) FROM meters e
+            WHERE e.community = m.community AND e.building = m.building AND e.role = 'connection'
+                AND e.since <= i.start AND (e.until IS NULL OR e.until > i.start)
+        ) THEN 'incomplete'
+        WHEN bool_and(i.quality = 'measured') THEN 'measured'
+        ELSE 'estimated'
+    END AS quality
+FROM meters m
+JOIN meter_intervals i ON i.community = m.community AND i.meter = m.meter
+WHERE m.role = 'connection' AND i.start >= m.since AND (m.until IS NULL OR i.start < m.until)
+GROUP BY m.community, m.building, i.start;
+
+CREATE TABLE version (
+    number integer PRIMARY KEY
+);

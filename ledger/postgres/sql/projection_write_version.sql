@@ -1,0 +1,2 @@
+-- $1 version
+INSERT INTO version (number) VALUES ($1)

@@ -1,0 +1,353 @@
+"""The projector: applies the book to the projections by position, exactly once, and never skips.
+
+A page of events, the rows that follow from it and the next position are one transaction. An event that
+cannot be applied stops its community there, with the position and the reason, until a person has looked.
+Rebuilding runs the same code into a schema beside the live one and swaps the names, so it gives the same
+bytes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from ledger.block import block_hash
+from ledger.canonical import encode
+from ledger.energy import Changes, Grid, Mark, MeterFold, MeterState, Reading, note_opening
+from ledger.entry import stream_subject
+from ledger.errors import BadInput, Damaged, Unavailable
+from ledger.events import (
+    AlarmRaised,
+    AnyEvent,
+    BlockSealed,
+    BuildingAdded,
+    CommunityOpened,
+    Event,
+    FeederAdded,
+    KeyEnrolled,
+    KeyRevoked,
+    KeyRotated,
+    MeterAdded,
+    MeterAssigned,
+    MeterRead,
+    MeterRetired,
+    RegisterEpochOpened,
+    read_recorded,
+)
+from ledger.postgres.connection import PostgresSettings
+from ledger.postgres.projection import NEXT, ProjectionStore, RecordedEvent
+from ledger.registry import OPERATOR, SERVICE, Registry
+
+log = structlog.get_logger(__name__)
+
+VERSION = 1
+"""Of the rules: projections made by another version are rebuilt before they are used."""
+
+PAGE_EVENTS = 10_000
+STATES_REMEMBERED_MAX = 100_000
+RETRY_SECONDS = 0.5
+
+_decode_state = msgspec.json.Decoder(MeterState).decode
+
+
+class CannotApply(Damaged):
+    """An event of the book does not fit the projections. Nothing after it is applied."""
+
+    code = "cannot-apply"
+
+
+class CommunityProjector:
+    """Projects one community into one schema. Remembers states as long as nobody else moved the position."""
+
+    def __init__(self, community: str, store: ProjectionStore) -> None:
+        self.community = community
+        self.position = -1
+        self._store = store
+        self._registry = Registry(community)
+        self._states: dict[str, MeterState] = {}
+        self._grid: Grid | None = None
+        self._touched: set[str] = set()
+        self._changes = Changes()
+
+    async def step(self, page_events: int = PAGE_EVENTS) -> int:
+        """Apply the next page; returns how many events it had. Raises `CannotApply`, `StoreUnavailable`."""
+        try:
+            return await self._step(page_events)
+        except BaseException:
+            self.position = -1  # what is remembered may be ahead of what was committed
+            raise
+
+    async def _step(self, page_events: int) -> int:
+        async with self._store.transaction(self.community) as position:
+            if position != self.position:
+                await self._forget(position)
+            events = await self._store.events(self.community, position, position + page_events)
+            if events:
+                await self._apply(events)
+                await self._flush()
+                await self._write_states()
+                await self._store.move(self.community, position + len(events))
+        self.position = position + len(events)
+        return len(events)
+
+    async def _forget(self, position: int) -> None:
+        """Start from what the store has."""
+        self._registry = Registry(self.community)
+        self._states, self._grid = {}, None
+        self._changes, self._touched = Changes(), set()
+        for event in read_recorded(await self._store.registry_bodies(self.community, position)):
+            self._registry.apply(event)
+        if self._registry.opened is not None:
+            self._grid = Grid.of(self._registry.opened)
+
+    async def _apply(self, recorded: Sequence[RecordedEvent]) -> None:
+        events = read_recorded([event.body for event in recorded])
+        await self._load_states({stream_subject(e.stream) for e in recorded if e.stream.startswith("meter/")})
+        folds: dict[str, MeterFold] = {}
+        for at, event in zip(recorded, events, strict=True):
+            if type(event) is not MeterRead:
+                folds.clear()  # ratings and epochs may have changed
+                await self._apply_other(at, event)
+                continue
+            fold = folds.get(at.stream)
+            if fold is None:
+                fold = folds[at.stream] = self._fold(at)
+            reading = Reading(
+                int(event.measured_at.timestamp()), event.import_wh, event.export_wh, at.position,
+                event.serial, event.quality == "estimated",
+            )  # fmt: skip
+            if not fold.take(reading):
+                await self._flush()
+                await fold.take_any(reading, self)
+
+    def _fold(self, at: RecordedEvent) -> MeterFold:
+        name = stream_subject(at.stream)
+        meter = self._registry.meters.get(name)
+        if meter is None or self._grid is None:
+            raise CannotApply("a reading of a meter that the registry does not know", where=_place(at))
+        self._touched.add(name)
+        state = self._states.setdefault(name, MeterState())
+        return MeterFold(name, state, meter.added.rated_w, self._grid, self._changes)
+
+    async def _apply_other(self, at: RecordedEvent, event: AnyEvent) -> None:
+        try:
+            self._registry.apply(event)
+        except BadInput as error:
+            raise CannotApply(f"{error.code}: {error.what}", where=_place(at)) from error
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            raise CannotApply("no projection knows what to do with this event", where=_place(at))
+        await handler(self, at, event)
+
+    # --- states and rows -------------------------------------------------------------------
+
+    async def _load_states(self, meters: set[str]) -> None:
+        if len(self._states) > STATES_REMEMBERED_MAX:
+            self._states.clear()
+        missing = [meter for meter in meters if meter not in self._states]
+        if missing:
+            found = await self._store.states(self.community, missing)
+            self._states.update({meter: _decode_state(state) for meter, state in found.items()})
+
+    async def _write_states(self) -> None:
+        if self._touched:
+            states = {meter: encode(self._states[meter]) for meter in sorted(self._touched)}
+            await self._store.write_states(self.community, states)
+        self._touched = set()
+
+    async def _flush(self) -> None:
+        """Write the rows so far, so that history shows them."""
+        changes = self._changes
+        if changes.new:
+            await self._store.add_intervals(self.community, changes.new)
+            changes.new.clear()
+        if changes.replaced:
+            await self._store.replace_intervals(self.community, changes.replaced)
+            changes.replaced.clear()
+        if changes.aside:
+            await self._store.add_asides(self.community, changes.aside)
+            changes.aside.clear()
+
+    # --- what the fold may ask (ledger.energy.History) --------------------------------------------
+
+    async def mark_before(self, meter: str, at: int) -> Mark | None:
+        """The newest mark at or before `at`."""
+        return await self._mark("before", meter, at)
+
+    async def mark_after(self, meter: str, at: int) -> Mark | None:
+        """The oldest mark after `at`."""
+        return await self._mark("after", meter, at)
+
+    async def _mark(self, which: str, meter: str, at: int) -> Mark | None:
+        assert self._grid is not None  # noqa: S101 - readings are folded on a grid
+        return await self._store.mark(which, self.community, meter, at, self._grid.step)
+
+    async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """The energy of those intervals that were measured."""
+        return await self._store.measured(self.community, meter, starts)
+
+    # --- registry rows -------------------------------------------------------------------------
+
+    async def open(self, at: RecordedEvent, event: CommunityOpened) -> None:
+        """The community and the two devices it begins with."""
+        self._grid = Grid.of(event)
+        await self._store.put(
+            "community", self.community, event.name, event.zone, event.interval_minutes, event.currency,
+            event.log_key,
+        )  # fmt: skip
+        for device in (SERVICE, OPERATOR):
+            await self._put_device(at, device)
+
+    async def add_feeder(self, at: RecordedEvent, event: FeederAdded) -> None:
+        """A feeder."""
+        await self._store.put("feeder", self.community, event.feeder, event.name)
+
+    async def add_building(self, at: RecordedEvent, event: BuildingAdded) -> None:
+        """A building."""
+        await self._store.put("building", self.community, event.building, event.feeder, event.name)
+
+    async def put_meter(self, at: RecordedEvent, event: MeterAdded | MeterRetired) -> None:
+        """A meter as the registry has it now."""
+        meter = self._registry.meters[event.meter]
+        added = meter.added
+        await self._store.put(
+            "meter", self.community, event.meter, added.role, added.building, added.model, added.rated_w,
+            added.since, meter.until,
+        )  # fmt: skip
+
+    async def assign_meter(self, at: RecordedEvent, event: MeterAssigned) -> None:
+        """Who reads a meter from when."""
+        await self._store.put("reader", self.community, event.meter, event.since, event.device)
+
+    async def change_key(self, at: RecordedEvent, event: KeyEnrolled | KeyRotated | KeyRevoked) -> None:
+        """A device and its key."""
+        await self._put_device(at, event.device)
+
+    async def _put_device(self, at: RecordedEvent, name: str) -> None:
+        device = self._registry.devices[name]
+        public = device.key.bytes.hex() if device.key else None
+        await self._store.put("device", self.community, name, device.role, public, at.position)
+
+    async def open_register_epoch(self, at: RecordedEvent, event: RegisterEpochOpened) -> None:
+        """An operator's word about a meter's registers."""
+        await self._load_states({event.meter})
+        note_opening(self._states.setdefault(event.meter, MeterState()), event)
+        self._touched.add(event.meter)
+
+    async def seal_block(self, at: RecordedEvent, event: BlockSealed) -> None:
+        """A block."""
+        await self._store.put(
+            "block", self.community, event.number, event.previous, event.root, event.size, event.sealed_at,
+            block_hash(self.community, event),
+        )  # fmt: skip
+
+    async def raise_alarm(self, at: RecordedEvent, event: AlarmRaised) -> None:
+        """An alarm on site."""
+        await self._store.put(
+            "alarm", self.community, at.position, stream_subject(at.stream), event.alarm, event.meter,
+            event.detail, event.at,
+        )  # fmt: skip
+
+
+Handler = Callable[[CommunityProjector, RecordedEvent, Any], Awaitable[None]]
+
+_HANDLERS: dict[type[Event], Handler] = {
+    CommunityOpened: CommunityProjector.open,
+    FeederAdded: CommunityProjector.add_feeder,
+    BuildingAdded: CommunityProjector.add_building,
+    MeterAdded: CommunityProjector.put_meter,
+    MeterRetired: CommunityProjector.put_meter,
+    MeterAssigned: CommunityProjector.assign_meter,
+    RegisterEpochOpened: CommunityProjector.open_register_epoch,
+    KeyEnrolled: CommunityProjector.change_key,
+    KeyRotated: CommunityProjector.change_key,
+    KeyRevoked: CommunityProjector.change_key,
+    BlockSealed: CommunityProjector.seal_block,
+    AlarmRaised: CommunityProjector.raise_alarm,
+}
+
+
+def _place(at: RecordedEvent) -> str:
+    return f"position {at.position}, {at.stream} {at.sequence}"
+
+
+class Projector:
+    """Follows the books of all communities of one store."""
+
+    def __init__(self, settings: PostgresSettings, poll_seconds: float = 0.2) -> None:
+        self._settings = settings
+        self._poll_seconds = poll_seconds
+        self._projectors: dict[str, CommunityProjector] = {}
+        self._store: ProjectionStore | None = None
+        self.stopped: dict[str, CannotApply] = {}
+
+    async def open(self) -> None:
+        """Connect, and make or rebuild the projections where they are missing or of another version."""
+        self._store = await ProjectionStore.open(self._settings)
+        if not await self._store.prepare_live(VERSION):
+            log.warning("projections are of another version, rebuilding")
+            await rebuild(self._settings)
+
+    async def close(self) -> None:
+        """Leave the store."""
+        self._projectors.clear()
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+
+    async def catch_up(self) -> int:
+        """Apply all that the books hold by now; returns how many events that was."""
+        if self._store is None:
+            await self.open()
+        assert self._store is not None  # noqa: S101 - just opened
+        applied = 0
+        for community in await self._store.communities():
+            if community in self.stopped:
+                continue
+            projector = self._projectors.setdefault(community, CommunityProjector(community, self._store))
+            try:
+                while count := await projector.step():
+                    applied += count
+            except CannotApply as error:
+                log.error("projection stopped", community=community, what=error.what, where=error.where)
+                self.stopped[community] = error
+        return applied
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until `stop` is set. A store that goes away is waited for."""
+        while not stop.is_set():
+            try:
+                applied = await self.catch_up()
+            except Unavailable as error:
+                log.warning("projector waits for the store", code=error.code, detail=error.what)
+                await self.close()
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not applied:
+                await asyncio.sleep(self._poll_seconds)
+        await self.close()
+
+
+async def rebuild(
+    settings: PostgresSettings, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, int]:
+    """Build all projections anew beside the live ones, then swap. Returns events applied by community.
+
+    `progress(community, applied, of)` is called after every page. Raises `CannotApply`: then the live
+    projections stay as they are.
+    """
+    store = await ProjectionStore.open(settings, NEXT)
+    try:
+        await store.prepare_next(VERSION)
+        projectors = {name: CommunityProjector(name, store) for name in await store.communities()}
+        for name, projector in projectors.items():
+            size = await store.size(name)
+            while await projector.step():
+                if progress is not None:
+                    progress(name, projector.position, max(size, projector.position))
+        await store.swap()
+        return {name: projector.position for name, projector in projectors.items()}
+    finally:
+        await store.close()
