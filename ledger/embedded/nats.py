@@ -45,7 +45,7 @@ class EmbeddedNats(EmbeddedServer):
 
     program_name = "nats-server"
     death_signal = signal.SIGTERM
-    stop_steps = ((signal.SIGTERM, 30.0),)
+    stop_steps = ((signal.SIGTERM, 30),)
 
     def __init__(self, folder: Path, settings: NatsServerSettings | None = None) -> None:
         super().__init__(folder)

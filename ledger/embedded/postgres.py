@@ -69,7 +69,7 @@ class EmbeddedPostgres(EmbeddedServer):
     program_name = "postgres"
     # Fast shutdown: sessions are ended, a checkpoint is written, nothing needs recovery.
     death_signal = signal.SIGINT
-    stop_steps = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
+    stop_steps = ((signal.SIGINT, 60), (signal.SIGQUIT, 10))
 
     def __init__(self, folder: Path, settings: PostgresServerSettings | None = None) -> None:
         super().__init__(folder)

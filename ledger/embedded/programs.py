@@ -106,7 +106,7 @@ def _open_to_all(path: Path) -> None:
 
 def _first(name: str, chosen: Path | None, packaged: Path | None) -> Path:
     if chosen is not None:
-        program = chosen / name
+        program = Path(chosen, name)
         if not program.is_file():
             raise ServerMissing(f"there is no {name} in the folder", where=str(chosen))
         return program.resolve()
