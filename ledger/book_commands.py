@@ -1,0 +1,159 @@
+"""Commands that run or tend the services of the book."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ledger.bus import Bus
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
+from ledger.postgres.reader import Reader, Row
+from ledger.projector import rebuild as rebuild_projections
+from ledger.services import migrate_store, run_projector, run_writer
+from ledger.settings import Settings, load_settings
+
+FOREIGN_TABLES = ("gateways",)
+"""Tables of the settings file that other packages own."""
+
+T = TypeVar("T")
+
+out = Console(highlight=False)
+progress_console = Console(stderr=True)
+
+
+def book_settings(config: ConfigPath) -> Settings:
+    """The book's part of the settings file. Raises `SettingsInvalid`, `NotRunning`."""
+    return load_settings(config, environment(), FOREIGN_TABLES)
+
+
+def migrate(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Bring the database to this version of the program."""
+    taken = run(migrate_store(book_settings(config).postgres))
+    out.print("\n".join(taken) if taken else "nothing to do: the database is up to date")
+
+
+def writer(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Run the writer: verify what comes in, append it to the book, answer with receipts."""
+    configure_logs()
+    settings = book_settings(config)
+    serve(lambda stop: run_writer(settings, stop))
+
+
+def projector(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Run the projector: keep the tables that people read near the book."""
+    configure_logs()
+    settings = book_settings(config)
+    serve(lambda stop: run_projector(settings, stop))
+
+
+def rebuild(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Build all projections anew beside the live ones and put them in their place."""
+    settings = book_settings(config)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=progress_console) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(community: str, applied: int, of: int) -> None:
+            if community not in tasks:
+                tasks[community] = bar.add_task(community)
+            bar.update(tasks[community], completed=applied, total=of)
+
+        counts = run(rebuild_projections(settings.postgres, show))
+    for community, count in counts.items():
+        out.print(f"{community}: {count:,} events applied, projections swapped")
+
+
+def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Seal all events so far into a block now, and print the newest block."""
+    settings = book_settings(config)
+
+    async def ask() -> bytes:
+        async with await Bus.connect(settings.nats, "seal") as bus:
+            return await bus.ask_seal(settings.community.id)
+
+    out.print(run(ask()).decode() or "the book is empty: nothing to seal")
+
+
+def status(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> None:
+    """Show the book: its size and root, how near the projections are, meters and their newest interval.
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object instead of tables.
+    """
+
+    async def read(reader: Reader, community: str) -> tuple[Row, list[Row], list[Row]]:
+        fence = await reader.fence(community)
+        book = {
+            "community": community,
+            "size": fence.size if fence else 0,
+            "root": fence.root.hex() if fence else "",
+            "projected": await reader.projected(community),
+            "blocks": len(await reader.blocks(community)),
+        }
+        return book, await reader.meters(community), await reader.devices(community)
+
+    book, meters, devices = run(_read(config, read))
+    if as_json:
+        out.print_json(json.dumps(book | {"meters": meters, "devices": devices}, default=str))
+        return
+    out.print(
+        f"{book['community']}: {book['size']:,} events, {book['projected']:,} projected, "
+        f"{book['blocks']} blocks\nroot {book['root']}"
+    )
+    _print_rows("Meters", meters, ("meter", "role", "building", "reader", "model", "newest"))
+    _print_rows("Devices", devices, ("device", "role", "public_key"))
+
+
+def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, as_json: bool = False) -> None:
+    """List what was refused and why, newest first.
+
+    Parameters
+    ----------
+    most
+        Rows to show.
+    as_json
+        Print a JSON array instead of a table.
+    """
+    rows = run(_read(config, lambda reader, community: reader.quarantine(community, most)))
+    _show("Quarantine", rows, ("last_at", "code", "device", "stream", "sequence", "times", "what"), as_json)
+
+
+def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, as_json: bool = False) -> None:
+    """List the alarms that gateways raised, newest first.
+
+    Parameters
+    ----------
+    most
+        Rows to show.
+    as_json
+        Print a JSON array instead of a table.
+    """
+    rows = run(_read(config, lambda reader, community: reader.alarms(community, most)))
+    _show("Alarms", rows, ("at", "device", "alarm", "meter", "detail"), as_json)
+
+
+async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) -> T:
+    settings = book_settings(config)
+    async with await Reader.open(settings.postgres) as reader:
+        return await ask(reader, settings.community.id)
+
+
+def _show(title: str, rows: list[Row], columns: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        out.print_json(json.dumps(rows, default=str))
+    else:
+        _print_rows(title, rows, columns)
+
+
+def _print_rows(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
+    out.print(table if rows else f"{title}: none")

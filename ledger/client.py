@@ -1,0 +1,99 @@
+"""A client of the book: signs events as one device, sends them and waits for the signed receipt."""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Self
+
+from ledger.bus import Bus
+from ledger.canonical import Malformed, encode
+from ledger.entry import EMPTY, Head
+from ledger.envelope import EVENTS_MAX, NewRun, seal_envelope
+from ledger.errors import BadInput, Unavailable
+from ledger.events import Event
+from ledger.keys import PublicKey, SigningKey
+from ledger.merkle import ProofError
+from ledger.receipt import Answer, read_receipt
+
+ANSWER_SECONDS = 15.0
+ATTEMPTS = 3
+
+
+class NoReceipt(Unavailable):
+    """No receipt came in time: the events are in the book or not, and sending again is safe."""
+
+    code = "no-receipt"
+
+
+class Refused(BadInput):
+    """The ledger refused the events."""
+
+    def __init__(self, answer: Answer) -> None:
+        refusal = answer.refusal
+        where = f"{refusal.stream} {refusal.sequence}" if refusal and refusal.stream else ""
+        super().__init__(
+            refusal.what if refusal else "refused", where=where, hint=refusal.hint if refusal else ""
+        )
+        self.code = answer.code
+
+
+class BookClient:
+    """Appends events to streams that one device continues: the operator's registry, mostly."""
+
+    def __init__(self, bus: Bus, community: str, device: str, key: SigningKey, service: PublicKey) -> None:
+        self._bus = bus
+        self._community = community
+        self._device = device
+        self._key = key
+        self._service = service
+        self._heads: dict[str, Head] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
+
+    async def open(self) -> Self:
+        """Listen for receipts and ask where the chains go on. Raises `BusUnavailable`, `BadInput`."""
+        await self._bus.on_receipts(self._community, self._device, self._take)
+        await self._ask_heads()
+        return self
+
+    async def _ask_heads(self) -> None:
+        data = await self._bus.ask_heads(self._community, self._device)
+        answer = read_receipt(data, self._community, self._service)
+        self._heads = {head.stream: head.head() for head in answer.heads}
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            answer = read_receipt(data, self._community, self._service)
+        except (Malformed, ProofError):
+            return  # a forged receipt answers nothing
+        future = self._answers.get(answer.envelope)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    async def append(self, stream: str, events: Sequence[Event]) -> None:
+        """Append `events` to `stream`, in envelopes as large as allowed. Raises `Refused`, `NoReceipt`."""
+        for begin in range(0, len(events), EVENTS_MAX):
+            await self._append(stream, [encode(event) for event in events[begin : begin + EVENTS_MAX]])
+
+    async def _append(self, stream: str, bodies: list[bytes]) -> None:
+        run = NewRun(stream, self._heads.get(stream, EMPTY), bodies)
+        data, heads = seal_envelope(self._community, self._device, self._key, [run])
+        answer = await self._send(data)
+        if not answer.is_safe:
+            await self._ask_heads()
+            raise Refused(answer)
+        self._heads.update(heads)
+
+    async def _send(self, data: bytes) -> Answer:
+        digest = sha256(data).hexdigest()
+        future = self._answers[digest] = asyncio.get_running_loop().create_future()
+        try:
+            for _ in range(ATTEMPTS):
+                await self._bus.publish_envelope(self._community, self._device, data)
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS / ATTEMPTS):
+                        return await asyncio.shield(future)
+                except TimeoutError:
+                    continue  # the receipt may be lost: the same envelope again is harmless
+        finally:
+            del self._answers[digest]
+        raise NoReceipt("the ledger did not answer", where=self._community, hint="is the writer running?")

@@ -1,0 +1,119 @@
+"""Commands for the life of a key: request, enrol, rotate, revoke. Each becomes an event in the book."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from ledger.book_commands import book_settings
+from ledger.bus import Bus
+from ledger.client import BookClient
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath, run
+from ledger.errors import BadInput
+from ledger.events import Event, KeyEnrolled, KeyRevoked, Role
+from ledger.keys import PublicKey, SigningKey
+from ledger.opening import enrolment, rotation, service_public
+from ledger.postgres.reader import Reader
+from ledger.registry import OPERATOR
+from ledger.settings import Settings
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+class RequestInvalid(BadInput):
+    """An enrolment request cannot be read."""
+
+    code = "request-invalid"
+
+
+def request(device: str, *, role: Role = "gateway", key_file: Path, community: str) -> None:
+    """On the device: make its key and print the request that an operator enrols it with.
+
+    Parameters
+    ----------
+    device
+        The device's name in the book.
+    role
+        gateway (reads meters), meter (signs its own readings) or building (signs its own orders).
+    key_file
+        Where the private key is kept; it is made if it does not exist and never leaves this machine.
+    community
+        The community that the device belongs to.
+    """
+    key = SigningKey.load_or_create(key_file)
+    out.print(msgspec.json.encode(enrolment(community, device, role, key)).decode())
+
+
+def enrol(request_file: Path, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """On the ledger: approve a device's request and write its key into the book.
+
+    Parameters
+    ----------
+    request_file
+        What `energy-ledger device request` printed on the device. Compare the key with the device's own.
+    """
+    try:
+        event = msgspec.json.decode(request_file.read_bytes(), type=KeyEnrolled)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RequestInvalid(f"this is not an enrolment request: {error}", where=str(request_file)) from error
+    settings = book_settings(config)
+    run(_append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event]))
+    out.print(f"{event.device} is enrolled as {event.role} with key {event.public_key}")
+
+
+def rotate(device: str, *, key_file: Path, new_key_file: Path, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """On the device: go on with a new key. The old one signs the change and is worth nothing after it.
+
+    Parameters
+    ----------
+    device
+        The device's name in the book.
+    key_file
+        The key in use.
+    new_key_file
+        The next key; it is made if it does not exist.
+    """
+    settings = book_settings(config)
+    new = SigningKey.load_or_create(new_key_file)
+    event = rotation(settings.community.id, device, new)
+    run(_append(settings, device, key_file, f"device/{device}", [event]))
+    out.print(f"{device} goes on with key {new.public.id}; restart it with {new_key_file}")
+
+
+def revoke(device: str, *, reason: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """On the ledger: nothing more that this device signs is accepted, from this point of the book on.
+
+    Parameters
+    ----------
+    device
+        The device's name in the book.
+    reason
+        Why, in a few words; it stays in the book.
+    """
+    settings = book_settings(config)
+    run(_revoke(settings, device, reason))
+    out.print(f"the key of {device} is revoked")
+
+
+async def _revoke(settings: Settings, device: str, reason: str) -> None:
+    async with await Reader.open(settings.postgres) as reader:
+        rows = await reader.devices(settings.community.id)
+    public = next((row["public_key"] for row in rows if row["device"] == device), None)
+    if public is None:
+        raise RequestInvalid(
+            "no such device has a valid key", where=device, hint="`energy-ledger status` lists the devices"
+        )
+    event = KeyRevoked(device=device, key=PublicKey.from_hex(public).id, reason=reason)
+    await _append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event])
+
+
+async def _append(
+    settings: Settings, device: str, key_file: Path, stream: str, events: Sequence[Event]
+) -> None:
+    key = SigningKey.load(key_file)
+    service = service_public(settings.keys_folder)
+    async with await Bus.connect(settings.nats, f"commands of {device}") as bus:
+        client = BookClient(bus, settings.community.id, device, key, service)
+        await client.open()
+        await client.append(stream, events)

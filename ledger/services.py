@@ -1,0 +1,62 @@
+"""The book's long-running services, composed from the settings: each can be a process of its own."""
+
+import asyncio
+
+import structlog
+
+from ledger.bus import Bus
+from ledger.clock import Clock, SystemClock
+from ledger.opening import LedgerKeys, opening_event
+from ledger.postgres import PostgresSettings, connect, migrate
+from ledger.postgres.connection import close
+from ledger.projector import Projector
+from ledger.settings import Settings
+from ledger.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+
+async def migrate_store(postgres: PostgresSettings) -> list[str]:
+    """Bring the database to this version; the names of the steps it took."""
+    connection = await connect(postgres, name="migrate")
+    try:
+        return await migrate(connection)
+    finally:
+        await close(connection)
+
+
+async def open_writer(settings: Settings, keys: LedgerKeys, clock: Clock | None = None) -> Writer:
+    """The community's writer with its book open. Raises `StoreUnavailable`, `Damaged`, `BadInput`."""
+    writer = Writer(
+        settings.community.id,
+        settings.postgres,
+        keys.service,
+        keys.log,
+        clock or SystemClock(),
+        settings.writer,
+    )
+    await writer.open()
+    await writer.open_community(opening_event(settings, keys))
+    return writer
+
+
+async def run_writer(settings: Settings, stop: asyncio.Event) -> None:
+    """Write the community's book until `stop` is set."""
+    keys = LedgerKeys.load_or_create(settings.keys_folder)
+    async with await Bus.connect(settings.nats, f"writer {settings.community.id}") as bus:
+        await bus.check_sync()
+        await bus.ensure_stream()
+        writer = await open_writer(settings, keys)
+        log.info("writer ready", community=settings.community.id, size=writer.size)
+        try:
+            await writer.run(bus, stop)
+        finally:
+            await writer.close()
+
+
+async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
+    """Keep the projections of all communities near their books until `stop` is set."""
+    projector = Projector(settings.postgres)
+    await projector.open()
+    log.info("projector ready")
+    await projector.run(stop)

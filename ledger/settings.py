@@ -1,0 +1,236 @@
+"""The settings of an installation: one TOML file, partly overridden by the environment, read once.
+
+Each package owns its tables of the file: here are those of the book. Secrets are named by file only.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from ledger.bus import BusSettings
+from ledger.errors import BadInput, Unavailable
+from ledger.events import Name, Text
+from ledger.postgres.connection import PostgresSettings
+from ledger.writer import WriterSettings
+
+ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "ENERGY_LEDGER_DATA": ("data", "folder"),
+    "ENERGY_LEDGER_KEYS": ("data", "keys"),
+    "ENERGY_LEDGER_POSTGRES_URL": ("postgres", "url"),
+    "ENERGY_LEDGER_POSTGRES_PASSWORD_FILE": ("postgres", "password_file"),
+    "ENERGY_LEDGER_NATS_URL": ("nats", "url"),
+    "ENERGY_LEDGER_NATS_MONITOR_URL": ("nats", "monitor_url"),
+    "ENERGY_LEDGER_NATS_TOKEN_FILE": ("nats", "token_file"),
+    "ENERGY_LEDGER_NATS_NKEY_SEED_FILE": ("nats", "nkey_seed_file"),
+}
+"""Variables that override a key of the file: (table, key)."""
+
+RUNNING = "running.json"
+"""In the data folder while an embedded installation runs: how other commands reach its servers."""
+
+T = TypeVar("T")
+
+
+class SettingsInvalid(BadInput):
+    """The settings file is missing, unreadable or holds a value that does not fit."""
+
+    code = "settings-invalid"
+
+
+class NotRunning(Unavailable):
+    """The settings name no servers, and no embedded ones run in the data folder."""
+
+    code = "not-running"
+
+
+class CommunitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which community this is, and what its book is opened with."""
+
+    id: Name
+    name: Text = ""
+    zone: Text = "Asia/Bangkok"
+    interval_minutes: Literal[5, 10, 15, 30, 60] = 15
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] = "THB"
+    origin: Text = ""  # of the log, like a URL without its scheme; default ledger.local/<id>
+
+
+class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this installation keeps its files."""
+
+    folder: str = "data"
+    keys: str = ""  # default <folder>/keys
+
+
+class FeederSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feeder of the private grid."""
+
+    id: Name
+    name: Text = ""
+
+
+class BuildingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A building and its feeder."""
+
+    id: Name
+    feeder: Name
+    name: Text = ""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables of the book."""
+
+    community: CommunitySettings
+    data: DataSettings = DataSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    nats: BusSettings = BusSettings()
+    writer: WriterSettings = WriterSettings()
+    feeders: list[FeederSettings] = []
+    buildings: list[BuildingSettings] = []
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the embedded servers and the outboxes live."""
+        return Path(self.data.folder)
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where private keys live, readable by their owner alone."""
+        return Path(self.data.keys) if self.data.keys else self.data_folder / "keys"
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+        return self.community.origin or f"ledger.local/{self.community.id}"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the installation starts its own servers."""
+        return not self.postgres.url and not self.nats.url
+
+
+def read_toml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The tables of the file with what the environment overrides. Raises `SettingsInvalid`.
+
+    Relative paths in `data` and of secrets' files are taken from the file's own folder.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise SettingsInvalid(
+            "there is no settings file", where=str(path), hint="`energy-ledger init` writes one to start from"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsInvalid(f"cannot be read: {error}", where=str(path)) from error
+    for table, key in (
+        ("data", "folder"), ("data", "keys"), ("postgres", "password_file"), ("nats", "token_file"),
+        ("nats", "nkey_seed_file"), ("nats", "ca_file"),
+    ):  # fmt: skip
+        if isinstance(tables.get(table), dict) and isinstance(value := tables[table].get(key), str) and value:
+            tables[table][key] = str(path.parent.absolute() / value)
+    tables.setdefault("data", {}).setdefault("folder", str(path.parent.absolute() / "data"))
+    for variable, (table, key) in ENVIRONMENT.items():
+        if value := environment.get(variable):
+            tables.setdefault(table, {})[key] = value
+    return tables
+
+
+def convert(tables: Mapping[str, Any], kind: type[T], path: Path) -> T:
+    """The tables as the struct `kind`. Raises `SettingsInvalid`, naming table and key."""
+    try:
+        return msgspec.convert(tables, kind)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        where = f"{path}: {place.rstrip('`').lstrip('.')}" if place else str(path)
+        raise SettingsInvalid(what, where=where, hint=_near(what, kind)) from error
+
+
+def _near(what: str, kind: type[Any]) -> str:
+    """A name that was perhaps meant, for a field that does not exist."""
+    if "unknown field" not in what:
+        return ""
+    unknown = what.rpartition("`")[0].rpartition("`")[2]
+    names = _field_names(kind, set())
+    near = difflib.get_close_matches(unknown, sorted(names), 1)
+    return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(names))}"
+
+
+def _field_names(kind: Any, names: set[str]) -> set[str]:
+    for each in msgspec.structs.fields(kind):
+        names.add(each.encode_name)
+        if isinstance(each.type, type) and issubclass(each.type, msgspec.Struct):
+            _field_names(each.type, names)
+    return names
+
+
+def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] = ()) -> Settings:
+    """The book's part of the tables; `others` are the tables that other packages own.
+
+    Raises `SettingsInvalid`.
+    """
+    foreign = set(others)
+    settings = convert({key: value for key, value in tables.items() if key not in foreign}, Settings, path)
+    _check_unique([feeder.id for feeder in settings.feeders], "feeders", path)
+    _check_unique([building.id for building in settings.buildings], "buildings", path)
+    feeders = {feeder.id for feeder in settings.feeders}
+    for building in settings.buildings:
+        if building.feeder not in feeders:
+            raise SettingsInvalid(
+                f"building {building.id} hangs on feeder {building.feeder}, which is not listed",
+                where=f"{path}: buildings",
+                hint=f"feeders: {', '.join(sorted(feeders)) or 'none'}",
+            )
+    if bool(settings.postgres.url) != bool(settings.nats.url):
+        raise SettingsInvalid(
+            "either both postgres.url and nats.url are given or neither",
+            where=str(path),
+            hint="leave both out to use the embedded servers",
+        )
+    return settings
+
+
+def _check_unique(names: list[str], table: str, path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsInvalid(f"{twice[0]} is listed twice", where=f"{path}: {table}")
+
+
+class Running(msgspec.Struct, frozen=True):
+    """How to reach the servers of an embedded installation while it runs."""
+
+    pid: int
+    postgres: PostgresSettings
+    nats: BusSettings
+
+    def write(self, data_folder: Path) -> Path:
+        """Leave word in the data folder; returns the file, which is removed when the servers stop."""
+        path = data_folder / RUNNING
+        path.write_bytes(msgspec.json.encode(self))
+        return path
+
+
+def with_servers(settings: Settings) -> Settings:
+    """The settings with the addresses of the servers, also when they are embedded and run elsewhere.
+
+    Raises `NotRunning`.
+    """
+    if not settings.is_embedded:
+        return settings
+    path = settings.data_folder / RUNNING
+    try:
+        running = msgspec.json.decode(path.read_bytes(), type=Running)
+    except FileNotFoundError as error:
+        raise NotRunning(
+            "the embedded servers do not run",
+            where=str(settings.data_folder),
+            hint="start `energy-ledger up`",
+        ) from error
+    return msgspec.structs.replace(settings, postgres=running.postgres, nats=running.nats)
+
+
+def load_settings(path: Path, environment: Mapping[str, str], others: Iterable[str] = ()) -> Settings:
+    """The settings of the book in `path`, with reachable servers. Raises `SettingsInvalid`, `NotRunning`."""
+    return with_servers(settings_from(read_toml(path, environment), path, others))
