@@ -1,0 +1,214 @@
+"""The container files are valid, keep what the embedded servers promise, and name only what exists."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from api.cli import COMMANDS
+from ledger.embedded.postgres_config import FIXED
+from ledger.embedded.programs import nats_program, postgres_program, version_of
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+NODES = ("nats-1", "nats-2", "nats-3")
+PROCESSES = ("writer", "projector", "gateway")
+PACKAGES = ("ledger", "ingest", "settlement", "contracts", "api")
+OURS = ("migrate", *PROCESSES)
+DURABLE = ("fsync", "synchronous_commit", "full_page_writes", "wal_compression", "log_min_error_statement")
+
+
+@cache
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+@cache
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = compose()["services"]
+    return found
+
+
+def commands() -> Iterator[str]:
+    """Every sub-command of `energy-ledger` that the container files run."""
+    for name in OURS:
+        yield services()[name]["command"][0]
+        test = services()[name]["healthcheck"].get("test", [])
+        yield from test[2:3]
+    yield from re.findall(r'HEALTHCHECK .*CMD \["energy-ledger", "([a-z-]+)"', DOCKERFILE)
+
+
+def test_the_compose_file_is_valid() -> None:
+    schema = json.loads((ROOT / "tests" / "vectors" / "compose-spec.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in validator.iter_errors(compose())] == []
+
+
+def test_everything_that_is_named_is_there() -> None:
+    for name, service in services().items():
+        for kind in ("configs", "secrets", "networks"):
+            used = {one["source"] if isinstance(one, dict) else one for one in service.get(kind, [])}
+            assert used <= set(compose()[kind]), name
+        assert {one.split(":")[0] for one in service["volumes"]} <= set(compose()["volumes"]), name
+        assert set(service.get("depends_on", {})) <= set(services()), name
+
+
+def test_every_command_exists() -> None:
+    places = {name: place for heading in COMMANDS.values() for name, place in heading.items()}
+    for command in set(commands()):
+        module, _, function = places[command].partition(":")
+        assert callable(getattr(import_module(module), function)), command
+    assert 'ENTRYPOINT ["energy-ledger"]' in DOCKERFILE
+
+
+def test_every_variable_is_read() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + DOCKERFILE
+    read = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    for variable in set(re.findall(r"\bENERGY_LEDGER_[A-Z_]+", text)):
+        assert f'"{variable}"' in read, variable
+
+
+@pytest.mark.parametrize("name", [*NODES, *PROCESSES, "postgres"])
+def test_every_lasting_service_is_watched_and_restarted(name: str) -> None:
+    service = services()[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_processes_wait_for_the_migrations_and_for_nats(name: str) -> None:
+    awaited = {one: how["condition"] for one, how in services()[name]["depends_on"].items()}
+    assert awaited == {"migrate": "service_completed_successfully"} | dict.fromkeys(NODES, "service_healthy")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_processes_have_no_more_rights_than_they_need(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service  # the image's own, which is not root
+    assert re.findall(r"^USER (\d+):", DOCKERFILE, re.MULTILINE) == ["10001"]
+
+
+def test_secrets_are_files_and_never_values() -> None:
+    assert all(set(secret) == {"file"} for secret in compose()["secrets"].values())
+    for service in services().values():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|TOKEN|SECRET|SEED|_KEY", variable):
+                assert variable.endswith("_FILE")
+                assert value.removeprefix("/run/secrets/") in service["secrets"]
+        assert "://:" not in str(service)
+        assert not re.search(r"//[^/@]+:[^/@]+@", str(service))
+
+
+def test_the_gateway_cannot_reach_the_database() -> None:
+    gateway = services()["gateway"]
+    assert set(gateway["networks"]).isdisjoint(services()["postgres"]["networks"])
+    assert "postgres_password" not in gateway["secrets"]
+
+
+def test_nothing_is_published() -> None:
+    assert not [name for name, service in services().items() if "ports" in service]
+    assert [name for name, one in compose()["networks"].items() if not one.get("internal")] == ["field"]
+
+
+def test_only_files_are_mounted_into_a_read_only_service() -> None:
+    """Compose refuses to write a configuration given as text into a read-only container."""
+    for service in services().values():
+        texts = [
+            one for one in service.get("configs", []) if "content" in compose()["configs"][one["source"]]
+        ]
+        assert not (texts and service.get("read_only"))
+
+
+def test_postgres_is_as_durable_as_the_embedded_one() -> None:
+    given = dict(option.removeprefix("--").split("=") for option in services()["postgres"]["command"][1:])
+    assert {name: given[name] for name in DURABLE} == {name: FIXED[name] for name in DURABLE}
+    assert "--data-checksums" in services()["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
+    major = version_of(postgres_program(None)).major
+    assert services()["postgres"]["image"].startswith(f"postgres:{major}-")
+
+
+def test_each_node_has_its_own_name_and_volume() -> None:
+    assert [services()[name]["environment"]["NATS_NAME"] for name in NODES] == list(NODES)
+    assert [services()[name]["volumes"] for name in NODES] == [[f"{name}:/data"] for name in NODES]
+    assert all(services()[name]["command"] == services()["nats-1"]["command"] for name in NODES)
+
+
+async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
+    """The configuration text as it is, but for addresses and folders, run by the real server."""
+    monitors = [free_port() for _ in NODES]
+    routes = [free_port() for _ in NODES]
+    with ExitStack() as running:
+        for number, name in enumerate(NODES):
+            text = compose()["configs"]["nats"]["content"].replace("$$", "$")
+            text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("/data", str(tmp_path / name))
+            text = text.replace("0.0.0.0:8222", f"127.0.0.1:{monitors[number]}")
+            text = text.replace("0.0.0.0:6222", f"127.0.0.1:{routes[number]}")
+            for node, port in zip(NODES, routes, strict=True):
+                text = text.replace(f"{node}:6222", f"127.0.0.1:{port}")
+            config = tmp_path / f"{name}.conf"
+            config.write_text(text)
+            server = running.enter_context(start_node(config, name))
+            running.callback(server.terminate)
+        async with asyncio.timeout(30):
+            while not (status := await asyncio.to_thread(leader_of, monitors[0])):
+                await asyncio.sleep(0.05)
+        assert status["cluster_size"] == len(NODES)
+        varz = await asyncio.to_thread(get, f"http://127.0.0.1:{monitors[0]}/varz")
+        assert varz["jetstream"]["config"]["sync_always"] is True
+        assert varz["auth_required"] is True
+
+
+def test_the_image_holds_every_package_and_only_locked_dependencies() -> None:
+    for package in PACKAGES:
+        assert f"COPY {package} {package}\n" in DOCKERFILE
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
+    installs = re.findall(r"pip install (.*)", DOCKERFILE)
+    assert all("--require-hashes" in one or "--no-index --no-deps" in one for one in installs)
+    assert len(installs) == 2
+
+
+def start_node(config: Path, name: str) -> "subprocess.Popen[bytes]":
+    """A node with its two variables, as the container's shell sets them."""
+    return subprocess.Popen(
+        [nats_program(None), "--config", config],
+        env={"NATS_NAME": name, "NATS_TOKEN": "'1e5-looks-like-a-number'"},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def leader_of(monitor_port: int) -> dict[str, Any]:
+    """What a node knows of its cluster, once that has a leader; empty before."""
+    try:
+        status = get(f"http://127.0.0.1:{monitor_port}/jsz").get("meta_cluster", {})
+    except (urllib.error.URLError, ConnectionError):
+        return {}
+    return status if status.get("leader") else {}
+
+
+def get(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback server
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
