@@ -10,7 +10,7 @@ import os
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,7 +23,7 @@ from ledger.errors import BadInput
 
 
 class KeyFile(BadInput):
-    """A key file is missing, readable by others, or holds no Ed25519 key."""
+    """A key file is missing or unreadable, readable by others, or holds no Ed25519 key."""
 
     code = "key-file"
 
@@ -120,7 +120,9 @@ class SigningKey:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except FileNotFoundError as error:
             raise KeyFile("there is no key file", where=str(path)) from error
-        except (ValueError, TypeError) as error:
+        except OSError as error:
+            raise KeyFile(f"the key file cannot be read: {error.strerror}", where=str(path)) from error
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             # The parser's own words are left out: they may quote the file.
             raise KeyFile("this is not an Ed25519 private key in PEM", where=str(path)) from error
         if not isinstance(key, Ed25519PrivateKey):
