@@ -1,0 +1,2 @@
+-- How many bodies wait.
+SELECT count(*) FROM body

@@ -1,0 +1,2 @@
+-- How many bodies were refused.
+SELECT count(*) FROM refused

@@ -1,0 +1,2 @@
+-- :row
+DELETE FROM body WHERE row = :row

@@ -1,0 +1,3 @@
+-- The envelope was answered.
+-- :number
+DELETE FROM cut WHERE number = :number

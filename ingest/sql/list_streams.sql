@@ -1,0 +1,2 @@
+-- The streams that have bodies waiting.
+SELECT DISTINCT stream FROM body

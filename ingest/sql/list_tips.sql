@@ -1,0 +1,2 @@
+-- The streams whose heads the ledger has told.
+SELECT stream FROM tip

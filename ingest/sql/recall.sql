@@ -1,0 +1,2 @@
+-- All that is remembered.
+SELECT name, state FROM memory
