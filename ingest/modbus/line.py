@@ -10,6 +10,10 @@ How a reply can never be taken for the answer to another request:
 5. the first answer after that is believed only when the line stays silent for `quiet_ms` again: if
    it was the late one, the true one follows it, and both are thrown away.
 6. Bytes that arrive between requests make the connection suspect; back to 3.
+
+What RTU leaves open: an answer later than `timeout_ms` and `quiet_ms` together that meets a request
+for as many registers of the same unit, which the meter itself did not hear. The energies of a model
+have a block length of their own, so such an answer can pass for a power or a serial number only.
 """
 
 import asyncio
@@ -147,17 +151,20 @@ class Line:
         return msgspec.structs.replace(reading, read_at=read_at, serial=number)
 
     async def read_serial(self, meter: MeterOnLine) -> str | None:
-        """The meter's serial number; None when its model has no register for it or it is empty.
+        """The meter's serial number; None where model or meter have no register for it, or it is empty.
 
-        Raises: as `read`.
+        Raises: as `read`, except ModbusException.
         """
         register = meter.model.serial
         if register is None:
             return None
         place = await self._place(meter)
-        words = await self.read_registers(
-            meter.unit, register.function, place.common + register.address, register.registers
-        )
+        try:
+            words = await self.read_registers(
+                meter.unit, register.function, place.common + register.address, register.registers
+            )
+        except ModbusException:
+            return None  # some meters of a family do without
         return decode_serial(register, words)
 
     async def read_registers(self, unit: int, function: int, address: int, count: int) -> tuple[int, ...]:
@@ -217,31 +224,30 @@ class Line:
 
     async def _ask(self, request: ReadRequest) -> tuple[int, ...]:
         """One try. Every failure is named, and leaves no connection on which a reply may come."""
-        where = self._where(request.unit, request)
         try:
             answer = await self._exchange(request)
         except TimeoutError:
             self.counters.timeouts += 1
             raise ModbusTimeout(
                 f"no answer within {self.settings.timeout_ms} ms",
-                where=where,
+                where=self._where(request.unit, request),
                 hint="check unit address, wiring and baud rate; a slow line needs a longer time-out",
             ) from None
         except Malformed as error:
             self.counters.garbled += 1
             raise ModbusGarbled(
                 f"the answer was refused: {error}",
-                where=where,
+                where=self._where(request.unit, request),
                 hint="a second master on the line, noise, or a late answer; the line was emptied",
             ) from None
         except OSError as error:
             raise Unreachable(
                 f"no connection: {error}",
-                where=where,
+                where=self._where(request.unit, request),
                 hint="check the address, the network, and that nobody else holds the connection",
             ) from None
         if isinstance(answer, Refusal):
-            refused = refusal(answer.code, where)
+            refused = refusal(answer.code, self._where(request.unit, request))
             self.counters.busy += isinstance(refused, MeterBusy)
             raise refused
         return answer

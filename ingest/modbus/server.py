@@ -107,7 +107,7 @@ class ModbusServer:
                 used, request = self._framer.handleFrame(buffer, 0, 0)
             except DecodingFailed:
                 return b""  # not a request that anybody would answer
-            if request is not None:
+            if request is not None and not request.isError():  # an answer is no request
                 self._queue.append((transport, request))
             if not used:
                 break

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ingest.modbus import ReadRequest, Reply
 from ingest.simulator.source import Registers
 
-GARBAGE = bytes.fromhex("00ff5a17c3")  # neither a header nor a frame with a fitting CRC
+GARBAGE = bytes.fromhex("00ff5a17c3e20b9d41")  # neither a header nor a frame with a fitting CRC
 BOTH_FUNCTIONS = 3 + 4
 NO_DRIFT = timedelta()
 

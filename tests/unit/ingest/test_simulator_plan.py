@@ -1,0 +1,113 @@
+"""A simulation as a file."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.meter_model import MeterModelUnknown, load_models
+from ingest.simulator import load_simulation
+from ingest.simulator.meter import CommandUnknown
+from ingest.simulator.plan import SimulationInvalid
+from ledger.clock import VirtualClock
+from ledger.errors import BadInput
+
+CLOCK = VirtualClock(datetime(2026, 6, 1, tzinfo=UTC))
+PLAN = """
+zone = "Asia/Bangkok"
+profiles = "profiles.csv"
+starts_at = "2026-05-31T23:00:00Z"
+
+[[lines]]
+port = 0
+framer = "rtu"
+
+[[lines.meters]]
+unit = 1
+model = "sdm630"
+serial = "20260001"
+load = "G1-A"
+peak_w = 120_000
+
+[[lines.meters]]
+unit = 2
+model = "acrel-adl3000"
+factors = { ct = 40, pt = 1 }
+registers = "registers.csv"
+fault = "late 400"
+
+[[lines]]
+port = 0
+
+[[lines.meters]]
+unit = 1
+model = "sunspec-int"
+pv = "PV1"
+pv_w = 5000
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "profiles.csv").write_text(
+        "local_time,G1-A,PV1\n2016-06-01T00:00,0.5,0.2\n2016-06-01T01:00,0.25,0.4\n"
+    )
+    (tmp_path / "registers.csv").write_text(
+        "time,import_wh,export_wh\n2026-05-01T00:00:00Z,5,6\n2026-05-02T00:00:00Z,7000,6\n"
+    )
+    return tmp_path
+
+
+def test_a_file_makes_lines_of_living_meters(folder: Path) -> None:
+    (folder / "plan.toml").write_text(PLAN)
+    simulator = load_simulation(folder / "plan.toml", load_models(), CLOCK)
+    serial_line, tcp_line = simulator.lines
+    assert (serial_line.framer, tcp_line.framer) == ("rtu", "tcp")
+    assert serial_line.meters[1].registers() == (60_000, 0, 30_000)
+    assert serial_line.meters[1].serial == "20260001"
+    assert serial_line.meters[2].registers() == (7000, 6, 0)
+    assert tcp_line.meters[1].registers() == (0, 1000, -2000)
+
+
+def test_profiles_begin_at_their_local_time_unless_told_otherwise(folder: Path) -> None:
+    (folder / "plan.toml").write_text(PLAN.replace("starts_at", "#"))
+    clock = VirtualClock(datetime(2016, 5, 31, 18, tzinfo=UTC))  # an hour after local midnight
+    simulator = load_simulation(folder / "plan.toml", load_models(), clock)
+    assert simulator.lines[0].meters[1].registers().import_wh == 60_000
+
+
+@pytest.mark.parametrize(
+    ("found", "replacement", "error"),
+    [
+        ("unit = 2", "unit = 256", SimulationInvalid),
+        ("unit = 2", "", SimulationInvalid),
+        ('framer = "rtu"', 'framer = "ascii"', SimulationInvalid),
+        ('pv = "PV1"', "", SimulationInvalid),
+        ('load = "G1-A"', 'load = "G1-A"\nregisters = "registers.csv"', SimulationInvalid),
+        ('profiles = "profiles.csv"', "", SimulationInvalid),
+        ("23:00:00Z", "23:00:00", SimulationInvalid),
+        ('starts_at = "2026-05-31T23:00:00Z"', "", None),
+        ("[[lines]]", "[[line]]", SimulationInvalid),
+        ('"sdm630"', '"sdm999"', MeterModelUnknown),
+        ('"late 400"', '"explode"', CommandUnknown),
+        ('"20260001"', '"ABC"', BadInput),
+        ('"registers.csv"', '"nothing.csv"', BadInput),
+    ],
+)
+def test_a_wrong_file_is_refused_before_a_port_is_opened(
+    folder: Path, found: str, replacement: str, error: type[BadInput] | None
+) -> None:
+    assert found in PLAN
+    (folder / "plan.toml").write_text(PLAN.replace(found, replacement, 1))
+    if error is None:
+        load_simulation(folder / "plan.toml", load_models(), CLOCK)
+        return
+    with pytest.raises(error):
+        load_simulation(folder / "plan.toml", load_models(), CLOCK)
+
+
+def test_an_unknown_zone_is_refused(folder: Path) -> None:
+    plan = PLAN.replace("Asia/Bangkok", "Asia/Nowhere").replace("starts_at", "#")
+    (folder / "plan.toml").write_text(plan)
+    with pytest.raises(SimulationInvalid, match="Nowhere"):
+        load_simulation(folder / "plan.toml", load_models(), CLOCK)
