@@ -58,7 +58,7 @@ def parse_tile_path(path: str) -> tuple[Tile, bool]:
         index = int(match["index"].replace("x", "").replace("/", ""))
         tile = Tile(0 if entries else int(match["level"]), index, int(match["width"] or WIDTH))
         # Each tile has one path only: no leading groups of zeros, no width of 0 or 256 spelt out.
-        if tile.level < 64 and tile.width and tile_path(tile, entries=entries) == path:
+        if tile.level < 64 and 0 < tile.width <= WIDTH and tile_path(tile, entries=entries) == path:
             return tile, entries
     raise TileMissing(f"{path!r} is not the path of a tile")
 
