@@ -80,7 +80,7 @@ endef
 define get_venv
 	echo "This Python cannot make virtual environments: the package python$(PYTHON_VERSION)-venv is missing."; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -qq -y --no-install-recommends python$(PYTHON_VERSION)-venv; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python$(PYTHON_VERSION)-venv; \
 	else \
 		echo "Install it, then try again: sudo apt-get install python$(PYTHON_VERSION)-venv" >&2; exit 1; \
 	fi

@@ -86,6 +86,14 @@ def open_folder(path: Path, account: Account) -> ServerFolder:
     return ServerFolder(path, account, lock)
 
 
+def make_passable(path: Path) -> None:
+    """Make the folder above the servers' folders if it is missing: private, but root's can be passed
+    through, because root's servers run as somebody else."""
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
 def give(path: Path, account: Account) -> None:
     """Make `account` the owner of `path`; only root can give, and only root needs to."""
     if path.stat().st_uid != account.uid:

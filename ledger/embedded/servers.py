@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ledger.embedded.folder import make_passable
 from ledger.embedded.nats import EmbeddedNats, NatsServerSettings
 from ledger.embedded.postgres import EmbeddedPostgres, PostgresServerSettings
 
@@ -37,8 +38,7 @@ class EmbeddedServers:
 
     async def start(self) -> None:
         """Start both at once. Raises as `EmbeddedServer.start` does; then neither runs."""
-        # Only passed through by the servers' account, if root starts them; the rest is private.
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_passable(self.folder)
         try:
             await _both(self.postgres.start(), self.nats.start())
         except BaseException:

@@ -30,6 +30,7 @@ from ledger.embedded import (
     StartFailed,
 )
 from ledger.embedded.account import Account, current_account, server_account
+from ledger.embedded.folder import make_passable
 from ledger.embedded.postgres_config import access_text, config_text, names_text
 from ledger.embedded.process import Log, children_of, processes_in
 from ledger.embedded.programs import nats_program, postgres_program, version_of, within_reach
@@ -79,6 +80,26 @@ def psql(server: EmbeddedPostgres, query: str, *, dsn: str = "", password: str |
 def get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback server
         return bytes(answer.read())
+
+
+def mode(path: Path) -> int | None:
+    """The permissions of `path`, or None if it is not there."""
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+
+
+def leave(path: Path, text: str) -> None:
+    """Leave a file from an earlier time in a server's folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def shown(pid: int) -> str:
+    """What everybody who may look sees of a process: its command line and its environment."""
+    return Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
+
+
+def owner_of(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
 
 
 async def gone(folder: Path, seconds: float = 20) -> bool:
@@ -173,17 +194,19 @@ async def test_a_pid_file_that_names_a_stranger_keeps_nobody_out(mortal: Embedde
     stale = mortal.data / "postmaster.pid"
     account = server_account(mortal.folder)
     user = account.uid if os.geteuid() == 0 else None
-    with subprocess.Popen(["sleep", "60"], user=user) as stranger:
-        stale.write_text(f"{stranger.pid}\n{mortal.data}\n0\n5432\n\n\n\nready\n")
+    stranger = await asyncio.create_subprocess_exec("sleep", "60", user=user)
+    try:
+        leave(stale, f"{stranger.pid}\n{mortal.data}\n0\n5432\n\n\n\nready\n")
         await mortal.start()
         assert psql(mortal, "SELECT 1") == "1"
-        assert stranger.poll() is None
+        assert stranger.returncode is None
+    finally:
         stranger.kill()
+        await stranger.wait()
 
 
 async def test_a_cluster_that_was_broken_off_is_not_trusted(server_folder: Path) -> None:
-    (server_folder / "data.new").mkdir(parents=True)
-    (server_folder / "data.new" / "PG_VERSION").write_text("18\n")
+    leave(server_folder / "data.new" / "PG_VERSION", "18\n")
     async with EmbeddedPostgres(server_folder) as server:
         assert psql(server, "SELECT 1") == "1"
     assert not (server_folder / "data.new").exists()
@@ -191,23 +214,22 @@ async def test_a_cluster_that_was_broken_off_is_not_trusted(server_folder: Path)
 
 async def test_a_socket_path_that_is_too_long_is_replaced_by_a_short_one(server_folder: Path) -> None:
     server = EmbeddedPostgres(server_folder / ("long" * 25))
-    server_folder.mkdir(mode=0o711)
+    make_passable(server_folder)
     async with server:
         assert psql(server, "SELECT 1") == "1"
         socket_folder = Path(psql(server, "SHOW unix_socket_directories"))
         assert not socket_folder.is_relative_to(server.folder)
-        assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
-    assert not socket_folder.exists()
-    socket_folder.mkdir()
-    socket_folder.chmod(0o777)
+        assert mode(socket_folder) == 0o700
+    assert mode(socket_folder) is None
+    os.mkdir(socket_folder)
+    os.chmod(socket_folder, 0o755)
     with pytest.raises(FolderClosed, match="another user"):
         await server.start()
-    socket_folder.rmdir()
+    os.rmdir(socket_folder)
 
 
 async def test_the_folder_of_another_postgres_is_refused(server_folder: Path) -> None:
-    (server_folder / "data").mkdir(parents=True)
-    (server_folder / "data" / "PG_VERSION").write_text("12\n")
+    leave(server_folder / "data" / "PG_VERSION", "12\n")
     with pytest.raises(OtherVersion, match="made by Postgres 12") as refused:
         await EmbeddedPostgres(server_folder).start()
     assert "pg_upgrade" in refused.value.hint
@@ -276,8 +298,7 @@ async def test_a_taken_nats_port_is_named(server_folder: Path) -> None:
 
 @pytest.mark.parametrize("made_by", ["1.4", "2.999", "3.0"])
 async def test_a_store_of_a_newer_or_foreign_nats_is_refused(server_folder: Path, made_by: str) -> None:
-    server_folder.mkdir()
-    (server_folder / "made-by").write_text(f"{made_by}\n")
+    leave(server_folder / "made-by", f"{made_by}\n")
     with pytest.raises(OtherVersion, match=f"made by nats-server {made_by}"):
         await EmbeddedNats(server_folder).start()
 
@@ -301,18 +322,17 @@ async def test_secrets_are_in_private_files_and_on_no_command_line(
         (nats_server, nats_server.token_file),
     ):
         private = [path for path in server.folder.iterdir() if path.is_file()]
-        assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+        assert set(map(mode, private)) == {0o600}
         secret = secret_file.read_text().strip()
         assert len(secret) == 43
         for pid in (server.pid, *children_of(server.pid)):
-            assert secret not in Path(f"/proc/{pid}/cmdline").read_text()
-            assert secret not in Path(f"/proc/{pid}/environ").read_text()
+            assert secret not in shown(pid)
 
 
 @as_root
 async def test_no_server_runs_as_root(postgres_server: EmbeddedPostgres, nats_server: EmbeddedNats) -> None:
     for server in (postgres_server, nats_server):
-        assert Path(f"/proc/{server.pid}").stat().st_uid == server_account(server.folder).uid != 0
+        assert owner_of(server.pid) == server_account(server.folder).uid != 0
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +372,15 @@ async def test_an_owner_killed_while_it_makes_the_cluster_leaves_nothing_behind(
     assert await gone(server_folder)
 
 
+async def test_the_mask_of_new_files_does_not_shut_the_servers_out(server_folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        async with EmbeddedServers(server_folder) as servers:
+            assert servers.nats.running
+    finally:
+        os.umask(before)
+
+
 async def test_if_one_server_cannot_start_neither_runs(server_folder: Path) -> None:
     servers = EmbeddedServers(server_folder, nats=NatsServerSettings(sync_interval="sometimes"))
     with pytest.raises(StartFailed, match="nats-server"):
@@ -381,7 +410,7 @@ def test_the_outermost_closed_folder_is_named(tmp_path: Path) -> None:
 
 @as_root
 async def test_root_is_told_which_folder_the_server_cannot_pass(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
+    os.chmod(tmp_path, 0o700)
     with pytest.raises(FolderClosed, match="may not pass through") as refused:
         await EmbeddedNats(tmp_path / "nats").start()
     assert "/var/lib/energy-ledger" in refused.value.hint
@@ -409,7 +438,7 @@ def test_a_copied_program_is_open_to_all_and_made_once(tmp_path: Path) -> None:
     hidden.chmod(0o700)
     copy = within_reach(hidden, STRANGER, tmp_path, version)
     assert copy != hidden
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o755
+    assert mode(copy) == 0o755
     assert version_of(copy) == version
     made = copy.stat().st_ino
     assert within_reach(hidden, STRANGER, tmp_path, version).stat().st_ino == made
