@@ -1,61 +1,67 @@
-"""`energy-ledger`: one command, whose sub-commands live in their packages and are loaded when they are used."""
+"""`energy-ledger`: one command, whose sub-commands live in their packages and are loaded when used."""
 
 import sys
 from importlib.metadata import version
+from typing import NamedTuple
 
-from cyclopts import App
+from cyclopts import App, Group
 from rich.console import Console
 
 from ledger.errors import LedgerError
 
-COMMANDS: dict[str, dict[str, str]] = {
-    "Feel it": {
-        "demo": "api.demo_commands:demo",
-        "init": "api.installation_commands:init",
-        "up": "api.installation_commands:up",
-        "doctor": "api.installation_commands:doctor",
-        "status": "ledger.book_commands:status",
-    },
-    "Audit": {
-        "export": "ledger.audit_commands:export",
-        "verify": "ledger.audit_commands:verify",
-        "seal": "ledger.book_commands:seal",
-    },
-    "Operate": {
-        "alarms": "ledger.book_commands:alarms",
-        "quarantine": "ledger.book_commands:quarantine",
-        "rebuild": "ledger.book_commands:rebuild",
-        "migrate": "ledger.book_commands:migrate",
-    },
-    "Run one service": {
-        "writer": "ledger.book_commands:writer",
-        "projector": "ledger.book_commands:projector",
-        "gateway": "ingest.gateway_commands:gateway",
-    },
-}
-"""Commands by the heading they are shown under: name -> where they live."""
 
-GROUPS: dict[str, tuple[str, dict[str, str]]] = {
-    "meter": (
-        "For an installer on site: find meters, test one, list models, simulate.",
-        {
-            "scan": "ingest.meter_commands:scan",
-            "test": "ingest.meter_commands:test",
-            "models": "ingest.meter_commands:models",
-            "simulate": "ingest.meter_commands:simulate",
-        },
+class Command(NamedTuple):
+    """A sub-command: its words, where its function is, and its line in the overview."""
+
+    words: str
+    place: str
+    help: str
+
+
+COMMANDS: dict[str, tuple[Command, ...]] = {
+    "Feel it": (
+        Command("demo", "api.demo_commands:demo", "A campus of five buildings in a minute, on real parts."),
+        Command("init", "api.installation_commands:init", "Write a settings file to start from."),
+        Command("up", "api.installation_commands:up", "Run a real installation from its settings file."),
+        Command("doctor", "api.installation_commands:doctor", "Say what is wrong and what to do."),
+        Command("status", "ledger.book_commands:status", "Show the book, its meters and devices."),
     ),
-    "device": (
-        "Keys of devices: request, enrol, rotate, revoke.",
-        {
-            "request": "ledger.device_commands:request",
-            "enrol": "ledger.device_commands:enrol",
-            "rotate": "ledger.device_commands:rotate",
-            "revoke": "ledger.device_commands:revoke",
-        },
+    "Audit": (
+        Command("export", "ledger.audit_commands:export", "Write a self-contained book to a file."),
+        Command("verify", "ledger.audit_commands:verify", "Verify such a file, with the ledger off."),
+        Command("seal", "ledger.book_commands:seal", "Seal all events so far into a block now."),
+    ),
+    "Operate": (
+        Command("alarms", "ledger.book_commands:alarms", "List the alarms that gateways raised."),
+        Command("quarantine", "ledger.book_commands:quarantine", "List what was refused and why."),
+        Command("rebuild", "ledger.book_commands:rebuild", "Build all projections anew and swap them in."),
+        Command("migrate", "ledger.book_commands:migrate", "Bring the database to this version."),
+    ),
+    "Devices and keys": (
+        Command("device request", "ledger.device_commands:request", "Make a key and a request to enrol it."),
+        Command("device enrol", "ledger.device_commands:enrol", "Approve a device's request."),
+        Command("device rotate", "ledger.device_commands:rotate", "Go on with a new key."),
+        Command("device revoke", "ledger.device_commands:revoke", "Accept nothing more from a device."),
+    ),
+    "On site": (
+        Command("meter scan", "ingest.meter_commands:scan", "Find the meters behind a converter."),
+        Command("meter test", "ingest.meter_commands:test", "Read one meter and say what is odd."),
+        Command("meter models", "ingest.meter_commands:models", "List the meter models known."),
+        Command("simulate", "ingest.meter_commands:simulate", "Serve simulated meters over Modbus."),
+    ),
+    "Run one service": (
+        Command("writer", "ledger.book_commands:writer", "The one appender of a community."),
+        Command("projector", "ledger.book_commands:projector", "Keeps the tables near the book."),
+        Command("gateway", "ingest.gateway_commands:gateway", "Reads meters and sends what they say."),
     ),
 }
-"""Commands with sub-commands: name -> help and where they live."""
+"""Every sub-command under the heading it is shown with."""
+
+GROUPS = {
+    "device": "Keys of devices: request, enrol, rotate, revoke.",
+    "meter": "For an installer on site: scan, test, models.",
+}
+"""First words that have several commands behind them."""
 
 
 def build_app() -> App:
@@ -64,16 +70,19 @@ def build_app() -> App:
         name="energy-ledger",
         help="A book of energy facts for buildings that trade solar surplus.",
         version=version("p2p-energy-ledger"),
-        help_format="markdown",
     )
+    groups: dict[str, App] = {}
     for heading, commands in COMMANDS.items():
-        for name, place in commands.items():
-            app.command(place, name=name, group=heading)
-    for name, (text, commands) in GROUPS.items():
-        group = App(name=name, help=text)
-        for sub, place in commands.items():
-            group.command(place, name=sub)
-        app.command(group, group="On site and on devices")
+        shown = Group.create_ordered(heading)
+        for command in commands:
+            first, _, second = command.words.partition(" ")
+            if not second:
+                app.command(command.place, name=first, group=shown, help=command.help)
+                continue
+            if first not in groups:
+                groups[first] = App(name=first, help=GROUPS[first], group=shown)
+                app.command(groups[first])
+            groups[first].command(command.place, name=second, help=command.help)
     return app
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ledger.events import BuildingAdded, Event, FeederAdded, MeterAdded, MeterAssigned
 from ledger.keys import SigningKey
@@ -15,7 +15,7 @@ class MeterPlace(NamedTuple):
     """A meter of the settings and the gateway that reads it."""
 
     meter: str
-    role: str
+    role: Literal["connection", "main", "sub"]
     building: str | None
     model: str
     rated_w: int

@@ -106,17 +106,39 @@ class ExaminedRun:
 
 
 @dataclass(slots=True)
+class Unverified:
+    """An envelope that can be read and whose key is known. What its signature covers is worked out."""
+
+    envelope: Envelope
+    digest: bytes
+    runs: list[ExaminedRun]
+    key: PublicKey
+    signature: bytes
+    text: bytes
+
+    @property
+    def changes_registry(self) -> bool:
+        """Whether later envelopes may be judged differently because of this one."""
+        return any(stream_kind(run.stream) in REGISTRY_KINDS for run in self.runs)
+
+    @property
+    def events(self) -> int:
+        """How many events it holds."""
+        return sum(len(run.bodies) for run in self.runs)
+
+    def is_genuine(self) -> bool:
+        """Whether the signature fits. The one costly step, and safe to take on another thread."""
+        return self.key.verifies(self.signature, self.text)
+
+
+@dataclass(slots=True)
 class Examined:
     """An envelope that is sound in itself."""
 
     envelope: Envelope
     digest: bytes
     runs: list[ExaminedRun]
-
-    @property
-    def changes_registry(self) -> bool:
-        """Whether later envelopes may be judged differently because of this one."""
-        return any(stream_kind(run.stream) in REGISTRY_KINDS for run in self.runs)
+    changes_registry: bool
 
 
 def examine(data: bytes, registry: Registry, now: datetime, genesis_key: PublicKey) -> Examined:
@@ -125,21 +147,43 @@ def examine(data: bytes, registry: Registry, now: datetime, genesis_key: PublicK
     `genesis_key` is the ledger's own service key: it alone may open a book. Raises a `BadInput` whose code is
     in the table above, as `InStream` where one event is to blame.
     """
+    unverified = read(data, registry, genesis_key)
+    return judge(unverified, unverified.is_genuine(), registry, now, genesis_key)
+
+
+def read(data: bytes, registry: Registry, genesis_key: PublicKey) -> Unverified:
+    """The first half of `examine`: all that comes before the signature."""
     envelope = read_envelope(data)
     if envelope.community != registry.community:
         raise NotPermitted("the envelope is for another community", where=envelope.community)
-    opening = registry.opened is None
-    key = _opening_key(envelope, genesis_key) if opening else None
-    key = key or registry.key_of(envelope.device, envelope.key)
+    if registry.opened is None:
+        key = _opening_key(envelope, genesis_key)
+    else:
+        key = registry.key_of(envelope.device, envelope.key)
     runs = [_examine_run(envelope, run) for run in envelope.runs]
-    _check_signature(envelope, runs, key)
-    for run in runs:
-        if opening:
+    heads = [RunHead(run.stream, run.first, run.last, run.links[-1].entry_hash) for run in runs]
+    text = signed_text(envelope.community, envelope.device, heads)
+    return Unverified(envelope, sha256(data).digest(), runs, key, signature_bytes(envelope), text)
+
+
+def judge(
+    unverified: Unverified, genuine: bool, registry: Registry, now: datetime, genesis_key: PublicKey
+) -> Examined:
+    """The second half of `examine`, given whether the signature fits; `registry` is that of the first."""
+    envelope = unverified.envelope
+    if not genuine:
+        raise BadSignature(
+            "the signature does not fit the events",
+            where=envelope.device,
+            hint="sign the text of the runs exactly as sent, with the enrolled key",
+        )
+    for run in unverified.runs:
+        if registry.opened is None:
             _check_opening(run, genesis_key)
         else:
             _check_rights(registry, envelope.device, run)
         _check_clock(run, now)
-    return Examined(envelope, sha256(data).digest(), runs)
+    return Examined(envelope, unverified.digest, unverified.runs, unverified.changes_registry)
 
 
 def _opening_key(envelope: Envelope, genesis_key: PublicKey) -> PublicKey:
@@ -180,17 +224,6 @@ def _is_bad(body: bytes) -> bool:
     except BadInput:
         return True
     return False
-
-
-def _check_signature(envelope: Envelope, runs: list[ExaminedRun], key: PublicKey) -> None:
-    heads = [RunHead(run.stream, run.first, run.last, run.links[-1].entry_hash) for run in runs]
-    text = signed_text(envelope.community, envelope.device, heads)
-    if not key.verifies(signature_bytes(envelope), text):
-        raise BadSignature(
-            "the signature does not fit the events",
-            where=envelope.device,
-            hint="sign the text of the runs exactly as sent, with the enrolled key",
-        )
 
 
 def _check_rights(registry: Registry, device: str, run: ExaminedRun) -> None:

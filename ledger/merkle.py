@@ -6,6 +6,7 @@ Verification follows the RFC's own algorithms step by step and refuses all that 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from hashlib import sha256
 
 from ledger.errors import BadInput
@@ -68,8 +69,9 @@ def root_hash(leaves: Sequence[bytes]) -> bytes:
 
 
 def subtree_of(leaves: Sequence[bytes]) -> Subtree:
-    """The subtrees of a tree whose leaf hashes are all at hand."""
+    """The subtrees of a tree whose leaf hashes are all at hand; each node is hashed once at most."""
 
+    @cache
     def subtree(level: int, index: int) -> bytes:
         if level == 0:
             return leaves[index]

@@ -20,7 +20,7 @@ from ledger.merkle import (
     inclusion_proof,
     leaf_hash,
     path_root,
-    root_hash,
+    range_hash,
     subtree_of,
 )
 
@@ -95,8 +95,9 @@ def sign_receipts(community: str, answers: list[Answer], key: SigningKey) -> lis
     """The receipts of one batch, in the order of `answers`, under one signature."""
     texts = [encode(answer) for answer in answers]
     leaves = [leaf_hash(text) for text in texts]
-    signature = b64(key.sign(_signed_text(community, len(leaves), root_hash(leaves))))
     subtree = subtree_of(leaves)
+    root = range_hash(subtree, 0, len(leaves))
+    signature = b64(key.sign(_signed_text(community, len(leaves), root)))
     return [
         encode(
             Receipt(

@@ -10,13 +10,16 @@ committed after all then answers as a duplicate.
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 import structlog
 
-from ledger.admission import Examined, SequenceGap, examine
+from ledger import admission
+from ledger.admission import Examined, SequenceGap, Unverified
 from ledger.block import NO_BLOCK, block_bytes, block_hash
 from ledger.bus import Bus, Delivery, Intake
 from ledger.canonical import encode
@@ -37,6 +40,11 @@ from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
 from ledger.registry import SERVICE, NotPermitted, Registry
 
 log = structlog.get_logger(__name__)
+
+VERIFIERS = os.cpu_count() or 1
+"""Threads that verify signatures side by side: the library lets go of the interpreter while it computes."""
+VERIFY_ASIDE_MIN = 8
+"""Signatures a thread must have to be worth waking."""
 
 RETRY_SECONDS = 0.5
 HEADS_REMEMBERED_MAX = 200_000
@@ -61,6 +69,19 @@ class State:
     heads: dict[str, Head] = field(default_factory=dict)
     parked: set[str] = field(default_factory=set)
     filled: set[str] = field(default_factory=set)  # parked streams that have moved since
+
+
+@dataclass(slots=True)
+class Read:
+    """One envelope on its way, before its signature has been verified."""
+
+    device: str
+    data: bytes
+    outcome: Unverified | BadInput
+
+
+def _are_genuine(envelopes: Sequence[Unverified]) -> list[bool]:
+    return [envelope.is_genuine() for envelope in envelopes]
 
 
 class Writer:
@@ -128,7 +149,8 @@ class Writer:
             registry.apply(event)
         self.checkpoint = fence.checkpoint
         log.info("book read", community=community, size=fence.size, devices=len(registry.devices))
-        return State(edge, registry, parked=await store.parked_streams(community))
+        parked = await store.parked_streams(community)
+        return State(edge, registry, parked=parked, filled=set(parked))
 
     def _now(self) -> datetime:
         return self._clock.now().replace(microsecond=0)
@@ -147,13 +169,41 @@ class Writer:
 
     def examine(self, device: str, data: bytes) -> Item:
         """What can be said of an envelope before its place in the book is looked at."""
+        read = self._read(device, data)
+        return self._judge(read, isinstance(read.outcome, Unverified) and read.outcome.is_genuine())
+
+    def _read(self, device: str, data: bytes) -> Read:
         try:
-            outcome: Examined | BadInput = examine(data, self.registry, self._now(), self._service_key.public)
-            if isinstance(outcome, Examined) and outcome.envelope.device != device:
+            outcome: Unverified | BadInput = admission.read(data, self._registry, self._service_key.public)
+            if isinstance(outcome, Unverified) and outcome.envelope.device != device:
                 outcome = NotPermitted("the envelope came in under another device's name", where=device)
         except BadInput as error:
             outcome = error
-        return Item(device, data, outcome)
+        return Read(device, data, outcome)
+
+    def _judge(self, read: Read, genuine: bool) -> Item:
+        if isinstance(read.outcome, BadInput):
+            return Item(read.device, read.data, read.outcome)
+        try:
+            outcome: Examined | BadInput = admission.judge(
+                read.outcome, genuine, self._registry, self._now(), self._service_key.public
+            )
+        except BadInput as error:
+            outcome = error
+        return Item(read.device, read.data, outcome)
+
+    async def _examine_all(self, reads: Sequence[Read]) -> list[Item]:
+        """The second half of `examine` for many: signatures are verified on as many cores as there are."""
+        pending = [read.outcome for read in reads if isinstance(read.outcome, Unverified)]
+        share = -(-len(pending) // VERIFIERS)
+        if share < VERIFY_ASIDE_MIN:
+            genuine = _are_genuine(pending)
+        else:
+            parts = [pending[begin : begin + share] for begin in range(0, len(pending), share)]
+            done = await asyncio.gather(*(asyncio.to_thread(_are_genuine, part) for part in parts))
+            genuine = [each for part in done for each in part]
+        verdicts = iter(genuine)
+        return [self._judge(read, isinstance(read.outcome, Unverified) and next(verdicts)) for read in reads]
 
     async def record(self, items: list[Item]) -> list[Answer]:
         """Append what the items hold, in one transaction if it can be one; the answers in the same order.
@@ -177,18 +227,18 @@ class Writer:
                 log.warning("store failed, reading the state again", code=error.code, detail=error.what)
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
-                items = [await self._examine_again(item) for item in items]
+                await self._patiently_loaded()
+                items = [self.examine(item.device, item.data) for item in items]
 
-    async def _examine_again(self, item: Item) -> Item:
-        """Judge an envelope by the state that was read anew, once there is one."""
-        while self._state is None:
+    async def _patiently_loaded(self) -> tuple[Appender, State]:
+        """The connection and the state, as soon as the store answers."""
+        while True:
             try:
-                await self._loaded()
+                return await self._loaded()
             except Unavailable as error:
-                log.warning("store still away", code=error.code)
+                log.warning("store is away", code=error.code, detail=error.what)
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
-        return self.examine(item.device, item.data)
 
     async def _record_some(self, items: list[Item]) -> list[Answer]:
         """Plan and commit the first items, as many as fit one transaction; their answers."""
@@ -246,7 +296,7 @@ class Writer:
     async def seal(self) -> BlockSealed | None:
         """Seal all events so far into the next block; None when nothing but blocks came since the last."""
         async with self._lock:
-            _, state = await self._loaded()
+            _, state = await self._patiently_loaded()
             last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
         if size <= (last.size + 1 if last else 0):
             return None
@@ -263,8 +313,8 @@ class Writer:
 
     async def _append_own(self, stream: str, events: list[Event]) -> None:
         async with self._lock:
-            store, state = await self._loaded()
-            head = state.heads.get(stream) or (await store.heads(self.community, [stream])).get(stream, EMPTY)
+            store, _ = await self._patiently_loaded()
+            head = (await store.heads(self.community, [stream])).get(stream, EMPTY)
         run = NewRun(stream, head, [encode(event) for event in events])
         data, _ = seal_envelope(self.community, SERVICE, self._service_key, [run])
         (answer,) = await self.record([self.examine(SERVICE, data)])
@@ -297,22 +347,24 @@ class Writer:
                 log.warning("intake failed", code=error.code, detail=error.what)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            group: list[tuple[Delivery, Item]] = []
+            pending: list[tuple[Delivery, Read]] = []
             events = 0
             for delivery in deliveries:
-                item = self.examine(delivery.device, delivery.data)
-                group.append((delivery, item))
-                if isinstance(item.outcome, Examined):
-                    events += sum(len(run.bodies) for run in item.outcome.runs)
-                    if item.outcome.changes_registry:
-                        await groups.put(group)
-                        await groups.join()  # what follows is judged by the registry after it
-                        group, events = [], 0
-                if events >= self.settings.batch_events:
-                    await groups.put(group)
-                    group, events = [], 0
-            await groups.put(group)
+                read = self._read(delivery.device, delivery.data)
+                pending.append((delivery, read))
+                barrier = isinstance(read.outcome, Unverified) and read.outcome.changes_registry
+                events += read.outcome.events if isinstance(read.outcome, Unverified) else 0
+                if barrier or events >= self.settings.batch_events:
+                    await groups.put(await self._examined(pending))
+                    pending, events = [], 0
+                if barrier:
+                    await groups.join()  # what follows is judged by the registry after it
+            await groups.put(await self._examined(pending))
         await groups.put(None)
+
+    async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> list[tuple[Delivery, Item]]:
+        items = await self._examine_all([read for _, read in pending])
+        return [(delivery, item) for (delivery, _), item in zip(pending, items, strict=True)]
 
     async def _serve(self, bus: Bus, groups: "asyncio.Queue[list[tuple[Delivery, Item]] | None]") -> None:
         """Record each group and answer it; seal blocks when they are due."""
@@ -344,20 +396,25 @@ class Writer:
         while self._state is not None and self._state.filled:
             streams = sorted(self._state.filled)
             self._state.filled.clear()
-            async with self._lock:
-                store, _ = await self._loaded()
-                parked = await store.parked(self.community, streams)
-            answers = await self.record([self.examine(one.device, one.message) for one in parked])
-            done = [
-                one.digest
-                for one, answer in zip(parked, answers, strict=True)
-                if answer.code != SequenceGap.code
-            ]
-            async with self._lock:
-                store, state = await self._loaded()
-                await store.resolve_parked(self.community, done, self._now())
-                state.parked = await store.parked_streams(self.community)
-            await self._answer(bus, [answer for answer in answers if answer.is_safe])
+            try:
+                await self._record_parked(bus, streams)
+            except Unavailable as error:
+                log.warning("parked envelopes wait on", code=error.code, detail=error.what)
+                await self.close()  # the state that is read next has all of them to be taken up
+
+    async def _record_parked(self, bus: Bus, streams: Sequence[str]) -> None:
+        async with self._lock:
+            store, _ = await self._loaded()
+            parked = await store.parked(self.community, streams)
+        answers = await self.record([self.examine(one.device, one.message) for one in parked])
+        done = [
+            one.digest for one, answer in zip(parked, answers, strict=True) if answer.code != SequenceGap.code
+        ]
+        async with self._lock:
+            store, state = await self._loaded()
+            await store.resolve_parked(self.community, done, self._now())
+            state.parked = await store.parked_streams(self.community)
+        await self._answer(bus, [answer for answer in answers if answer.is_safe])
 
     async def _wake(self) -> None:
         async with self._lock:

@@ -1,0 +1,5 @@
+"""`python -m api` is `energy-ledger`."""
+
+from api.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""A row of the benchmark's table, and how long things take."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One measured figure; `reference` is measured in the same run, `ratio` is value / reference."""
+
+    name: str
+    value: float
+    unit: str
+    reference: float | None = None
+    ratio: float | None = None
+    target: str = ""
+    what: str = ""  # the reference, in words
+    load: float = 0.0  # the machine's load average when it was measured
+
+
+def row(
+    name: str, value: float, unit: str, reference: float | None = None, *, target: str = "", what: str = ""
+) -> Row:
+    """A row with its ratio worked out."""
+    ratio = round(value / reference, 3) if reference else None
+    rounded = round(reference, 1) if reference else None
+    return Row(name, round(value, 3), unit, rounded, ratio, target, what, round(os.getloadavg()[0], 2))
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds that a block took."""
+
+    seconds: float = field(default=0.0)
+
+
+@contextmanager
+def timed() -> Iterator[Stopwatch]:
+    """Time a block."""
+    watch = Stopwatch()
+    begin = time.perf_counter()
+    try:
+        yield watch
+    finally:
+        watch.seconds = time.perf_counter() - begin

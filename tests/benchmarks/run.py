@@ -1,0 +1,51 @@
+"""`make bench`: measures the rows, prints a table and writes build/bench.json."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import ingest
+from tests.benchmarks.rows import Row
+
+RESULT = Path("build/bench.json")
+
+GROUPS: dict[str, Callable[[], Awaitable[list[Row]]]] = {
+    "ingest": ingest.rows,
+}
+
+
+async def measure(names: list[str]) -> list[Row]:
+    """The rows of the groups named, or of all."""
+    found: list[Row] = []
+    for name, group in GROUPS.items():
+        if not names or name in names:
+            Console(stderr=True).print(f"measuring {name} ..")
+            found += await group()
+    return found
+
+
+def main() -> None:
+    """Measure, print, write."""
+    rows = uvloop.run(measure(sys.argv[1:]))
+    table = Table(title="Speed")
+    for column in ("row", "value", "unit", "reference", "ratio", "target", "load"):
+        table.add_column(column, justify="right" if column in ("value", "reference", "ratio") else "left")
+    for each in rows:
+        reference = f"{each.reference:,.1f} ({each.what})" if each.reference else each.what
+        ratio = f"{each.ratio:.2f}" if each.ratio is not None else ""
+        table.add_row(
+            each.name, f"{each.value:,.1f}", each.unit, reference, ratio, each.target, str(each.load)
+        )
+    Console(width=160).print(table)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows})))
+
+
+if __name__ == "__main__":
+    main()
