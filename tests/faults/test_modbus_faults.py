@@ -172,6 +172,19 @@ async def test_a_late_answer_that_meets_the_next_request_is_refused(rtu_bench: B
     await line.close()
 
 
+async def test_a_late_answer_is_found_out_by_the_true_one_behind_it(rtu_bench: Bench) -> None:
+    """The late one comes alone and fits the request in every respect: only what follows tells."""
+    line = rtu_bench.line(attempts=1)
+    rtu_bench.meter.fault(LateAnswer(TIMEOUT_MS + QUIET_MS + 20), times=1)
+    with pytest.raises(ModbusTimeout):
+        await line.read_registers(1, *IMPORT)
+    rtu_bench.meter.fault(LateAnswer(QUIET_MS // 4), times=1)
+    with pytest.raises(ModbusGarbled, match="9 more bytes came"):
+        await line.read_registers(1, *EXPORT)
+    assert await line.read_registers(1, *EXPORT) == EXPORT_WORDS
+    await line.close()
+
+
 async def test_the_late_answer_of_another_meter_is_refused(rtu_bench: Bench) -> None:
     line = rtu_bench.line(attempts=1, quiet_ms=0)
     rtu_bench.meter.fault(LateAnswer(TIMEOUT_MS + 30), times=1)
