@@ -16,7 +16,7 @@ import structlog
 from ledger.block import block_hash
 from ledger.canonical import encode
 from ledger.energy import Changes, Grid, Mark, MeterFold, MeterState, Reading, note_opening
-from ledger.entry import stream_subject
+from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged, Unavailable
 from ledger.events import (
     AlarmRaised,
@@ -37,7 +37,7 @@ from ledger.events import (
     read_recorded,
 )
 from ledger.postgres.connection import PostgresSettings
-from ledger.postgres.projection import NEXT, ProjectionStore, RecordedEvent
+from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
 from ledger.registry import OPERATOR, SERVICE, Registry
 
 log = structlog.get_logger(__name__)
@@ -102,24 +102,24 @@ class CommunityProjector:
         if self._registry.opened is not None:
             self._grid = Grid.of(self._registry.opened)
 
-    async def _apply(self, recorded: Sequence[RecordedEvent]) -> None:
-        events = read_recorded([event.body for event in recorded])
-        await self._load_states({stream_subject(e.stream) for e in recorded if e.stream.startswith("meter/")})
+    async def _apply(self, rows: Sequence[EventRow]) -> None:
+        events = read_recorded([row[3] for row in rows])
+        streams = {row[1] for row in rows}
+        await self._load_states({stream_subject(name) for name in streams if stream_kind(name) == "meter"})
         folds: dict[str, MeterFold] = {}
-        for at, event in zip(recorded, events, strict=True):
+        for (position, stream, sequence, body), event in zip(rows, events, strict=True):
             if type(event) is not MeterRead:
                 folds.clear()  # ratings and epochs may have changed
-                await self._apply_other(at, event)
+                await self._apply_other(RecordedEvent(position, stream, sequence, body), event)
                 continue
-            fold = folds.get(at.stream)
+            fold = folds.get(stream)
             if fold is None:
-                fold = folds[at.stream] = self._fold(at)
+                fold = folds[stream] = self._fold(RecordedEvent(position, stream, sequence, body))
             reading = Reading(
-                int(event.measured_at.timestamp()), event.import_wh, event.export_wh, at.position,
+                int(event.measured_at.timestamp()), event.import_wh, event.export_wh, position,
                 event.serial, event.quality == "estimated",
             )  # fmt: skip
             if not fold.take(reading):
-                await self._flush()
                 await fold.take_any(reading, self)
 
     def _fold(self, at: RecordedEvent) -> MeterFold:
@@ -181,11 +181,13 @@ class CommunityProjector:
         return await self._mark("after", meter, at)
 
     async def _mark(self, which: str, meter: str, at: int) -> Mark | None:
+        await self._flush()
         assert self._grid is not None  # noqa: S101 - readings are folded on a grid
         return await self._store.mark(which, self.community, meter, at, self._grid.step)
 
     async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
         """The energy of those intervals that were measured."""
+        await self._flush()
         return await self._store.measured(self.community, meter, starts)
 
     # --- registry rows -------------------------------------------------------------------------

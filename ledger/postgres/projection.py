@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from functools import lru_cache
+from typing import Any, NamedTuple, Self, cast
+
+import msgspec
 
 from ledger.energy import Aside, Interval, Mark
 from ledger.postgres.connection import PROJECTOR, Connection, PostgresSettings, close, connect, statement
@@ -19,6 +22,10 @@ _INTERVAL_COLUMNS = (
 _ASIDE_COLUMNS = (
     "community", "meter", "position", "at", "import_wh", "export_wh", "verdict", "reason", "epoch",
 )  # fmt: skip
+
+
+EventRow = tuple[int, str, int, bytes]
+"""position, stream, sequence, body: an event as it comes from the store, thousands at a time."""
 
 
 class RecordedEvent(NamedTuple):
@@ -94,11 +101,11 @@ class ProjectionStore:
             rows = await self._connection.fetch(statement("projection_positions"))
         return {row["community"]: row["position"] for row in rows}
 
-    async def events(self, community: str, begin: int, end: int) -> list[RecordedEvent]:
+    async def events(self, community: str, begin: int, end: int) -> Sequence[EventRow]:
         """The events at positions [begin, end), as far as there are any."""
         with translated():
-            rows = await self._connection.fetch(statement("read_events"), community, begin, end)
-        return [RecordedEvent(*row) for row in rows]
+            rows: Any = await self._connection.fetch(statement("read_events"), community, begin, end)
+        return cast(Sequence[EventRow], rows)  # the driver's rows unpack like tuples
 
     async def registry_bodies(self, community: str, end: int) -> list[bytes]:
         """The bodies of registry and device events before position `end`."""
@@ -140,8 +147,10 @@ class ProjectionStore:
 
     async def add_intervals(self, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
         """Insert intervals that have no row yet."""
-        epoch = datetime.fromtimestamp
-        records = [(community, meter, epoch(interval[0], UTC), *interval[1:]) for meter, interval in rows]
+        values = msgspec.structs.astuple
+        records = [
+            (community, meter, _instant(interval.start), *values(interval)[1:]) for meter, interval in rows
+        ]
         await self._connection.copy_records_to_table(
             "meter_intervals", records=records, columns=_INTERVAL_COLUMNS
         )
@@ -190,5 +199,6 @@ class ProjectionStore:
         return {int(row["start"].timestamp()): (row["import_wh"], row["export_wh"]) for row in rows}
 
 
+@lru_cache(4_096)  # the meters of a page share their instants
 def _instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
