@@ -34,11 +34,11 @@ class ServerFolder:
         give(path, self.account)
         return path
 
-    def remove(self, name: str) -> None:
-        """Remove a sub-folder with all it holds, if it is there."""
-        path = self.path / name
-        if path.exists():
-            shutil.rmtree(path)
+    def remove(self, pattern: str) -> None:
+        """Remove the sub-folders that `pattern` matches with all they hold, as far as that goes: into one
+        that was left behind, a process that is about to end may still write."""
+        for path in self.path.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
 
     def write_private(self, name: str, text: str) -> Path:
         """Write a file that its owner alone can read; a crash leaves the old text or the new."""

@@ -3,7 +3,7 @@
 `postgres` is started directly, not by `pg_ctl`: pg_ctl leaves it behind as an orphan, and it has to
 be our own child to end with us. Readiness is read where pg_ctl reads it, in postmaster.pid.
 
-    <folder>/data            the cluster; made elsewhere and renamed, so it is there whole or not
+    <folder>/data            the cluster; made as data.new-* and renamed, so it is there whole or not at all
     <folder>/run             its unix socket
     <folder>/password        of the superuser, for TCP; readable by the server's account alone
     <folder>/*.conf          written anew at each start from the settings
@@ -165,10 +165,10 @@ class EmbeddedPostgres(EmbeddedServer):
             )
 
     async def _make_cluster(self, owned: ServerFolder) -> None:
-        """Make the cluster and its database beside `data`, then rename: a run that was broken off
-        leaves nothing that the next one would trust."""
-        draft = "data.new"
-        owned.remove(draft)
+        """Make the cluster and its database beside `data`, then rename: a run that was broken off leaves
+        nothing that the next one would trust, and what it left running has no folder in common with it."""
+        owned.remove("data.new-*")
+        draft = f"data.new-{secrets.token_hex(4)}"
         password = owned.write_private("password", f"{secrets.token_urlsafe(32)}\n")
         initdb = (self._program.parent / "initdb", "-D", draft, "-U", SUPERUSER)
         rules = ("--auth-local=peer", "--auth-host=scram-sha-256", f"--pwfile={password}")
