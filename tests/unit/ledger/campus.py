@@ -178,3 +178,15 @@ def campus() -> Book:
     book.take(book.sealed(SERVICE, {"registry": [opening()]}))
     book.take(book.sealed(OPERATOR, {"registry": facts()}))
     return book
+
+
+def state_of(registry: Registry) -> list[object]:
+    """All that a registry knows, in a form that compares."""
+    return [
+        registry.opened,
+        dict(registry.feeders),
+        dict(registry.buildings),
+        {name: (m.added, m.until, tuple(m.readers)) for name, m in registry.meters.items()},
+        {name: (d.role, d.key.id if d.key else None, d.former) for name, d in registry.devices.items()},
+        registry.last_block,
+    ]
