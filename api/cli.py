@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("alarms", "ledger.book_commands:alarms", "List the alarms that gateways raised."),
         Command("quarantine", "ledger.book_commands:quarantine", "List what was refused and why."),
         Command("rebuild", "ledger.book_commands:rebuild", "Build all projections anew and swap them in."),
+        Command("provision", "api.installation_commands:provision", "Bring the registry up to the settings."),
         Command("migrate", "ledger.book_commands:migrate", "Bring the database to this version."),
     ),
     "Devices and keys": (

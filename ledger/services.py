@@ -6,10 +6,13 @@ import structlog
 
 from ledger.bus import Bus
 from ledger.clock import Clock, SystemClock
+from ledger.events import read_recorded
 from ledger.opening import LedgerKeys, opening_event
 from ledger.postgres import PostgresSettings, connect, migrate
+from ledger.postgres.appender import Appender
 from ledger.postgres.connection import close
 from ledger.projector import Projector
+from ledger.registry import Registry
 from ledger.settings import Settings
 from ledger.writer import Writer
 
@@ -38,6 +41,18 @@ async def open_writer(settings: Settings, keys: LedgerKeys, clock: Clock | None 
     await writer.open()
     await writer.open_community(opening_event(settings, keys))
     return writer
+
+
+async def registry_of(settings: Settings) -> Registry:
+    """The registry as the book has it now."""
+    store = await Appender.open(settings.postgres, "registry")
+    try:
+        registry = Registry(settings.community.id)
+        for event in read_recorded(await store.registry_bodies(settings.community.id)):
+            registry.apply(event)
+        return registry
+    finally:
+        await store.close()
 
 
 async def run_writer(settings: Settings, stop: asyncio.Event) -> None:

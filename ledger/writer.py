@@ -329,9 +329,12 @@ class Writer:
         await bus.serve_heads(self.community, self.tell_heads)
         await bus.serve_seal(self.community, self._seal_on_demand)
         groups: asyncio.Queue[list[tuple[Delivery, Item]] | None] = asyncio.Queue(2)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._take(bus.intake(self.community), groups, stop))
-            tasks.create_task(self._serve(bus, groups))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._take(bus.intake(self.community), groups, stop))
+                tasks.create_task(self._serve(bus, groups))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # the first is why the other was cancelled
 
     async def _take(
         self,

@@ -71,7 +71,7 @@ class Bus:
         try:
             async with asyncio.timeout(patience_seconds):
                 client = await nats.connect(
-                    settings.url,
+                    settings.url.split(","),
                     name=name,
                     connect_timeout=CONNECT_SECONDS,
                     # Jitter, so that a thousand gateways do not return in the same instant.

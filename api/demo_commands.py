@@ -1,0 +1,120 @@
+"""`energy-ledger demo`: the demo's course with a progress bar, then what there is to see."""
+
+import logging
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from api.demo.campus import DAYS_MAX
+from api.demo.life import BuildingResult, DemoResult, live
+from ledger.command_line import configure_logs, run
+from ledger.errors import Damaged
+from ledger.verify.report import Report
+
+out = Console(highlight=False)
+
+Days = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=DAYS_MAX))]
+MARKS = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "warnings": "[yellow]warnings[/]"}
+
+
+def demo(*, days: Days = DAYS_MAX, json: bool = False) -> None:
+    """A campus of five buildings in a minute: meters, gateway, NATS, Postgres, proof, all of them real.
+
+    Everything runs on this machine's loopback, in a folder of its own that is removed at the end.
+
+    Parameters
+    ----------
+    days
+        How many days of June 2016 to live through, up to 30.
+    json
+        Print one JSON object for scripts instead of tables.
+    """
+    configure_logs(logging.ERROR)
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage)
+            bar.update(tasks[stage], completed=done, total=of)
+
+        show("starting Postgres and NATS", 0, 1)
+
+        def step(stage: str, done: int, of: int) -> None:
+            show("starting Postgres and NATS", 1, 1)
+            show(stage, done, of)
+
+        result = run(live(days, step))
+    if json:
+        _print_json(result)
+    else:
+        _print_tables(result)
+    if not result.verified or not result.tamper_found_at:
+        raise Damaged("the demo's book does not prove what it should", where="demo")
+
+
+def _print_json(result: DemoResult) -> None:
+    """The keys that scripts rely on, and no others of the report's innards."""
+    keys = (
+        "days", "events", "buildings", "main", "blocks", "tree_size", "root", "verified", "tamper_found_at",
+        "seconds",
+    )  # fmt: skip
+    print(msgspec.json.encode({key: getattr(result, key) for key in keys}).decode())  # noqa: T201
+
+
+def _print_tables(result: DemoResult) -> None:
+    table = Table(
+        title=f"{result.days} days of June 2016, {result.events:,} signed events in the book",
+        title_justify="left",
+    )
+    table.add_column("building")
+    for heading in ("import kWh", "in the data", "export kWh", "in the data", "meter shows"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for name, building in result.buildings.items():
+        _add_row(table, name, building)
+    table.add_section()
+    _add_row(table, "campus main meter", result.main)
+    out.print(table)
+    out.print(f"{result.blocks} blocks sealed; tree of {result.tree_size:,} events, root {result.root}\n")
+    _print_report("The exported book, verified with Postgres and NATS stopped", result.verification)
+    _print_report("The same book with one bit of one reading flipped", result.tampered)
+    if result.tamper_found_at:
+        out.print(f"found at [bold]{result.tamper_found_at}[/]\n")
+    out.print(f"done in {result.seconds:.0f} s; nothing is left running. Next: `energy-ledger init` and `up`")
+
+
+def _add_row(table: Table, name: str, result: BuildingResult) -> None:
+    table.add_row(
+        name,
+        _kwh(result.import_wh),
+        _kwh(result.data_import_wh),
+        _kwh(result.export_wh),
+        _kwh(result.data_export_wh),
+        f"{result.resolution_wh} Wh",
+        "[green]equal[/]" if result.agrees else "[red]differs[/]",
+    )
+
+
+def _kwh(energy_wh: int) -> str:
+    return f"{energy_wh // 1_000:,}.{energy_wh % 1_000:03d}"
+
+
+def _print_report(title: str, report: Report) -> None:
+    out.print(f"[bold]{title}[/]")
+    for verdict in report.verdicts:
+        mark = MARKS.get(verdict.status, verdict.status)
+        out.print(f"  {verdict.step} {verdict.name:<20} {mark}  {verdict.summary}")
+        for finding in verdict.findings[:1]:
+            out.print(f"      first at {finding.where}: {finding.what}")
+    out.print()

@@ -1,0 +1,225 @@
+"""The doctor: looks at every part of an installation and says what is wrong and what to do about it.
+
+Each check stands alone: one that cannot be made because an earlier part is missing is left out, and none
+changes anything.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from api.installation import load_installation, meter_places
+from ingest.gateway_service import key_file, outbox_file
+from ingest.settings import GatewaySettings
+from ledger.bus import Bus
+from ledger.clock import SystemClock
+from ledger.errors import LedgerError
+from ledger.keys import SigningKey
+from ledger.postgres import connect
+from ledger.postgres.connection import close
+from ledger.postgres.migrate import pending
+from ledger.postgres.reader import Reader
+from ledger.settings import Settings, with_servers
+
+FREE_BYTES_MIN = 2 * 2**30
+BEHIND_MAX = 10_000
+SILENT_MAX = timedelta(hours=1)
+
+
+class Finding(NamedTuple):
+    """What one check saw."""
+
+    what: str
+    verdict: Literal["well", "odd", "wrong"]
+    found: str
+    hint: str = ""
+
+
+@dataclass(slots=True)
+class Patient:
+    """What the checks look at."""
+
+    settings: Settings
+    gateways: tuple[GatewaySettings, ...]
+
+
+Check = Callable[[Patient], AsyncIterator[Finding]]
+
+
+async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """All findings, in the order in which parts stand on one another."""
+    try:
+        settings, gateways = load_installation(path, environment)
+    except LedgerError as error:
+        return [_wrong("settings", error)]
+    findings = [Finding("settings", "well", f"{path} is sound")]
+    patient = Patient(settings, gateways)
+    for check in _BEFORE_SERVERS:
+        findings += [finding async for finding in check(patient)]
+    try:
+        patient.settings = with_servers(settings)
+    except LedgerError as error:
+        return [*findings, _wrong("servers", error)]
+    for check in _WITH_SERVERS:
+        findings += await _guarded(check, patient)
+    return findings
+
+
+async def _guarded(check: Check, patient: Patient) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        async with asyncio.timeout(20):
+            async for finding in check(patient):
+                findings.append(finding)
+    except LedgerError as error:
+        findings.append(_wrong(check.__name__.removeprefix("_"), error))
+    except TimeoutError:
+        what = check.__name__.removeprefix("_")
+        findings.append(Finding(what, "wrong", "no answer within 20 s", "is the machine overloaded?"))
+    return findings
+
+
+def _wrong(what: str, error: LedgerError) -> Finding:
+    return Finding(what, "wrong", str(error), error.hint)
+
+
+async def _disk(patient: Patient) -> AsyncIterator[Finding]:
+    folder = patient.settings.data_folder
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    found = f"{free // 2**20:,} MiB free under {existing}"
+    if free < FREE_BYTES_MIN:
+        yield Finding("disk", "wrong", found, "make room: a full disk stops the book")
+    else:
+        yield Finding("disk", "well", found)
+
+
+async def _keys(patient: Patient) -> AsyncIterator[Finding]:
+    settings = patient.settings
+    paths = [settings.keys_folder / f"{name}.pem" for name in ("service", "log", "operator")]
+    paths += [key_file(gateway, settings) for gateway in patient.gateways]
+    missing = [path for path in paths if not path.exists()]
+    for path in paths:
+        if path in missing:
+            continue
+        try:
+            SigningKey.load(path)
+        except LedgerError as error:
+            yield _wrong("keys", error)
+    if missing:
+        names = ", ".join(path.name for path in missing)
+        yield Finding("keys", "odd", f"not made yet: {names}", "the first `energy-ledger up` makes them")
+    else:
+        yield Finding("keys", "well", f"{len(paths)} keys; keep a copy of {settings.keys_folder} elsewhere")
+
+
+async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
+    for gateway in patient.gateways:
+        path = outbox_file(gateway, patient.settings)
+        if not path.exists():
+            yield Finding(f"outbox {gateway.id}", "odd", "not made yet", "start the gateway")
+            continue
+        try:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+                (sound,) = file.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            sound = str(error)
+        if sound == "ok":
+            yield Finding(f"outbox {gateway.id}", "well", "sound")
+        else:
+            yield Finding(
+                f"outbox {gateway.id}",
+                "wrong",
+                f"damaged: {sound}",
+                f"keep a copy of {path}, then see README",
+            )
+
+
+async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
+    connection = await connect(patient.settings.postgres, name="doctor")
+    try:
+        missing = await pending(connection)
+    finally:
+        await close(connection)
+    if missing:
+        yield Finding("postgres", "wrong", f"lacks {', '.join(missing)}", "run `energy-ledger migrate`")
+    else:
+        yield Finding("postgres", "well", "answers, and has this version's tables")
+
+
+async def _nats(patient: Patient) -> AsyncIterator[Finding]:
+    async with await Bus.connect(patient.settings.nats, "doctor", patience_seconds=5) as bus:
+        await bus.check_sync()
+        if patient.settings.nats.relaxed_sync:
+            yield Finding("nats", "odd", "answers; sync is relaxed: only for gateways with an outbox")
+        elif not patient.settings.nats.monitor_url:
+            yield Finding("nats", "odd", "answers; whether it syncs is not known", "set nats.monitor_url")
+        else:
+            yield Finding("nats", "well", "answers, and writes to disk before it acknowledges")
+
+
+async def _writer(patient: Patient) -> AsyncIterator[Finding]:
+    async with await Bus.connect(patient.settings.nats, "doctor", patience_seconds=5) as bus:
+        await bus.ask_heads(patient.settings.community.id, "operator")
+        yield Finding("writer", "well", "answers")
+
+
+async def _book(patient: Patient) -> AsyncIterator[Finding]:
+    community = patient.settings.community.id
+    async with await Reader.open(patient.settings.postgres) as reader:
+        fence = await reader.fence(community)
+        if fence is None or fence.size == 0:
+            yield Finding("book", "wrong", "is not open yet", "start the writer, or `energy-ledger up`")
+            return
+        yield Finding("book", "well", f"{fence.size:,} events, root {fence.root.hex()}")
+        behind = fence.size - await reader.projected(community)
+        verdict: Literal["well", "wrong"] = "wrong" if behind > BEHIND_MAX else "well"
+        hint = (
+            "is the projector running? its log names an event that it cannot apply"
+            if behind > BEHIND_MAX
+            else ""
+        )
+        yield Finding("projections", verdict, f"{behind:,} events behind the book", hint)
+        refused = [row for row in await reader.quarantine(community, 1_000) if row["resolved_at"] is None]
+        if refused:
+            codes = sorted({row["code"] for row in refused})
+            yield Finding(
+                "quarantine", "odd", f"{len(refused)} messages refused: {', '.join(codes)}",
+                "`energy-ledger quarantine` lists them",
+            )  # fmt: skip
+        else:
+            yield Finding("quarantine", "well", "nothing was refused")
+
+
+async def _meters(patient: Patient) -> AsyncIterator[Finding]:
+    """Every meter of the settings: is it in the registry, and did it speak lately?"""
+    community = patient.settings.community.id
+    now = SystemClock().now()
+    async with await Reader.open(patient.settings.postgres) as reader:
+        rows = {row["meter"]: row for row in await reader.meters(community)}
+    unknown = [place.meter for place in meter_places(patient.gateways) if place.meter not in rows]
+    if unknown:
+        names = ", ".join(unknown[:5])
+        yield Finding("meters", "wrong", f"not in the registry: {names}", "run `energy-ledger provision`")
+    active = [row for row in rows.values() if row["until"] is None]
+    silent = [
+        row["meter"]
+        for row in active
+        if row["newest"] is None or now - row["newest"].astimezone(UTC) > SILENT_MAX
+    ]
+    if silent:
+        yield Finding(
+            "meters", "odd", f"{len(silent)} of {len(active)} silent for an hour: {', '.join(silent[:5])}",
+            "`energy-ledger alarms`, then `energy-ledger meter test` on site",
+        )  # fmt: skip
+    elif active:
+        yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
+
+
+_BEFORE_SERVERS: tuple[Check, ...] = (_disk, _keys, _outboxes)
+_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters)

@@ -1,0 +1,173 @@
+"""An installation: the composition root of servers, writer, projector and gateways in one process.
+
+    servers -> migrate -> bus -> writer (opens the book) -> registry brought up to the settings
+            -> projector and gateways -> ready
+
+It stops in the opposite order: gateways keep what they read in their outboxes, the writer answers what it
+took.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from os import getpid
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from api.provision import MeterPlace, missing_events
+from ingest.gateway import Gateway
+from ingest.gateway_service import compose, key_file
+from ingest.settings import GatewaySettings, gateways_from
+from ledger.bus import Bus, BusSettings
+from ledger.client import BookClient
+from ledger.clock import Clock, SystemClock
+from ledger.embedded import EmbeddedServers
+from ledger.keys import SigningKey
+from ledger.opening import LedgerKeys
+from ledger.postgres import PostgresSettings
+from ledger.projector import Projector
+from ledger.registry import OPERATOR, Registry
+from ledger.services import migrate_store, open_writer
+from ledger.settings import Running, Settings, SettingsInvalid, read_toml, settings_from
+from ledger.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+GATEWAY_TABLES = ("gateways",)
+
+
+@dataclass(slots=True)
+class Installation:
+    """A running installation. `gateways` are those of the settings, started."""
+
+    settings: Settings
+    keys: LedgerKeys
+    bus: Bus
+    writer: Writer
+    gateways: dict[str, Gateway]
+
+
+def load_installation(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Settings, tuple[GatewaySettings, ...]]:
+    """All tables of an installation's settings file. Raises `SettingsInvalid`."""
+    tables = read_toml(path, environment)
+    settings = settings_from(tables, path, GATEWAY_TABLES)
+    gateways = gateways_from(tables, path)
+    buildings = {building.id for building in settings.buildings}
+    for gateway in gateways:
+        for meter in gateway.meters:
+            if meter.building is not None and meter.building not in buildings:
+                raise SettingsInvalid(
+                    f"meter {meter.id} belongs to building {meter.building}, which is not listed",
+                    where=f"{path}: gateways {gateway.id}",
+                    hint=f"buildings: {', '.join(sorted(buildings)) or 'none'}",
+                )
+    return settings, gateways
+
+
+def meter_places(gateways: Sequence[GatewaySettings]) -> list[MeterPlace]:
+    """Every meter of the settings and the gateway that reads it."""
+    return [
+        MeterPlace(meter.id, meter.role, meter.building, meter.model, meter.rated_w, gateway.id)
+        for gateway in gateways
+        for meter in gateway.meters
+    ]
+
+
+@asynccontextmanager
+async def reachable(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with servers to reach: those they name, or embedded ones that end with the block."""
+    if not settings.is_embedded:
+        yield settings
+        return
+    async with EmbeddedServers(settings.data_folder) as servers:
+        postgres = PostgresSettings(url=servers.postgres.dsn)
+        nats = BusSettings(
+            url=servers.nats.url,
+            monitor_url=servers.nats.monitor_url,
+            token_file=str(servers.nats.token_file),
+        )
+        word = Running(getpid(), postgres, nats).write(settings.data_folder)
+        try:
+            yield msgspec.structs.replace(settings, postgres=postgres, nats=nats)
+        finally:
+            word.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def background(
+    service: Callable[[asyncio.Event], Awaitable[None]],
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A service that runs beside the block and is asked to stop after it; its failure ends the block."""
+    stop = asyncio.Event()
+    outer = asyncio.current_task()
+    task = asyncio.ensure_future(service(stop))
+
+    def fail(done: asyncio.Task[None]) -> None:
+        if outer is not None and not stop.is_set() and not done.cancelled():
+            outer.cancel()
+
+    task.add_done_callback(fail)
+    try:
+        yield task
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error from None
+        raise
+    finally:
+        stop.set()
+        await asyncio.wait([task])
+    task.result()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, gateways: Sequence[GatewaySettings], clock: Clock | None = None
+) -> AsyncIterator[Installation]:
+    """A whole installation, ready within the block and stopped in good order after it."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        settings = await stack.enter_async_context(reachable(settings))
+        await migrate_store(settings.postgres)
+        keys = LedgerKeys.load_or_create(settings.keys_folder)
+        bus = await stack.enter_async_context(await Bus.connect(settings.nats, "installation"))
+        await bus.check_sync()
+        await bus.ensure_stream()
+        writer = await open_writer(settings, keys, clock)
+        stack.push_async_callback(writer.close)
+        await stack.enter_async_context(background(lambda stop: writer.run(bus, stop)))
+        await provision(settings, gateways, keys, bus, writer.registry, clock)
+        projector = Projector(settings.postgres)
+        await projector.open()
+        await stack.enter_async_context(background(projector.run))
+        started = {
+            gateway.id: await stack.enter_async_context(compose(gateway, settings, clock))
+            for gateway in gateways
+        }
+        yield Installation(settings, keys, bus, writer, started)
+
+
+async def provision(
+    settings: Settings,
+    gateways: Sequence[GatewaySettings],
+    keys: LedgerKeys,
+    bus: Bus,
+    registry: Registry,
+    clock: Clock,
+) -> int:
+    """Bring the registry up to the settings, signed by the operator; returns how many events it took."""
+    gateway_keys = {
+        gateway.id: SigningKey.load_or_create(key_file(gateway, settings)) for gateway in gateways
+    }
+    now = clock.now().replace(microsecond=0)
+    events = missing_events(registry, settings, meter_places(gateways), gateway_keys, now)
+    if events:
+        client = BookClient(bus, settings.community.id, OPERATOR, keys.operator, keys.service.public)
+        await client.open()
+        await client.append("registry", events)
+        log.info("registry brought up to the settings", events=len(events))
+    return len(events)

@@ -1,0 +1,121 @@
+"""Commands for a whole installation: write its settings, run it, bring its registry up, ask what is wrong."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from api.doctor import Finding, examine
+from api.installation import background, load_installation, running
+from api.installation import provision as bring_up
+from ingest.settings import GatewaySettings
+from ledger.bus import Bus
+from ledger.clock import SystemClock, monotonic_seconds
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
+from ledger.errors import BadInput, LedgerError
+from ledger.opening import LedgerKeys
+from ledger.services import registry_of
+from ledger.settings import Settings, with_servers
+
+out = Console(highlight=False, soft_wrap=True)
+TEMPLATE = Path(__file__).parent / "template.toml"
+
+
+class FileExists(BadInput):
+    """A file that would be overwritten."""
+
+    code = "file-exists"
+
+
+class Unwell(LedgerError):
+    """The doctor found something that keeps the installation from working."""
+
+    code = "unwell"
+
+
+def init(path: Path = DEFAULT_CONFIG) -> None:
+    """Write a settings file to start from.
+
+    Parameters
+    ----------
+    path
+        Where to write it; an existing file is not touched.
+    """
+    if path.exists():
+        raise FileExists("there is a settings file already", where=str(path), hint="edit it, or name another")
+    path.write_text(TEMPLATE.read_text())
+    out.print(f"{path} is written: set your feeders, buildings and meters in it, then `energy-ledger up`")
+
+
+def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Run an installation from its settings file until Ctrl-C or SIGTERM.
+
+    Starts the embedded servers unless the file names others, the writer, the projector and every gateway.
+    """
+    begin = monotonic_seconds()
+    configure_logs()
+    settings, gateways = load_installation(config, environment())
+
+    async def until(stop: asyncio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            installation = await stack.enter_async_context(running(settings, gateways))
+            for gateway in installation.gateways.values():
+                await stack.enter_async_context(background(gateway.run))
+            out.print(_ready_line(settings, gateways, monotonic_seconds() - begin))
+            await stop.wait()
+            out.print("stopping: meters are let go, what was taken is answered")
+
+    serve(until)
+    out.print("stopped")
+
+
+def _ready_line(settings: Settings, gateways: tuple[GatewaySettings, ...], seconds: float) -> str:
+    meters = sum(len(gateway.meters) for gateway in gateways)
+    return (
+        f"ready in {seconds:.1f} s: community {settings.community.id}, {len(settings.buildings)} buildings, "
+        f"{meters} meters behind {len(gateways)} gateways. Ctrl-C stops it; nothing is lost."
+    )
+
+
+def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Bring the registry up to the settings file, signed by the operator. `up` does this by itself."""
+    settings, gateways = load_installation(config, environment())
+
+    async def bring() -> int:
+        reached = with_servers(settings)
+        keys = LedgerKeys.load_or_create(reached.keys_folder)
+        async with await Bus.connect(reached.nats, "provision") as bus:
+            registry = await registry_of(reached)
+            return await bring_up(reached, gateways, keys, bus, registry, SystemClock())
+
+    count = run(bring())
+    out.print(f"{count} registry events written" if count else "nothing to do: the registry is up to date")
+
+
+def doctor(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> None:
+    """Say what is wrong and what to do: settings, keys, disk, servers, book, projections, outboxes, meters.
+
+    Parameters
+    ----------
+    as_json
+        Print the findings as a JSON array.
+    """
+    findings = run(examine(config, environment()))
+    if as_json:
+        out.print_json(data=[finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            _print(finding)
+    wrong = [finding for finding in findings if finding.verdict == "wrong"]
+    if wrong:
+        raise Unwell(f"{len(wrong)} of {len(findings)} checks failed", where=str(config))
+    if not as_json:
+        out.print("all is well")
+
+
+def _print(finding: Finding) -> None:
+    mark = {"well": "[green]ok   [/]", "odd": "[yellow]odd  [/]", "wrong": "[red]wrong[/]"}[finding.verdict]
+    out.print(f"{mark} {finding.what}: {finding.found}")
+    if finding.hint:
+        out.print(f"      what to do: {finding.hint}")
