@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from ledger.admission import Examined, examine, overlaps, place
 from ledger.canonical import encode
-from ledger.entry import EMPTY, Head
-from ledger.envelope import NewRun, seal_envelope
+from ledger.entry import EMPTY, Head, chain
+from ledger.envelope import NewRun, RunHead, seal_envelope, signed_text
 from ledger.errors import BadInput
 from ledger.events import (
+    AlarmRaised,
     AnyEvent,
     BuildingAdded,
     CommunityOpened,
@@ -43,6 +46,9 @@ DEVICES: dict[str, tuple[Role, SigningKey]] = {
     "b-1": ("building", key(8)),
 }
 KEYS = {SERVICE: SERVICE_KEY, OPERATOR: OPERATOR_KEY} | {name: held for name, (_, held) in DEVICES.items()}
+
+
+ALARM = AlarmRaised(at=MORNING, alarm="door-open", detail="", salt=SALT)
 
 
 def opening() -> CommunityOpened:
@@ -165,11 +171,18 @@ class Book:
         return placement.appended
 
     def answer(self, envelope: bytes) -> str:
-        """The code that an envelope is answered with."""
+        """The code that an envelope is answered with; unless that is `recorded`, nothing has changed."""
+        before = self.snapshot()
         try:
-            return "recorded" if self.take(envelope) else "duplicate"
+            code = "recorded" if self.take(envelope) else "duplicate"
         except BadInput as error:
-            return error.code
+            code = error.code
+        assert code == "recorded" or self.snapshot() == before
+        return code
+
+    def snapshot(self) -> list[object]:
+        """All that the book is."""
+        return [state_of(self.registry), dict(self.heads), dict(self.recorded), list(self.leaves)]
 
 
 def campus() -> Book:
@@ -190,3 +203,38 @@ def state_of(registry: Registry) -> list[object]:
         {name: (d.role, d.key.id if d.key else None, d.former) for name, d in registry.devices.items()},
         registry.last_block,
     ]
+
+
+Runs = Sequence[tuple[str, Head, list[bytes]]]
+
+
+def forged(runs: Runs, *, device: str = "gw-1", signer: SigningKey = KEYS["gw-1"], **fields: object) -> bytes:
+    """An envelope over any bytes as bodies, rightly signed over what it says, then with other fields."""
+    community = str(fields.get("community", COMMUNITY))
+    heads = [
+        RunHead(
+            stream,
+            head.sequence + 1,
+            head.sequence + len(bodies),
+            chain(community, stream, head, bodies)[-1].entry_hash,
+        )
+        for stream, head, bodies in runs
+    ]
+    return encode(
+        {
+            "community": community,
+            "device": device,
+            "key": signer.public.id,
+            "runs": [
+                {
+                    "bodies": [msgspec.Raw(body) for body in bodies],
+                    "first": head.sequence + 1,
+                    "previous": head.hash.hex(),
+                    "stream": stream,
+                }
+                for stream, head, bodies in runs
+            ],
+            "signature": b64(signer.sign(signed_text(community, device, heads))),
+            **fields,
+        }
+    )
