@@ -21,14 +21,13 @@ All of it is integers: whole seconds since 1970 (UTC) and watt-hours.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, starmap
 from typing import Literal, NamedTuple, Protocol
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ledger.events import CommunityOpened, RegisterEpochOpened
+from ledger.events import RegisterEpochOpened
+from ledger.grid import Grid
 from ledger.plausibility import Registers, energy_max_wh, fault
 
 CONSISTENT_READINGS = 4
@@ -41,41 +40,6 @@ OFF_BOUNDARY = "off-boundary"
 EPOCH_SERIAL = "serial-changed"
 EPOCH_CONSISTENT = "consistent-readings"
 EPOCH_FIRST = "first-reading"
-
-_OFFSET_AT = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Grid:
-    """The boundaries of a community's intervals: every `step` seconds, on the local hour."""
-
-    def __init__(self, interval_minutes: int, zone: str) -> None:
-        self.step = interval_minutes * 60
-        self.zone = ZoneInfo(zone)
-        # Zones of +5:30 or +5:45: an hour or half an hour begins where the clock on the wall says.
-        local = self.zone.utcoffset(_OFFSET_AT) or timedelta()
-        self.offset = -(local // timedelta(seconds=1)) % self.step
-        self._snap = self.step // 10
-
-    @classmethod
-    def of(cls, opened: CommunityOpened) -> "Grid":
-        """The grid that the community was opened with."""
-        return cls(opened.interval_minutes, opened.zone)
-
-    def boundary(self, at: int) -> int | None:
-        """The boundary that a reading taken at `at` tells the registers of; None between boundaries."""
-        past = (at - self.offset) % self.step
-        if past <= self._snap:
-            return at - past
-        if self.step - past <= self._snap:
-            return at - past + self.step
-        return None
-
-    def like_instant(self, at: int, days_back: int) -> int:
-        """The same wall-clock time `days_back` local days earlier."""
-        local = datetime.fromtimestamp(at, self.zone)
-        return int(
-            (local.replace(tzinfo=None) - timedelta(days=days_back)).replace(tzinfo=self.zone).timestamp()
-        )
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -90,29 +54,33 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Registers that are known at a boundary, and the event that told them."""
+    """Registers that a reading told at a boundary; `measured` unless it was itself an estimate."""
 
     at: int
     import_wh: int
     export_wh: int
     position: int
     epoch: int
+    measured: bool = True
 
     def registers(self) -> Registers:
         """The same without where it came from."""
         return Registers(self.at, self.import_wh, self.export_wh)
 
 
+Quality = Literal["measured", "estimated"]
+
+
 class Interval(msgspec.Struct, frozen=True, gc=False):
-    """The energy of [start, start + step) and the registers at its end."""
+    """The energy of [start, start + step) and the registers at its end, which are `spread` within a gap."""
 
     start: int
     import_wh: int
     export_wh: int
     import_register_wh: int
     export_register_wh: int
-    end_measured: bool
-    quality: Literal["measured", "estimated"]
+    end_quality: Literal["measured", "estimated", "spread"]
+    quality: Quality
     epoch: int
     position: int
 
@@ -130,6 +98,7 @@ class Aside(NamedTuple):
     verdict: Verdict
     reason: str
     epoch: int
+    quality: Quality
 
 
 class Opening(msgspec.Struct, frozen=True, array_like=True):
@@ -147,13 +116,12 @@ class MeterState(msgspec.Struct):
     serial: str | None = None
     last: Mark | None = None
     last_read_at: int = 0  # when `last` was really read
-    last_measured: bool = True
     held: list[Reading] = msgspec.field(default_factory=list)
     openings: list[Opening] = msgspec.field(default_factory=list)
 
 
 class History(Protocol):
-    """What has been projected before: asked only for late readings and long gaps."""
+    """What has been projected before, also in this batch: asked for what is not ordinary only."""
 
     async def mark_before(self, meter: str, at: int) -> Mark | None:
         """The newest mark at or before `at`."""
@@ -202,27 +170,24 @@ class MeterFold:
         # The rules of `fault`, written out: this is the hot path of every reading that is as it should be.
         if not (0 <= import_step <= self._step_max_wh and 0 <= export_step <= self._step_max_wh):
             return False
-        quality: Literal["measured", "estimated"] = "measured" if state.last_measured else "estimated"
+        quality: Quality = "measured" if last.measured else "estimated"
         interval = Interval(
             last.at, import_step, export_step, import_wh, export_wh,
-            True, quality, state.epoch, reading.position,
+            "measured", quality, state.epoch, reading.position,
         )  # fmt: skip
         self._changes.new.append((self.meter, interval))
         state.last = Mark(at, import_wh, export_wh, reading.position, state.epoch)
-        state.last_read_at, state.last_measured = reading.at, True
+        state.last_read_at = reading.at
         state.held.clear()
         return True
 
     async def take_any(self, reading: Reading, history: History) -> None:
-        """Take any reading. `history` shows all that was projected before, also earlier in this batch."""
+        """Take any reading."""
         state = self.state
         at = self._grid.boundary(reading.at)
         last = state.last
-        if last is not None and reading.at < state.last_read_at:
-            if at is not None and at < last.at:
-                await self._take_late(reading, at, history)
-            return
-        if reading.serial is not None:
+        is_late = last is not None and reading.at < state.last_read_at
+        if reading.serial is not None and not is_late:
             if state.serial not in (None, reading.serial):
                 self._note_serial(reading)
             state.serial = reading.serial
@@ -230,12 +195,31 @@ class MeterFold:
             self._put_aside(reading, reading.at, "between", OFF_BOUNDARY)
         elif last is None:
             self._open_epoch(reading, at, EPOCH_FIRST)
-        elif (opening := self._due_opening(reading)) is not None:
+        elif at < last.at:
+            await self._take_late(reading, at, history)
+        elif not is_late and (opening := self._due_opening(reading)) is not None:
             await self._begin_anew(last, reading, at, opening, history)
         elif at == last.at:
-            self._take_again(last, reading, at)
+            await self._take_again(last, reading, at, history)
         else:
             await self._continue(last, reading, at, history)
+
+    async def note_opening(self, event: RegisterEpochOpened, history: History) -> None:
+        """An operator opened an epoch: it begins with the first reading from then on.
+
+        Where readings from both sides of that instant already stand in two epochs, it is this one that was
+        meant, and only the energy across a rollover is still to be counted.
+        """
+        since = int(event.since.timestamp())
+        before = await history.mark_before(self.meter, since - 1)
+        after = await history.mark_after(self.meter, since - 1)
+        if after is None or (before is not None and before.epoch == after.epoch):
+            opening = Opening(since, event.modulus_wh, event.reason)
+            self.state.openings = sorted([*self.state.openings, opening], key=lambda each: each.since)
+        elif before is not None and event.modulus_wh is not None:
+            unrolled = _unrolled(before, after, event.modulus_wh)
+            if not fault(before.registers(), unrolled.registers(), self.rated_w):
+                self._changes.replaced += await self._between(before, unrolled, history)
 
     # --- forward ---------------------------------------------------------------------------
 
@@ -247,35 +231,43 @@ class MeterFold:
             await self._hold(reading, at, reason, history)
             return
         state.held.clear()
-        self._changes.new += await self._between(last, mark, state.last_measured, reading, history)
+        self._changes.new += await self._between(last, mark, history)
         self._accept(reading, mark)
 
     async def _hold(self, reading: Reading, at: int, reason: str, history: History) -> None:
         """Hold a reading; a run of consistent ones that have moved opens a new epoch at its first."""
         state = self.state
         self._put_aside(reading, at, "held", reason)
-        state.held = [*state.held, reading][-CONSISTENT_READINGS:]
-        if len(state.held) < CONSISTENT_READINGS:
-            return
-        marks = [self._mark(held, self._grid.boundary(held.at) or held.at, 0) for held in state.held]
-        if not self._are_consistent(marks):
-            return
-        first, *rest = state.held
-        last = self._open_epoch(first, marks[0].at, EPOCH_CONSISTENT)
-        for each, mark in zip(rest, marks[1:], strict=True):
-            await self._continue(last, each, mark.at, history)
-            last = msgspec.structs.replace(mark, epoch=state.epoch)
+        # One a boundary and in order of time, since they may come twice or in disorder.
+        held = {self._boundary(each): each for each in [reading, *state.held]}
+        state.held = [held[boundary] for boundary in sorted(held)][-CONSISTENT_READINGS:]
+        if len(state.held) == CONSISTENT_READINGS and self._are_consistent(state.held):
+            await self._open_with(state.held, EPOCH_CONSISTENT, history)
 
-    def _are_consistent(self, marks: Sequence[Mark]) -> bool:
-        first, last = marks[0], marks[-1]
+    async def _open_with(self, run: Sequence[Reading], reason: str, history: History) -> None:
+        """Open an epoch with the first of consistent readings and go on through the others."""
+        first, *rest = run
+        last = self._open_epoch(first, self._boundary(first), reason)
+        for reading in rest:
+            await self._continue(last, reading, self._boundary(reading), history)
+            last = self._mark(reading, self._boundary(reading), self.state.epoch)
+
+    def _are_consistent(self, run: Sequence[Reading]) -> bool:
+        first, last = run[0], run[-1]
         moved = (first.import_wh, first.export_wh) != (last.import_wh, last.export_wh)
-        return moved and all(
-            before.at < after.at and not fault(before.registers(), after.registers(), self.rated_w)
-            for before, after in pairwise(marks)
-        )
+        return moved and all(starmap(self._follows, pairwise(run)))
 
-    def _take_again(self, last: Mark, reading: Reading, at: int) -> None:
-        """A second reading for a boundary: only the same instant with another value is worth a word."""
+    def _follows(self, before: Reading, after: Reading) -> bool:
+        """Whether two readings are plausible neighbours, whatever epoch they are of."""
+        first, second = (self._mark(reading, self._boundary(reading), 0) for reading in (before, after))
+        return first.at < second.at and not fault(first.registers(), second.registers(), self.rated_w)
+
+    async def _take_again(self, last: Mark, reading: Reading, at: int, history: History) -> None:
+        """A second reading for a boundary: it may measure what was estimated, or contradict."""
+        if not last.measured and not reading.estimated:
+            if (mark := await self._take_late(reading, at, history)) is not None:
+                self._accept(reading, mark)
+            return
         same = (reading.import_wh, reading.export_wh) == (last.import_wh, last.export_wh)
         if reading.at == self.state.last_read_at and not same:
             self._put_aside(reading, at, "held", SAME_INSTANT)
@@ -293,19 +285,30 @@ class MeterFold:
     async def _begin_anew(
         self, last: Mark, reading: Reading, at: int, opening: Opening, history: History
     ) -> None:
-        """Open the epoch that was announced; where a register wrapped, count the energy across first."""
+        """Open the epoch that was announced; where a register wrapped, count the energy across first.
+
+        It begins with the first of the readings that were held since then and lead up to this one.
+        """
         state = self.state
-        modulus_wh = opening.modulus_wh
-        if modulus_wh is not None and at > last.at:
-            import_wh = reading.import_wh + (modulus_wh if reading.import_wh < last.import_wh else 0)
-            export_wh = reading.export_wh + (modulus_wh if reading.export_wh < last.export_wh else 0)
-            unrolled = Mark(at, import_wh, export_wh, reading.position, state.epoch)
+        run = self._leading_to(reading, opening.since)
+        first = self._mark(run[0], self._boundary(run[0]), state.epoch)
+        if opening.modulus_wh is not None and first.at > last.at:
+            unrolled = _unrolled(last, first, opening.modulus_wh)
             if reason := fault(last.registers(), unrolled.registers(), self.rated_w):
                 state.openings = [opening, *state.openings]  # still to come
                 await self._hold(reading, at, reason, history)
                 return
-            self._changes.new += await self._between(last, unrolled, state.last_measured, reading, history)
-        self._open_epoch(reading, at, opening.reason)
+            self._changes.new += await self._between(last, unrolled, history)
+        await self._open_with(run, opening.reason, history)
+
+    def _leading_to(self, reading: Reading, since: int) -> list[Reading]:
+        """`reading` behind those that were held from `since` on and follow from one another."""
+        run = [reading]
+        for before in reversed(self.state.held):
+            if before.at < since or not self._follows(before, run[0]):
+                break
+            run.insert(0, before)
+        return run
 
     def _note_serial(self, reading: Reading) -> None:
         """Another serial number: what is read from now on is another meter's register."""
@@ -322,15 +325,16 @@ class MeterFold:
 
     # --- late ------------------------------------------------------------------------------
 
-    async def _take_late(self, reading: Reading, at: int, history: History) -> None:
+    async def _take_late(self, reading: Reading, at: int, history: History) -> Mark | None:
         """A reading from before the last one: it replaces the estimates between its neighbours."""
         before = await history.mark_before(self.meter, at)
         after = await history.mark_after(self.meter, at)
         if before is not None and before.at == at:
-            same = (reading.import_wh, reading.export_wh) == (before.import_wh, before.export_wh)
-            if not same:
-                self._put_aside(reading, at, "held", SAME_INSTANT)
-            return
+            if before.measured or reading.estimated:
+                if (reading.import_wh, reading.export_wh) != (before.import_wh, before.export_wh):
+                    self._put_aside(reading, at, "held", SAME_INSTANT)
+                return None
+            before = await history.mark_before(self.meter, at - 1)
         reason = "late"
         joins: list[Mark] = []
         for neighbour in (before, after):
@@ -345,43 +349,35 @@ class MeterFold:
                 break
         if not joins:
             self._put_aside(reading, at, "held", reason or "late")
-            return
+            return None
         mark = self._mark(reading, at, joins[0].epoch)
         if joins[0].at > at:
             self._changes.aside.append((self.meter, _aside(reading, at, "opened", "late", mark.epoch)))
         for neighbour in joins:
             first, second = sorted((mark, neighbour), key=_instant_of)
-            ending = reading if second is mark else _reading_of(second)
-            self._changes.replaced += await self._between(first, second, True, ending, history)
+            self._changes.replaced += await self._between(first, second, history)
+        return mark
 
     # --- parts -----------------------------------------------------------------------------
 
-    async def _between(
-        self, first: Mark, second: Mark, first_measured: bool, ending: Reading, history: History
-    ) -> list[tuple[str, Interval]]:
+    async def _between(self, first: Mark, second: Mark, history: History) -> list[tuple[str, Interval]]:
         """The intervals between two marks of one epoch; their energies sum to the registers' difference."""
         step = self._grid.step
         ends = range(first.at + step, second.at + 1, step)
         weights = await self._weights(first.at, second.at, history)
         imports = _spread(first.import_wh, second.import_wh, [weight[0] for weight in weights])
         exports = _spread(first.export_wh, second.export_wh, [weight[1] for weight in weights])
-        single = len(ends) == 1
+        is_measured = len(ends) == 1 and first.measured and second.measured
+        quality: Quality = "measured" if is_measured else "estimated"
+        told: Quality = "measured" if second.measured else "estimated"
         rows = []
         import_before, export_before = first.import_wh, first.export_wh
         for end, import_wh, export_wh in zip(ends, imports, exports, strict=True):
-            measured = end == second.at and not ending.estimated
-            quality: Literal["measured", "estimated"] = (
-                "measured" if single and measured and first_measured else "estimated"
-            )
-            rows.append(
-                (
-                    self.meter,
-                    Interval(
-                        end - step, import_wh - import_before, export_wh - export_before,
-                        import_wh, export_wh, measured, quality, second.epoch, second.position,
-                    ),
-                )
+            interval = Interval(
+                end - step, import_wh - import_before, export_wh - export_before, import_wh, export_wh,
+                told if end == second.at else "spread", quality, second.epoch, second.position,
             )  # fmt: skip
+            rows.append((self.meter, interval))
             import_before, export_before = import_wh, export_wh
         return rows
 
@@ -400,31 +396,39 @@ class MeterFold:
     def _accept(self, reading: Reading, mark: Mark) -> None:
         self.state.last = mark
         self.state.last_read_at = reading.at
-        self.state.last_measured = not reading.estimated
+
+    def _boundary(self, reading: Reading) -> int:
+        """The boundary of a reading that is known to have one."""
+        at = self._grid.boundary(reading.at)
+        assert at is not None  # noqa: S101 - readings between boundaries are put aside
+        return at
 
     def _mark(self, reading: Reading, at: int, epoch: int) -> Mark:
-        return Mark(at, reading.import_wh, reading.export_wh, reading.position, epoch)
+        return Mark(at, reading.import_wh, reading.export_wh, reading.position, epoch, not reading.estimated)
 
     def _put_aside(self, reading: Reading, at: int, verdict: Verdict, reason: str) -> None:
         self._changes.aside.append((self.meter, _aside(reading, at, verdict, reason, self.state.epoch)))
 
 
-def note_opening(state: MeterState, event: RegisterEpochOpened) -> None:
-    """An operator opened an epoch: it takes effect with the first reading from then on."""
-    opening = Opening(int(event.since.timestamp()), event.modulus_wh, event.reason)
-    state.openings = sorted([*state.openings, opening], key=lambda each: each.since)
+def _unrolled(before: Mark, after: Mark, modulus_wh: int) -> Mark:
+    """`after` as the registers would stand had those that went back not wrapped; of the epoch of `before`."""
+    return Mark(
+        after.at,
+        after.import_wh + (modulus_wh if after.import_wh < before.import_wh else 0),
+        after.export_wh + (modulus_wh if after.export_wh < before.export_wh else 0),
+        after.position,
+        before.epoch,
+        after.measured,
+    )
 
 
 def _aside(reading: Reading, at: int, verdict: Verdict, reason: str, epoch: int) -> Aside:
-    return Aside(reading.position, at, reading.import_wh, reading.export_wh, verdict, reason, epoch)
+    quality: Quality = "estimated" if reading.estimated else "measured"
+    return Aside(reading.position, at, reading.import_wh, reading.export_wh, verdict, reason, epoch, quality)
 
 
 def _instant_of(mark: Mark) -> int:
     return mark.at
-
-
-def _reading_of(mark: Mark) -> Reading:
-    return Reading(mark.at, mark.import_wh, mark.export_wh, mark.position)
 
 
 def _spread(begin: int, end: int, weights: Sequence[int]) -> Iterator[int]:

@@ -15,7 +15,7 @@ import structlog
 
 from ledger.block import block_hash
 from ledger.canonical import encode
-from ledger.energy import Changes, Grid, Mark, MeterFold, MeterState, Reading, note_opening
+from ledger.energy import Changes, Mark, MeterFold, MeterState, Reading
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged, Unavailable
 from ledger.events import (
@@ -36,13 +36,14 @@ from ledger.events import (
     RegisterEpochOpened,
     read_recorded,
 )
+from ledger.grid import Grid
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
 from ledger.registry import OPERATOR, SERVICE, Registry
 
 log = structlog.get_logger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the rules: projections made by another version are rebuilt before they are used."""
 
 PAGE_EVENTS = 10_000
@@ -105,6 +106,8 @@ class CommunityProjector:
     async def _apply(self, rows: Sequence[EventRow]) -> None:
         events = read_recorded([row[3] for row in rows])
         streams = {row[1] for row in rows}
+        if len(self._states) > STATES_REMEMBERED_MAX:
+            self._states.clear()
         await self._load_states({stream_subject(name) for name in streams if stream_kind(name) == "meter"})
         folds: dict[str, MeterFold] = {}
         for (position, stream, sequence, body), event in zip(rows, events, strict=True):
@@ -114,7 +117,9 @@ class CommunityProjector:
                 continue
             fold = folds.get(stream)
             if fold is None:
-                fold = folds[stream] = self._fold(RecordedEvent(position, stream, sequence, body))
+                fold = folds[stream] = self._fold(
+                    stream_subject(stream), RecordedEvent(position, stream, sequence, body)
+                )
             reading = Reading(
                 int(event.measured_at.timestamp()), event.import_wh, event.export_wh, position,
                 event.serial, event.quality == "estimated",
@@ -122,11 +127,10 @@ class CommunityProjector:
             if not fold.take(reading):
                 await fold.take_any(reading, self)
 
-    def _fold(self, at: RecordedEvent) -> MeterFold:
-        name = stream_subject(at.stream)
+    def _fold(self, name: str, at: RecordedEvent) -> MeterFold:
         meter = self._registry.meters.get(name)
         if meter is None or self._grid is None:
-            raise CannotApply("a reading of a meter that the registry does not know", where=_place(at))
+            raise CannotApply("the registry does not know this meter", where=_place(at))
         self._touched.add(name)
         state = self._states.setdefault(name, MeterState())
         return MeterFold(name, state, meter.added.rated_w, self._grid, self._changes)
@@ -144,8 +148,6 @@ class CommunityProjector:
     # --- states and rows -------------------------------------------------------------------
 
     async def _load_states(self, meters: set[str]) -> None:
-        if len(self._states) > STATES_REMEMBERED_MAX:
-            self._states.clear()
         missing = [meter for meter in meters if meter not in self._states]
         if missing:
             found = await self._store.states(self.community, missing)
@@ -235,8 +237,7 @@ class CommunityProjector:
     async def open_register_epoch(self, at: RecordedEvent, event: RegisterEpochOpened) -> None:
         """An operator's word about a meter's registers."""
         await self._load_states({event.meter})
-        note_opening(self._states.setdefault(event.meter, MeterState()), event)
-        self._touched.add(event.meter)
+        await self._fold(event.meter, at).note_opening(event, self)
 
     async def seal_block(self, at: RecordedEvent, event: BlockSealed) -> None:
         """A block."""

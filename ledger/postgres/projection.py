@@ -17,10 +17,11 @@ NEXT = "projection_next"
 
 _INTERVAL_COLUMNS = (
     "community", "meter", "start", "import_wh", "export_wh", "import_register_wh", "export_register_wh",
-    "end_measured", "quality", "epoch", "position",
+    "end_quality", "quality", "epoch", "position",
 )  # fmt: skip
 _ASIDE_COLUMNS = (
     "community", "meter", "position", "at", "import_wh", "export_wh", "verdict", "reason", "epoch",
+    "quality",
 )  # fmt: skip
 
 
@@ -171,7 +172,7 @@ class ProjectionStore:
         records = [
             (
                 community, meter, aside.position, _instant(aside.at), aside.import_wh, aside.export_wh,
-                aside.verdict, aside.reason, aside.epoch,
+                aside.verdict, aside.reason, aside.epoch, aside.quality,
             )
             for meter, aside in rows
         ]  # fmt: skip
@@ -189,7 +190,7 @@ class ProjectionStore:
         if row is None:
             return None
         at = int(row["at"].timestamp())
-        return Mark(at, row["import_wh"], row["export_wh"], row["position"], row["epoch"])
+        return Mark(at, row["import_wh"], row["export_wh"], row["position"], row["epoch"], row["measured"])
 
     async def measured(self, community: str, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
         """The energy of those intervals that were measured, by start."""

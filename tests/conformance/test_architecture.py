@@ -55,7 +55,7 @@ TOP_LEVEL = {
     *("pyproject.toml", "requirements.lock", "requirements-dev.lock", "docker-compose.yml"),
 }
 TEST_ENTRIES = {
-    *("unit", "properties", "faults", "integration", "conformance", "vectors", "benchmarks"),
+    *("unit", "properties", "faults", "integration", "conformance", "vectors", "benchmarks", "support"),
     *("conftest.py", "__init__.py"),
 }
 

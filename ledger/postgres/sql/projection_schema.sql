@@ -97,7 +97,7 @@ CREATE TABLE meter_intervals (
     export_wh          bigint      NOT NULL CHECK (export_wh >= 0),
     import_register_wh bigint      NOT NULL,    -- at the end of the interval
     export_register_wh bigint      NOT NULL,
-    end_measured       boolean     NOT NULL,    -- whether the registers at the end were read, not estimated
+    end_quality        text        NOT NULL,    -- of the registers: measured, estimated, or spread over a gap
     quality            text        NOT NULL,    -- measured or estimated
     epoch              integer     NOT NULL,
     position           bigint      NOT NULL,    -- of the reading that decided it
@@ -115,8 +115,10 @@ CREATE TABLE readings_aside (
     verdict   text        NOT NULL,             -- opened, held or between
     reason    text        NOT NULL,
     epoch     integer     NOT NULL,
+    quality   text        NOT NULL,             -- measured or estimated
     PRIMARY KEY (community, meter, position, verdict)
 );
+CREATE INDEX readings_opened ON readings_aside (community, meter, at) WHERE verdict = 'opened';
 
 -- A building is the sum of its connection meters; an interval that one of them lacks is incomplete.
 CREATE VIEW building_intervals AS

@@ -1,0 +1,41 @@
+"""The boundaries of a community's intervals, and which of them a reading tells the registers of."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.events import CommunityOpened
+
+_OFFSET_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Grid:
+    """The boundaries of a community's intervals: every `step` seconds, on the local hour."""
+
+    def __init__(self, interval_minutes: int, zone: str) -> None:
+        self.step = interval_minutes * 60
+        self.zone = ZoneInfo(zone)
+        # Zones of +5:30 or +5:45: an hour or half an hour begins where the clock on the wall says.
+        local = self.zone.utcoffset(_OFFSET_AT) or timedelta()
+        self.offset = -(local // timedelta(seconds=1)) % self.step
+        self._snap = self.step // 10
+
+    @classmethod
+    def of(cls, opened: CommunityOpened) -> "Grid":
+        """The grid that the community was opened with."""
+        return cls(opened.interval_minutes, opened.zone)
+
+    def boundary(self, at: int) -> int | None:
+        """The boundary that a reading taken at `at` tells the registers of; None between boundaries."""
+        past = (at - self.offset) % self.step
+        if past <= self._snap:
+            return at - past
+        if self.step - past <= self._snap:
+            return at - past + self.step
+        return None
+
+    def like_instant(self, at: int, days_back: int) -> int:
+        """The same wall-clock time `days_back` local days earlier."""
+        local = datetime.fromtimestamp(at, self.zone)
+        return int(
+            (local.replace(tzinfo=None) - timedelta(days=days_back)).replace(tzinfo=self.zone).timestamp()
+        )

@@ -1,0 +1,154 @@
+"""What holds of the energy of intervals, whatever the readings are and however they come."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.meter import FoldedMeter, at
+
+QUARTER = 900
+START = at("10:00")
+RATED_W = 10_000
+QUARTER_MAX_WH = RATED_W * 12 // 10 // 4
+"""What the connection can carry in a quarter of an hour, with its margin and without any slack."""
+
+
+class Given(NamedTuple):
+    """A reading to be taken: its quarter, the seconds beside it, its registers and its quality."""
+
+    quarter: int
+    jitter: int
+    import_wh: int
+    export_wh: int
+    estimated: bool = False
+    serial: str | None = None
+
+
+class Opened(NamedTuple):
+    """An operator's word that registers start anew from a quarter on."""
+
+    quarter: int
+    modulus_wh: int | None
+
+
+ENERGIES = st.tuples(st.integers(0, QUARTER_MAX_WH), st.integers(0, QUARTER_MAX_WH))
+STEPS = st.tuples(st.integers(1, 12), st.integers(-90, 90), ENERGIES)
+"""Quarters since the last reading, seconds beside the boundary, and the energies of every one of them."""
+
+
+def series_of(steps: list[tuple[int, int, tuple[int, int]]]) -> list[Given]:
+    """Plausible registers: never back, never more than the connection can carry."""
+    quarter, import_wh, export_wh = 0, 5_000, 300
+    readings = [Given(0, 0, import_wh, export_wh)]
+    for quarters, jitter, (imported, exported) in steps:
+        quarter += quarters
+        import_wh, export_wh = import_wh + imported * quarters, export_wh + exported * quarters
+        readings.append(Given(quarter, jitter, import_wh, export_wh))
+    return readings
+
+
+SERIES = st.lists(STEPS, max_size=30).map(series_of)
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[list[Given], list[Given]]:
+    """A series, and the same readings in disorder with some of them twice."""
+    series = draw(SERIES)
+    again = draw(st.lists(st.sampled_from(series), max_size=10))
+    return series, draw(st.permutations([*series, *again]))
+
+
+ANYTHING = st.lists(
+    st.builds(
+        Given,
+        st.integers(0, 40),
+        st.integers(-120, 120),
+        st.integers(0, 30) | st.integers(0, 40_000),
+        st.integers(0, 30) | st.just(0),
+        st.booleans(),
+        st.sampled_from([None, None, None, "old", "new"]),
+    )
+    | st.builds(Opened, st.integers(0, 40), st.none() | st.integers(1, 45_000)),
+    max_size=40,
+)
+
+
+def folded(readings: Sequence[Given | Opened]) -> FoldedMeter:
+    """The meter after all these readings."""
+    meter = FoldedMeter(rated_w=RATED_W)
+    for reading in readings:
+        if isinstance(reading, Opened):
+            meter.open_epoch(START + QUARTER * reading.quarter, reading.modulus_wh)
+            continue
+        meter.read(
+            START + QUARTER * reading.quarter + reading.jitter,
+            reading.import_wh,
+            reading.export_wh,
+            estimated=reading.estimated,
+            serial=reading.serial,
+        )
+    return meter
+
+
+def story(meter: FoldedMeter) -> list[tuple[int, int, int, int, int, str, str]]:
+    """The intervals without the positions of the readings that decided them."""
+    return [
+        (
+            interval.start, interval.import_wh, interval.export_wh, interval.import_register_wh,
+            interval.export_register_wh, interval.end_quality, interval.quality,
+        )
+        for interval in meter.intervals
+    ]  # fmt: skip
+
+
+@given(deliveries())
+def test_plausible_readings_in_any_order_sum_to_the_registers_difference(
+    delivered: tuple[list[Given], list[Given]],
+) -> None:
+    series, arrivals = delivered
+    meter = folded(arrivals)
+    first, last = series[0], series[-1]
+    assert sum(meter.imports) == last.import_wh - first.import_wh
+    assert sum(meter.exports) == last.export_wh - first.export_wh
+    assert [interval.start for interval in meter.intervals] == [
+        START + QUARTER * quarter for quarter in range(last.quarter)
+    ]
+
+
+@given(deliveries())
+def test_the_order_of_arrival_leaves_no_trace(delivered: tuple[list[Given], list[Given]]) -> None:
+    series, arrivals = delivered
+    assert story(folded(arrivals)) == story(folded(series))
+
+
+@given(st.lists(ENERGIES, max_size=40), st.lists(st.integers(-90, 90), min_size=41, max_size=41))
+def test_a_complete_series_in_order_is_measured_throughout(
+    energies: list[tuple[int, int]], jitters: list[int]
+) -> None:
+    meter = folded(
+        series_of([(1, jitter, energy) for energy, jitter in zip(energies, jitters, strict=False)])
+    )
+    assert list(zip(meter.imports, meter.exports, strict=True)) == energies
+    assert meter.qualities == "m" * len(energies)
+
+
+@settings(max_examples=300)
+@given(ANYTHING)
+def test_any_readings_at_all_give_every_epoch_exactly_what_its_registers_say(
+    readings: list[Given | Opened],
+) -> None:
+    meter = folded(readings)
+    assert all(energy >= 0 for energy in [*meter.imports, *meter.exports])
+    opened = [aside for aside in meter.asides if aside.verdict == "opened"]
+    for epoch in {interval.epoch for interval in meter.intervals}:
+        intervals = [interval for interval in meter.intervals if interval.epoch == epoch]
+        assert all(before.start + QUARTER == after.start for before, after in pairwise(intervals))
+        first = min((a for a in opened if a.epoch == epoch), key=lambda a: (a.at, a.quality == "estimated"))
+        last = intervals[-1]
+        assert first.at == intervals[0].start
+        assert sum(i.import_wh for i in intervals) == last.import_register_wh - first.import_wh
+        assert sum(i.export_wh for i in intervals) == last.export_register_wh - first.export_wh
+        assert last.end_quality != "spread"
