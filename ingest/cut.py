@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from ingest.outbox_file import statement
+import structlog
+
+from ingest.outbox_file import OutboxDamaged, statement
 from ledger.entry import Head
 from ledger.envelope import EVENTS_MAX, NewRun
 from ledger.receipt import StreamHead
+
+log = structlog.get_logger(__name__)
 
 BYTES_MAX = 2**19
 """Of bodies in an envelope: half of what NATS takes as one message by default."""
@@ -61,15 +65,29 @@ class Waiting:
     bodies: list[bytes] = field(default_factory=list)
 
 
-def gather(db: sqlite3.Connection, after: int, narrow: Mapping[str, int]) -> tuple[dict[str, Waiting], int]:
-    """The oldest bodies that fit one envelope, by stream, and the row up to which none is left out."""
+@dataclass(slots=True)
+class Gathered:
+    """What the next envelope is made of, up to which row nothing was left out, and how much was spoilt."""
+
+    waiting: dict[str, Waiting]
+    seen_row: int
+    spoilt: int = 0
+
+
+def gather(db: sqlite3.Connection, after: int, narrow: Mapping[str, int]) -> Gathered:
+    """The oldest bodies after a row that fit one envelope; what the disk has changed is laid aside."""
     waiting: dict[str, Waiting] = {}
-    size_bytes, seen_row, complete = 0, after, True
-    rows = db.execute(statement("list_waiting"), {"after": after, "most": EVENTS_MAX})
-    for row, stream, body, sequence, digest in rows:
+    gathered = Gathered(waiting, after)
+    size_bytes, complete = 0, True
+    rows = db.execute(statement("list_waiting"), {"after": after, "most": EVENTS_MAX}).fetchall()
+    for row, stream, body, digest, sequence, head in rows:
+        if sha256(body).digest() != digest:
+            refuse(db, row, OutboxDamaged.code, "the disk has changed this body since it was kept")
+            gathered.spoilt += 1
+            continue
         if waiting and size_bytes + len(body) > BYTES_MAX:
             break
-        one = waiting.get(stream) or Waiting(Head(sequence, digest))
+        one = waiting.get(stream) or Waiting(Head(sequence, head))
         if len(one.bodies) == narrow.get(stream, EVENTS_MAX):
             complete = False
             continue
@@ -78,8 +96,8 @@ def gather(db: sqlite3.Connection, after: int, narrow: Mapping[str, int]) -> tup
         one.bodies.append(body)
         size_bytes += len(body)
         if complete:
-            seen_row = row
-    return waiting, seen_row
+            gathered.seen_row = row
+    return gathered
 
 
 def keep_cut(
@@ -156,6 +174,13 @@ def release(db: sqlite3.Connection, stream: str, first_row: int, last_row: int) 
     """Let go of bodies that the ledger holds; how many there were."""
     rows = {"stream": stream, "first_row": first_row, "last_row": last_row}
     return db.execute(statement("release_bodies"), rows).rowcount
+
+
+def refuse(db: sqlite3.Connection, row: int, code: str, what: str) -> None:
+    """Lay a body aside that will never be in the book."""
+    log.error("an event is laid aside", code=code, detail=what, row=row)
+    db.execute(statement("refuse_body"), {"row": row, "code": code, "what": what})
+    db.execute(statement("drop_body"), {"row": row})
 
 
 def find_row(db: sqlite3.Connection, cut: Cut, stream: str, sequence: int) -> int | None:

@@ -28,11 +28,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from ingest.cut import Cut, Seal, adopt, find_row, gather, keep_cut, release, runs_of, tip_sequence, withdraw
+from ingest.cut import (
+    Cut,
+    Gathered,
+    Seal,
+    adopt,
+    find_row,
+    gather,
+    keep_cut,
+    refuse,
+    release,
+    runs_of,
+    tip_sequence,
+    withdraw,
+)
 from ingest.outbox_file import RESERVE_BYTES, OutboxFile, OutboxUnavailable, statement
+from ledger.canonical import decode
 from ledger.envelope import NewRun
 from ledger.receipt import StreamHead
 
@@ -127,11 +142,20 @@ class Outbox:
     ) -> None:
         """Keep bodies, and what is to be remembered with them, in one transaction and with one sync.
 
-        On return they are on the disk; when it raises, none of them is.
+        On return they are on the disk; when it raises, none of them is. Raises also `Malformed` or
+        `NotCanonical` for a body that would spoil every envelope it is cut into.
         """
+        for one in outgoing:
+            decode(one.body)
         first_row = self._view.last_row + 1
         rows = [
-            {"row": row, "stream": one.stream, "body": one.body, "kept_at": int(at.timestamp())}
+            {
+                "row": row,
+                "stream": one.stream,
+                "body": one.body,
+                "digest": sha256(one.body).digest(),
+                "kept_at": int(at.timestamp()),
+            }
             for row, one in enumerate(outgoing, first_row)
         ]
         states = [{"name": name, "state": state} for name, state in (memory or {}).items()]
@@ -168,16 +192,18 @@ class Outbox:
         """
         after, limits = self._view.seen_row, narrow or {}
 
-        def work(db: sqlite3.Connection) -> tuple[Cut | None, int]:
-            waiting, seen_row = gather(db, after, limits)
-            if not waiting:
-                return None, seen_row
-            runs = [NewRun(stream, one.head, one.bodies) for stream, one in waiting.items()]
+        def work(db: sqlite3.Connection) -> tuple[Cut | None, Gathered]:
+            gathered = gather(db, after, limits)
+            if not gathered.waiting:
+                return None, gathered
+            runs = [NewRun(stream, one.head, one.bodies) for stream, one in gathered.waiting.items()]
             envelope, heads = seal(runs)
-            return keep_cut(db, key, envelope, waiting, heads), seen_row
+            return keep_cut(db, key, envelope, gathered.waiting, heads), gathered
 
-        cut, seen_row = self._write(work, empties=True)
-        self._view.seen_row = seen_row
+        cut, gathered = self._write(work, empties=True)
+        if gathered.spoilt:
+            self._known = None
+        self._view.seen_row = gathered.seen_row
         return cut
 
     @_alone
@@ -256,8 +282,7 @@ class Outbox:
             if row is None:
                 return False
             withdraw(db, cut.number)
-            db.execute(statement("refuse_body"), {"row": row, "code": code, "what": what})
-            db.execute(statement("drop_body"), {"row": row})
+            refuse(db, row, code, what)
             return True
 
         found = self._write(work, empties=True)

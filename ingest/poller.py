@@ -90,6 +90,7 @@ class Poller:
         interval_minutes: int,
         sink: Sink,
         is_suspicious: IsSuspicious,
+        batch_seconds: float = BATCH_SECONDS,
     ) -> None:
         self.counters = PollCounters()
         self._lines = lines
@@ -97,6 +98,7 @@ class Poller:
         self._interval = timedelta(minutes=interval_minutes)
         self._sink = sink
         self._is_suspicious = is_suspicious
+        self._batch_seconds = batch_seconds
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -112,7 +114,7 @@ class Poller:
             if not await self._reach(max(slot, self._clock.now() + READING_APART)):
                 break
             missed = (self._clock.now() - slot) // self._interval
-            if missed:
+            if missed > 0:
                 self.counters.slots_missed += missed
                 log.warning("slots missed", slots=missed, first=slot.isoformat())
                 slot += missed * self._interval
@@ -129,7 +131,7 @@ class Poller:
         over = next_slot(instant + self._interval / 2, self._interval, None)
         seconds = (over - self._clock.now()).total_seconds()
         tasks = {asyncio.create_task(self._poll_line(line, seconds)) for line in self._lines}
-        patience: float | None = BATCH_SECONDS
+        patience: float | None = self._batch_seconds
         try:
             while tasks:
                 done, tasks = await asyncio.wait(

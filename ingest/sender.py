@@ -9,8 +9,8 @@ Answers are told apart by their code:
     unknown-device, key-revoked, bad-signature,     the gateway itself is refused: keep everything, slow
     and what is not known here                      down, and say what a person has to do
 
-A receipt that is forged, for another envelope or late changes nothing. Neither does one that never comes: the same
-bytes are sent again, once the ledger shows that it is there.
+A receipt that is forged, for another envelope or late changes nothing. Neither does one that never comes: the
+same bytes are sent again, once the ledger shows that it is there.
 """
 
 import asyncio
@@ -31,7 +31,6 @@ from ingest.cut import Cut
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxUnavailable
 from ledger.admission import BadSignature, ChainBroken, ClockSkew, Fork, SequenceGap
-from ledger.bus import Bus
 from ledger.canonical import Malformed, NotCanonical
 from ledger.clock import Clock, monotonic_seconds
 from ledger.envelope import EVENTS_MAX, seal_envelope
@@ -78,6 +77,21 @@ class SenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_seconds_max: float = 300.0
 
 
+class Courier(Protocol):
+    """The way to the ledger; `ledger.bus.Bus` is one. Every method raises `Unavailable` when it fails."""
+
+    async def on_receipts(
+        self, community: str, device: str, handle: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Have `handle` called with every receipt for `device` from now on, also with forged ones."""
+
+    async def ask_heads(self, community: str, device: str) -> bytes:
+        """A receipt that tells the heads of all streams that `device` may write."""
+
+    async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
+        """Hand an envelope over; it arrives once, often or, if this raises, perhaps."""
+
+
 class AlarmBell(Protocol):
     """Where the sender says what a person should look at."""
 
@@ -113,7 +127,7 @@ class SendCounters:
 
 
 def backoff(seconds: float, times: int, most: float) -> float:
-    """How long to wait after `times` failures: doubling, and jittered so that a fleet does not return as one."""
+    """How long to wait after `times` failures: doubling, with jitter, so that fleets do not come as one."""
     return min(most, seconds * 2.0 ** min(times, _DOUBLINGS_MAX)) * random.uniform(0.5, 1.0)
 
 
@@ -128,7 +142,7 @@ class Sender:
     def __init__(
         self,
         outbox: Outbox,
-        bus: Bus,
+        bus: Courier,
         identity: Identity,
         clock: Clock,
         bell: AlarmBell,

@@ -6,6 +6,7 @@ CREATE TABLE body (
     row INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: tips and links speak of rows that are gone
     stream TEXT NOT NULL,
     body BLOB NOT NULL,
+    digest BLOB NOT NULL, -- SHA-256 of the body when it was kept: disks forget
     kept_at INTEGER NOT NULL -- seconds since 1970
 ) STRICT;
 
@@ -49,7 +50,7 @@ CREATE TABLE withdrawn (
     PRIMARY KEY (stream, sequence, hash)
 ) STRICT, WITHOUT ROWID;
 
--- Bodies that the ledger refused for good, kept for a person to look at.
+-- Bodies that the ledger refused for good, or that the disk has changed, kept for a person to look at.
 CREATE TABLE refused (
     row INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,

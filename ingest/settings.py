@@ -1,0 +1,187 @@
+"""The tables of the settings file that belong to gateways: which lines they poll, which meters are there.
+
+[[gateways]]
+id = "gw-1"
+key_file = "gw-1.pem"                   # from the file's folder; default <keys folder>/<id>.pem
+models = "models"                       # optional: a folder with further meter models
+
+[[gateways.lines]]
+host = "10.0.0.5"
+port = 502
+framer = "rtu"                          # "tcp" (default), or "rtu" for a converter that passes RS485 through
+pause_ms = 75
+timeout_ms = 1000
+
+[[gateways.lines.meters]]
+id = "m-school"
+unit = 1
+model = "sdm630"
+building = "school"                     # none for the main meter
+role = "connection"                     # "connection" (default), "sub" or "main"
+rated_w = 100_000
+factors = { ct = 40, pt = 1 }           # transformer ratios, where the installation knows them
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ingest.meter_model import MeterModel, MeterModelUnknown, find_model, load_models
+from ingest.modbus import LineSettings, MeterOnLine
+from ledger.errors import BadInput
+from ledger.events import Name, Positive
+from ledger.settings import SettingsInvalid, convert
+
+
+class MeterSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A meter on a line: what it is asked as, and what it stands for."""
+
+    id: Name
+    unit: Annotated[int, Meta(ge=0, le=255)]
+    model: str
+    rated_w: Positive
+    role: Literal["connection", "main", "sub"] = "connection"
+    building: Name | None = None
+    factors: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class GatewayLine(LineSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line and the meters on it."""
+
+    meters: Annotated[tuple[MeterSettings, ...], Meta(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return f"{self.host}:{self.port}"
+
+
+class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A gateway. Paths are absolute, or empty for the default."""
+
+    id: Name
+    lines: Annotated[tuple[GatewayLine, ...], Meta(min_length=1)]
+    key_file: str = ""
+    models: str = ""
+
+    @property
+    def meters(self) -> tuple[MeterSettings, ...]:
+        """All meters of all lines."""
+        return tuple(meter for line in self.lines for meter in line.meters)
+
+    def known_models(self) -> Mapping[str, MeterModel]:
+        """The meter models that this gateway knows. Raises `MeterModelInvalid`."""
+        return load_models(Path(self.models) if self.models else None)
+
+    def on_line(self, meter: MeterSettings, models: Mapping[str, MeterModel]) -> MeterOnLine:
+        """How `meter` is asked. Raises `MeterModelUnknown` or `BadInput`."""
+        return MeterOnLine(meter.unit, find_model(models, meter.model), meter.factors)
+
+
+class _Gateways(Struct, frozen=True):
+    gateways: tuple[GatewaySettings, ...] = ()
+
+
+_TABLES: Mapping[str, type[Struct]] = {
+    "gateways": GatewaySettings,
+    "gateways.lines": GatewayLine,
+    "gateways.lines.meters": MeterSettings,
+}
+
+
+def gateways_from(tables: Mapping[str, Any], path: Path) -> tuple[GatewaySettings, ...]:
+    """The gateways in the tables of the settings file at `path`, checked for what cannot be meant.
+
+    Raises `SettingsInvalid`, naming the table, the key and what is allowed, or `MeterModelInvalid`.
+    """
+    try:
+        found = convert(tables, _Gateways, path).gateways
+    except SettingsInvalid as error:
+        raise SettingsInvalid(error.what, where=error.where, hint=_allowed(error) or error.hint) from error
+    gateways = tuple(_with_paths(gateway, path.parent.absolute()) for gateway in found)
+    for gateway in gateways:
+        models = gateway.known_models()
+        for line in gateway.lines:
+            where = f"{path}: gateways {gateway.id}, lines {line.name}, meters"
+            _check_unique((str(meter.unit) for meter in line.meters), "unit", where)
+            for meter in line.meters:
+                _check_meter(gateway, meter, models, where)
+    _check_unique((gateway.id for gateway in gateways), "id", f"{path}: gateways")
+    meters = [meter.id for gateway in gateways for meter in gateway.meters]
+    _check_unique(meters, "id", f"{path}: gateways.lines.meters")
+    # Most converters serve one connection, and a second master on RS485 garbles both.
+    lines = [line.name for gateway in gateways for line in gateway.lines]
+    _check_unique(lines, "host and port", f"{path}: gateways.lines")
+    return gateways
+
+
+def find_gateway(gateways: Iterable[GatewaySettings], name: str | None) -> GatewaySettings:
+    """The gateway of that id; without a name, the only one there is. Raises `SettingsInvalid`."""
+    by_id = {gateway.id: gateway for gateway in gateways}
+    known = ", ".join(sorted(by_id)) or "none"
+    if name is None and len(by_id) == 1:
+        return next(iter(by_id.values()))
+    if name is None:
+        raise SettingsInvalid(
+            f"{len(by_id)} gateways are listed", where="gateways", hint=f"name one of: {known}"
+        )
+    if name not in by_id:
+        raise SettingsInvalid(f"no gateway is called {name}", where="gateways", hint=f"listed: {known}")
+    return by_id[name]
+
+
+def _check_meter(
+    gateway: GatewaySettings, meter: MeterSettings, models: Mapping[str, MeterModel], where: str
+) -> None:
+    place = f"{where} {meter.id}"
+    if (meter.role == "main") != (meter.building is None):
+        raise SettingsInvalid(
+            f"a meter with role {meter.role} {'has no' if meter.building else 'needs a'} building",
+            where=f"{place}: building",
+            hint="the main meter is the community's own; every other belongs to a building",
+        )
+    try:
+        gateway.on_line(meter, models)
+    except MeterModelUnknown as error:
+        near = difflib.get_close_matches(meter.model, sorted(models), 3)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise SettingsInvalid(error.what, where=f"{place}: model", hint=f"{meant}{error.hint}") from error
+    except BadInput as error:
+        raise SettingsInvalid(error.what, where=f"{place}: factors", hint=error.hint) from error
+
+
+def _check_unique(values: Iterable[str], key: str, where: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise SettingsInvalid(
+                f"{value} is there twice", where=f"{where}: {key}", hint="each may be used once"
+            )
+        seen.add(value)
+
+
+def _with_paths(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
+    """The same with absolute paths."""
+    return msgspec.structs.replace(
+        gateway,
+        key_file=str(folder / gateway.key_file) if gateway.key_file else "",
+        models=str(folder / gateway.models) if gateway.models else "",
+    )
+
+
+def _allowed(error: SettingsInvalid) -> str:
+    """What may stand in the table that the error names."""
+    place = re.sub(r"\[[^]]*]", "", error.where.rpartition(": ")[2])
+    table = _TABLES.get(place)
+    if table is None:
+        return ""
+    names = [field.encode_name for field in msgspec.structs.fields(table)]
+    wrong = re.search(r"unknown field `(.+)`", error.what)
+    near = difflib.get_close_matches(wrong[1], names, 1) if wrong else []
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return f"{meant}allowed in {place}: {', '.join(sorted(names))}"
