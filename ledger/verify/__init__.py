@@ -1,0 +1,24 @@
+"""Verification: a book is proven from nothing but its file and a public key.
+
+No server, no database, no network, no clock. In steps, each with a verdict of its own:
+
+1. Form: the lines and the bodies are canonical, their types are known.
+2. Keys and signatures: each envelope is signed by the key that was valid at that point of the book, and its
+   device may write to those streams. The keys that the file lists are those that its events tell of.
+3. Chains: in every stream the sequence has no gap, each event names the entry hash before it, and each entry
+   hash is that of its own stream, sequence, previous hash and body.
+4. Log: the RFC 9162 tree over all entries has the root and the size that the checkpoint signs. The checkpoint
+   is checked with the key that the auditor pins, or else with the one that the book names: then somebody
+   could have written the whole file anew, and the key is printed for comparison.
+5. Blocks: each sealed root is the tree's root at that size, and each block names the hash of the one before.
+6. Plausibility: readings go forward in time, registers never go back, and no more energy flowed than the
+   connection carries. This proves nothing and disproves nothing: an implausible reading is an authentic one.
+
+A verdict never leans on another: a file can have true signatures and a broken log. After a failure the
+reading goes on as far as it makes sense, and each failing verdict names its first bad place.
+"""
+
+from ledger.verify.report import STEPS, Finding, Report, Verdict
+from ledger.verify.verification import verify_file
+
+__all__ = ["STEPS", "Finding", "Report", "Verdict", "verify_file"]

@@ -1,0 +1,319 @@
+"""A meter's extract, read from its first line to its last.
+
+What a reader can conclude when it is verified: the events shown are in the log that the checkpoint signs,
+each at its position; the meter's chain is whole from its first event to the last one shown; each was signed
+by a device that the registry had made the meter's reader, with a key that the registry shown had not ended;
+and of the registry and the device chains shown nothing is left out before the last entry shown of each, so
+that an event which ends a key cannot be missing in between: it would be seen as withheld.
+
+What a reader cannot conclude: what a withheld event says (it can be asked for: its hash is fixed); that there
+are no newer events of the meter, the registry or a device than the last ones shown (who keeps an older
+extract or checkpoint can ask for more); and that the blocks are in order, which takes the whole book.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from ledger.book_file import (
+    CheckpointLine,
+    Entry,
+    EntryLine,
+    Header,
+    KeyLine,
+    Signed,
+    SignedLine,
+    Withheld,
+    WithheldLine,
+    check_canonical,
+    parse_line,
+)
+from ledger.canonical import Malformed, NotCanonical
+from ledger.entry import FORMAT, stream_kind, stream_subject
+from ledger.envelope import RunHead, signed_text
+from ledger.errors import BadInput
+from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
+from ledger.keys import unb64
+from ledger.merkle import ProofError, path_root
+from ledger.verify.checkpoint import CheckpointCheck
+from ledger.verify.chunks import BookLines, FileCut
+from ledger.verify.report import (
+    BLOCKS,
+    CHAINS,
+    FORM,
+    LOG,
+    PLAUSIBILITY,
+    SIGNATURES,
+    Findings,
+    Place,
+    Progress,
+    counted,
+)
+from ledger.verify.state import HexHead, State, words
+
+ROOTS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The entry hashes of a stream from `first` on, 32 bytes each: an envelope may end at any of them."""
+
+    first: int
+    hashes: bytearray
+
+    def at(self, sequence: int) -> str:
+        """The entry hash at `sequence` in hex; empty where the chain is not known."""
+        begin = 32 * (sequence - self.first)
+        return self.hashes[begin : begin + 32].hex() if begin >= 0 else ""
+
+
+@dataclass(slots=True)
+class _Group:
+    """An envelope without bodies, and the events that it brought as far as they can be read."""
+
+    signed: Signed
+    number: int
+    events: list[tuple[Place, int, AnyEvent]] = field(default_factory=list)
+    entries: int = 0
+
+    def covers(self, stream: str, sequence: int) -> bool:
+        """Whether the envelope signs this event."""
+        return any(run.stream == stream and run.first <= sequence <= run.last for run in self.signed.runs)
+
+    @property
+    def start(self) -> Place:
+        """Where the envelope begins."""
+        return Place(self.number, self.signed.runs[0].stream, self.signed.runs[0].first)
+
+
+class ExtractAudit:
+    """One reading of one extract."""
+
+    not_applicable = (BLOCKS,)
+
+    def __init__(self, book: BookLines, header: Header, check: CheckpointCheck, findings: Findings) -> None:
+        self.state = State(header.community, findings)
+        self.events = 0
+        self._book = book
+        self._header = header
+        self._check = check
+        self._findings = findings
+        self._own = f"meter/{header.meter}"
+        self._number = 1
+        self._group: _Group | None = None
+        self._chains: dict[str, _Chain] = {}
+        self._roots: dict[bytes, Place] = {}
+        self._position = -1
+        self._last: dict[str, int] = {}
+        self._withheld = 0
+
+    @property
+    def summaries(self) -> dict[int, str]:
+        """What each step has checked."""
+        state = self.state
+        withheld = f", {self._withheld} of them without their bodies" if self._withheld else ""
+        return {
+            FORM: counted(self._number, "line"),
+            SIGNATURES: f"{counted(state.envelopes, 'envelope')}, {counted(len(state.history.keys), 'key')}",
+            CHAINS: f"{counted(self.events, 'event')} in {counted(len(state.heads), 'stream')}{withheld}",
+            LOG: f"{counted(self.events, 'inclusion proof')} into {self._check.summary}",
+            BLOCKS: "",
+            PLAUSIBILITY: f"the readings of {counted(state.readings.meters, 'meter')}",
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """How far the extract reaches."""
+        registry, own = self._last.get("registry", -1), self._last.get(self._own, -1)
+        if own <= registry:
+            return []
+        return [
+            f"the registry is shown up to position {registry}: that it ended a key between there and the"
+            f" meter's last event at {own} cannot be excluded from an extract"
+        ]
+
+    def run(self, progress: Progress) -> None:
+        """Read all lines after the header. Findings may end it early by raising `Stopped`."""
+        try:
+            while data := self._book.next_line():
+                self._number += 1
+                if not data.endswith(b"\n"):
+                    self._findings.add(FORM, "the file ends within a line", Place(self._number))
+                self._take(data.removesuffix(b"\n"))
+                progress(self.events, 0)
+        except FileCut as error:
+            self._findings.add(FORM, error.what, Place(self._number + 1))
+        self._end()
+
+    def _take(self, data: bytes) -> None:
+        place = Place(self._number)
+        if self._check.is_found:
+            self._findings.add(FORM, "something follows the checkpoint", place)
+            return
+        try:
+            line = parse_line(data)
+            check_canonical(line, data)
+        except Malformed as error:
+            self._findings.add(FORM, words(error), place)
+            return
+        except NotCanonical as error:
+            self._findings.add(FORM, words(error), place)
+        match line:
+            case KeyLine() if self._group is None:
+                self.state.listed.append(line.key)
+            case SignedLine():
+                self._close_group()
+                self._group = _Group(line.signed, self._number)
+            case EntryLine():
+                self._take_entry(line.entry)
+            case WithheldLine():
+                self._take_entry(line.withheld)
+            case CheckpointLine():
+                self._check.found(line.checkpoint, self._number)
+            case _:
+                self._findings.add(FORM, "a line of this kind does not belong here", place)
+
+    def _take_entry(self, entry: Entry | Withheld) -> None:
+        place = Place(self._number, entry.stream, entry.sequence)
+        group = self._group
+        if group is None or not group.covers(entry.stream, entry.sequence):
+            self._findings.add(SIGNATURES, "no envelope before this event covers it", place)
+        if entry.stream != self._own and stream_kind(entry.stream) not in ("registry", "device"):
+            self._findings.add(FORM, f"{entry.stream} does not belong into this extract", place)
+        if group is not None:
+            group.entries += 1
+            if isinstance(entry, Entry) and (event := self._event(entry, place)):
+                group.events.append((place, entry.position, event))
+        self._withheld += isinstance(entry, Withheld)
+        self.events += 1
+        self._follow(entry, place)
+        self._prove(entry, place)
+        self._last[entry.stream] = entry.position
+
+    def _event(self, entry: Entry, place: Place) -> AnyEvent | None:
+        """Step 1: the body's content."""
+        try:
+            return read_bodies([bytes(entry.body)])[0]
+        except BadInput as error:
+            self._findings.add(FORM, error.what.replace("body 0", "the body"), place)
+            return None
+
+    # --- step 3: chains --------------------------------------------------------------------------
+
+    def _follow(self, entry: Entry | Withheld, place: Place) -> None:
+        stream, sequence = entry.stream, entry.sequence
+        head = self.state.head(stream)
+        if sequence != head.sequence + 1:
+            what = f"the stream's last event before this one is {head.sequence}"
+            self._findings.add(CHAINS, what, place)
+        body_hash = sha256(entry.body).hexdigest() if isinstance(entry, Entry) else entry.body_hash
+        text = f"\x00{FORMAT}\n{self.state.community}\n{stream}\n{sequence}\n{head.hash}\n{body_hash}\n"
+        if sha256(text.encode()).hexdigest() != entry.hash:
+            self._findings.add(CHAINS, "the event does not hash to the entry hash that the line gives", place)
+        self.state.heads[stream] = HexHead(sequence, entry.hash)
+        chain = self._chains.get(stream)
+        if chain is None or sequence != head.sequence + 1:
+            chain = self._chains[stream] = _Chain(sequence, bytearray())
+        chain.hashes += bytes.fromhex(entry.hash)
+
+    # --- step 4: log -----------------------------------------------------------------------------
+
+    def _prove(self, entry: Entry | Withheld, place: Place) -> None:
+        """Where the entry's proof leads to; whether that is the checkpoint's root is seen at the end."""
+        if entry.position <= self._position:
+            self._findings.add(LOG, f"position {entry.position} comes after {self._position}", place)
+        self._position = entry.position
+        proof = [bytes.fromhex(node) for node in entry.proof]
+        try:
+            root = path_root(entry.position, self._header.size, bytes.fromhex(entry.hash), proof)
+        except ProofError as error:
+            self._findings.add(LOG, f"the inclusion proof: {error.what}", place)
+            return
+        if len(self._roots) < ROOTS_MAX:
+            self._roots.setdefault(root, place)
+        elif root not in self._roots:
+            self._findings.add(LOG, "the inclusion proof leads to yet another root", place)
+
+    # --- step 2: keys and signatures ---------------------------------------------------------------
+
+    def _close_group(self) -> None:
+        """Check the envelope whose entries were all read, then take in what they say."""
+        group, self._group = self._group, None
+        if group is None:
+            return
+        if not group.entries:
+            self._findings.add(FORM, "none of the events of this envelope is here", group.start)
+        opens = self.state.registry.opened is None
+        if opens:
+            self._open_book(group)
+        self._check_heads(group)
+        self._check_signature(group)
+        self._check_rights(group)
+        for place, position, event in group.events:
+            if isinstance(event, MeterRead):
+                self.state.read(stream_subject(place.stream), event, place)
+            elif not opens:
+                self.state.apply(event, position, place)
+        self.state.envelopes += 1
+
+    def _open_book(self, group: _Group) -> None:
+        """The first envelope brings the keys that it is checked with."""
+        if not group.events or not isinstance(group.events[0][2], CommunityOpened):
+            what = "the registry is not shown from community-opened on"
+            self._findings.add(SIGNATURES, what, group.start)
+        for place, position, event in group.events:
+            self.state.apply(event, position, place)
+
+    def _check_heads(self, group: _Group) -> None:
+        """What is signed must be the chains that are shown."""
+        for run in group.signed.runs:
+            chain = self._chains.get(run.stream)
+            if chain is None:
+                continue  # somebody else's stream
+            place = Place(group.number, run.stream, run.last)
+            if run.last > self.state.head(run.stream).sequence:
+                self._findings.add(CHAINS, "the envelope brought this event, and it is not here", place)
+            elif chain.at(run.last) != run.head:
+                self._findings.add(SIGNATURES, "the signed head is not that of the chain", place)
+
+    def _check_signature(self, group: _Group) -> None:
+        signed = group.signed
+        heads = [RunHead(run.stream, run.first, run.last, bytes.fromhex(run.head)) for run in signed.runs]
+        try:
+            key = self.state.registry.key_of(signed.device, signed.key)
+            fits = signed.community == self.state.community and key.verifies(
+                unb64(signed.signature), signed_text(signed.community, signed.device, heads)
+            )
+        except BadInput as error:
+            self._findings.add(SIGNATURES, words(error), group.start)
+            return
+        except ValueError:
+            fits = False
+        if not fits:
+            what = f"the signature of {signed.device} does not fit what it covers"
+            self._findings.add(SIGNATURES, what, group.start)
+
+    def _check_rights(self, group: _Group) -> None:
+        registry = self.state.registry
+        if group.signed.device not in registry.devices:
+            return  # said already
+        for place, _, event in group.events:
+            try:
+                registry.check_may_write(group.signed.device, place.stream, [event])
+            except BadInput as error:
+                self._findings.add(SIGNATURES, words(error), place)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        self._close_group()
+        self.state.check_keys()
+        if not self._check.is_found:
+            self._findings.add(FORM, "the file ends without a checkpoint", Place(self._number))
+        self._findings.leave(BLOCKS, "an extract holds no blocks; they are checked with the whole book")
+        opened = self.state.registry.opened
+        if self._check.open(opened.log_key if opened else "") and self._check.checkpoint:
+            for root, place in self._roots.items():
+                if root != self._check.checkpoint.root:
+                    self._findings.add(
+                        LOG, "the inclusion proof leads to another root than was signed", place
+                    )

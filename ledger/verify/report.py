@@ -1,0 +1,135 @@
+"""What a verification says: one verdict a step, each by itself, and the first bad place of each."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Progress = Callable[[int, int], None]
+"""Told now and then how many events are done, and of how many (0 where that is not known)."""
+
+Status = Literal["pass", "fail", "warnings", "not checked"]
+
+FORM, SIGNATURES, CHAINS, LOG, BLOCKS, PLAUSIBILITY = range(1, 7)
+
+STEPS: dict[int, tuple[str, str]] = {
+    FORM: ("form", "canonical lines and bodies, known types"),
+    SIGNATURES: ("keys and signatures", "each envelope by the key that was valid there, within its rights"),
+    CHAINS: ("chains", "sequence, previous hash and entry hash of every event"),
+    LOG: ("log", "the tree over all entries is the one that the checkpoint signs"),
+    BLOCKS: ("blocks", "each sealed root is the tree's root at that size; the blocks are chained"),
+    PLAUSIBILITY: (
+        "plausibility",
+        "readings go forward, in time and in energy that the connection can carry",
+    ),
+}
+"""The steps by number: name and what is checked. Each verdict stands for itself."""
+
+PROOF_STEPS = (FORM, SIGNATURES, CHAINS, LOG, BLOCKS)
+"""The steps that prove. Plausibility judges what was proven: an implausible reading is an authentic one."""
+
+FINDINGS_KEPT = 10
+FINDINGS_KEPT_WHEN_ALL = 10_000
+
+
+class Place(NamedTuple):
+    """Where in the file, and where in the book as far as that is known."""
+
+    line: int = 0
+    stream: str = ""
+    sequence: int = 0
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 meter`, `2 meters`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is not as it should be."""
+
+    what: str
+    line: int = 0
+    stream: str = ""
+    sequence: int = 0
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        event = f"{self.stream} {self.sequence}" if self.stream else ""
+        line = f"line {self.line}" if self.line else ""
+        return ", ".join(part for part in (event, line) if part)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one step has come to. `findings` are in order of the file, the first of `found` of them."""
+
+    step: int
+    name: str
+    status: Status
+    summary: str
+    findings: list[Finding]
+    found: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A whole verification. `log_key` is the C2SP verifier key that the checkpoint was checked with."""
+
+    file: str
+    community: str
+    scope: str
+    events: int
+    size: int
+    root: str
+    log_key: str
+    pinned: bool
+    verified: bool
+    verdicts: list[Verdict]
+    notes: list[str]
+
+
+class Stopped(Exception):
+    """The first thing that proves the file wrong was found, and no more was asked for."""
+
+
+class Findings:
+    """Takes down what the steps find. Keeps a bounded number of each step and counts the rest."""
+
+    def __init__(self, *, until_first: bool = False, keep: int = FINDINGS_KEPT) -> None:
+        self.is_over = False
+        self._until_first = until_first
+        self._keep = keep
+        self._found: dict[int, list[Finding]] = {step: [] for step in STEPS}
+        self._count = dict.fromkeys(STEPS, 0)
+        self._unchecked: dict[int, str] = {}
+
+    def add(self, step: int, what: str, place: Place) -> None:
+        """Something is wrong at `place`. Raises `Stopped` when the first such thing is enough."""
+        if self._count[step] < self._keep:
+            self._found[step].append(Finding(what, *place))
+        self._count[step] += 1
+        if self._until_first and step in PROOF_STEPS:
+            self.is_over = True
+            raise Stopped
+
+    def leave(self, step: int, why: str) -> None:
+        """The step cannot be checked, or not to its end."""
+        self._unchecked.setdefault(step, why)
+
+    def count(self, step: int) -> int:
+        """How much a step has found."""
+        return self._count[step]
+
+    def first(self, steps: tuple[int, ...] = PROOF_STEPS) -> Iterator[Finding]:
+        """The first finding of each of `steps` that has one."""
+        return (self._found[step][0] for step in steps if self._found[step])
+
+    def verdict(self, step: int, summary: str) -> Verdict:
+        """The verdict on a step, whose `summary` is told when nothing else has to be."""
+        status: Status = "pass"
+        if self._count[step]:
+            status = "warnings" if step == PLAUSIBILITY else "fail"
+            summary = self._found[step][0].what
+        elif step in self._unchecked:
+            status, summary = "not checked", self._unchecked[step]
+        return Verdict(step, STEPS[step][0], status, summary, self._found[step], self._count[step])

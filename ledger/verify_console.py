@@ -1,0 +1,118 @@
+"""`energy-ledger verify` at work: a progress bar, the verdicts, an exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
+from ledger.clock import monotonic_seconds
+from ledger.errors import Damaged
+from ledger.verify import Finding, Report, Verdict, verify_file
+from ledger.verify.report import Progress as Told
+
+_STYLES = {"pass": "green", "fail": "bold red", "warnings": "yellow", "not checked": "yellow"}
+
+
+class NotVerified(Damaged):
+    """The file does not prove what it says."""
+
+    code = "not-verified"
+
+
+class Implausible(Damaged):
+    """The file is authentic, and its readings cannot all be right."""
+
+    code = "implausible"
+
+
+def run_verify(
+    path: Path,
+    log_key: str,
+    *,
+    as_json: bool,
+    until_first: bool,
+    show_all: bool,
+    strict: bool,
+    workers: int,
+) -> None:
+    """Verify, print, and raise `NotVerified` or, when `strict`, `Implausible`. Raises as `verify_file`."""
+    begin = monotonic_seconds()
+    with shown_progress("verifying") as told:
+        report = verify_file(
+            path, log_key, until_first=until_first, keep_all=show_all, workers=workers, progress=told
+        )
+    out = Console(highlight=False, soft_wrap=True)
+    if as_json:
+        out.file.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+    else:
+        _show(out, report, monotonic_seconds() - begin, show_all=show_all)
+    _judge(report, strict=strict)
+
+
+@contextmanager
+def shown_progress(what: str) -> Iterator[Told]:
+    """A progress bar of events on standard error, if a person looks at it."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(what, *columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        yield told
+
+
+class _Rate(ProgressColumn):
+    """Events a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{int(task.speed or 0):,} events/s")
+
+
+def _show(out: Console, report: Report, seconds: float, *, show_all: bool) -> None:
+    rate = int(report.events / seconds) if seconds else 0
+    out.print(
+        f"{report.file}: {report.scope} {report.community}, {report.events:,} events, {rate:,} events/s"
+    )
+    for verdict in report.verdicts:
+        style = _STYLES[verdict.status]
+        out.print(f"{verdict.step} {verdict.name:<20} [{style}]{verdict.status:<11}[/] ", end="")
+        out.print(_told(verdict), markup=False)
+        for finding in verdict.findings[: None if show_all else 0]:
+            out.print(f"    {_place(finding)}{finding.what}", markup=False)
+    if report.root:
+        out.print(f"root {report.root} over {report.size:,} entries")
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False)
+    out.print("[bold green]verified[/]" if report.verified else "[bold red]not verified[/]")
+
+
+def _told(verdict: Verdict) -> str:
+    if not verdict.findings:
+        return verdict.summary
+    more = f" (and {verdict.found - 1:,} more)" if verdict.found > 1 else ""
+    return f"{_place(verdict.findings[0])}{verdict.findings[0].what}{more}"
+
+
+def _place(finding: Finding) -> str:
+    return f"{finding.where}: " if finding.where else ""
+
+
+def _judge(report: Report, *, strict: bool) -> None:
+    if not report.verified:
+        first = next((each for each in report.verdicts if each.status in ("fail", "not checked")), None)
+        finding = first.findings[0] if first and first.findings else Finding(first.summary if first else "")
+        raise NotVerified(
+            f"step {first.step if first else 0}, {first.name if first else ''}: {finding.what}",
+            where=finding.where,
+            hint="ask for a new export; if it shows the same, the book itself was changed",
+        )
+    implausible = [each for each in report.verdicts if each.status == "warnings"]
+    if strict and implausible:
+        finding = implausible[0].findings[0]
+        raise Implausible(finding.what, where=finding.where, hint="ask the operator about this meter")
