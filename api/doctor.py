@@ -6,7 +6,6 @@ changes anything.
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -15,6 +14,8 @@ from typing import Literal, NamedTuple
 
 from api.installation import load_installation, meter_places
 from ingest.gateway_service import key_file, outbox_file
+from ingest.outbox import Outbox
+from ingest.outbox_file import OutboxInUse
 from ingest.settings import GatewaySettings
 from ledger.bus import Bus
 from ledger.clock import SystemClock
@@ -120,24 +121,22 @@ async def _keys(patient: Patient) -> AsyncIterator[Finding]:
 
 async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
     for gateway in patient.gateways:
+        what = f"outbox {gateway.id}"
         path = outbox_file(gateway, patient.settings)
         if not path.exists():
-            yield Finding(f"outbox {gateway.id}", "odd", "not made yet", "start the gateway")
+            yield Finding(what, "odd", "not made yet", "start the gateway")
             continue
         try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
-                (sound,) = file.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            sound = str(error)
-        if sound == "ok":
-            yield Finding(f"outbox {gateway.id}", "well", "sound")
-        else:
-            yield Finding(
-                f"outbox {gateway.id}",
-                "wrong",
-                f"damaged: {sound}",
-                f"keep a copy of {path}, then see README",
-            )
+            outbox = Outbox.open(path)
+        except OutboxInUse:
+            yield Finding(what, "well", "in use by its gateway")
+            continue
+        except LedgerError as error:
+            yield _wrong(what, error)
+            continue
+        waiting = outbox.standing().waiting
+        outbox.close()
+        yield Finding(what, "well", f"sound, {waiting:,} readings wait for a receipt")
 
 
 async def _postgres(patient: Patient) -> AsyncIterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -85,7 +85,7 @@ class Campus:
         self.days = days
         self.lives = msgspec.toml.decode((HERE / "lives.toml").read_bytes(), type=Lives)
         profiles = Profiles.read(HERE / "simbench-2016-06.csv")
-        self.begin = starts_at(profiles, ZoneInfo("Asia/Bangkok"))
+        self.begin = starts_at(profiles, ZoneInfo("Asia/Bangkok")).astimezone(UTC)
         self.end = self.begin + timedelta(days=days)
         self._sources: dict[str, RegisterSource] = {
             life.id: ProfileSource(
@@ -118,7 +118,7 @@ class Campus:
                     [SimulatedMeter(UNIT, find_model(models, life.model), self._sources[life.id], clock)],
                     framer=life.framer,
                 )
-                for life in (*self.lives.meters, self.lives.main)
+                for life in self._all()
             ]
         )
 
@@ -136,6 +136,9 @@ class Campus:
             for line, meter in meters
         ]
         return GatewaySettings(id=GATEWAY, lines=tuple(lines))
+
+    def _all(self) -> tuple[Life | MainLife, ...]:
+        return (*self.lives.meters, self.lives.main)
 
     def _main_source(self, buildings: Sequence[RegisterSource]) -> RegisterTable:
         """Per interval the buildings' net energy and its losses: import or export, never both."""

@@ -5,6 +5,7 @@ import json
 import random
 import ssl
 import urllib.request
+from functools import partial
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
@@ -78,7 +79,8 @@ class Bus:
                     reconnect_time_wait=RECONNECT_SECONDS + random.random(),
                     max_reconnect_attempts=-1,
                     error_cb=_log_error,
-                    disconnected_cb=_log_disconnected,
+                    disconnected_cb=partial(_log_disconnected, name),
+                    reconnected_cb=partial(_log_reconnected, name),
                     **_credentials(settings),
                 )
         except (OSError, TimeoutError, nats.errors.Error) as error:
@@ -238,5 +240,9 @@ async def _log_error(error: Exception) -> None:
     log.warning("bus error", error=type(error).__name__, detail=str(error))
 
 
-async def _log_disconnected() -> None:
-    log.warning("bus disconnected")
+async def _log_disconnected(name: str) -> None:
+    log.info("bus disconnected", connection=name)
+
+
+async def _log_reconnected(name: str) -> None:
+    log.info("bus connected again", connection=name)

@@ -1,6 +1,5 @@
 """`make bench`: measures the rows, prints a table and writes build/bench.json."""
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
