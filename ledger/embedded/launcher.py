@@ -13,10 +13,18 @@ interpreter may lie in a folder that only root can read.
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CANNOT_EXECUTE = 126  # what a shell answers when it found a command and could not run it
+
+
+def forget_python() -> None:
+    """Set back the signals that Python handles or ignores: the program must not inherit an ignored one, and
+    a death signal that comes just before the program does must not be lost in a handler of Python's."""
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def give_up_root(uid: int, gid: int) -> None:
@@ -49,6 +57,7 @@ def main() -> None:
     command = sys.argv[5:]
     try:
         os.umask(0o077)
+        forget_python()
         give_up_root(uid, gid)
         die_with_parent(parent, death_signal)
         os.execv(command[0], command)  # noqa: S606 - no shell is wanted

@@ -23,8 +23,9 @@ from ledger.embedded.process import (
 START_SECONDS_MAX = 120
 """Long, because a database that was killed replays its log before it is ready."""
 
-LEFTOVER_SECONDS_MAX = 20
-"""How long a new owner waits for the server of one that was killed to end."""
+LEFTOVER_SECONDS_MAX = 60
+"""How long a new owner waits for the server of one that was killed to end: a disk that has fallen behind
+keeps a process that waits for it alive for many seconds, even after SIGKILL."""
 
 
 class EmbeddedServer(ABC):
