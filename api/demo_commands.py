@@ -69,7 +69,7 @@ def _print_json(result: DemoResult) -> None:
         "days", "events", "buildings", "main", "blocks", "tree_size", "root", "verified", "tamper_found_at",
         "seconds",
     )  # fmt: skip
-    print(msgspec.json.encode({key: getattr(result, key) for key in keys}).decode())  # noqa: T201
+    print(msgspec.json.encode({key: getattr(result, key) for key in keys}).decode())  # noqa: T201 - one line of JSON, which the console would wrap
 
 
 def _print_tables(result: DemoResult) -> None:

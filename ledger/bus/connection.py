@@ -5,8 +5,8 @@ import json
 import random
 import ssl
 import urllib.request
-from functools import partial
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
