@@ -33,17 +33,22 @@ def row(
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds that a block took."""
+    """Seconds that a block took; `lapped` up to the lap, for blocks that have to tidy up after it."""
 
-    seconds: float = field(default=0.0)
+    begin: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    lapped: float = 0.0
+
+    def lap(self) -> None:
+        """What is measured ends here."""
+        self.lapped = time.perf_counter() - self.begin
 
 
 @contextmanager
 def timed() -> Iterator[Stopwatch]:
     """Time a block."""
     watch = Stopwatch()
-    begin = time.perf_counter()
     try:
         yield watch
     finally:
-        watch.seconds = time.perf_counter() - begin
+        watch.seconds = time.perf_counter() - watch.begin

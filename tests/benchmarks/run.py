@@ -9,13 +9,15 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest
+from tests.benchmarks import ingest, ready, verify_rows
 from tests.benchmarks.rows import Row
 
 RESULT = Path("build/bench.json")
 
 GROUPS: dict[str, Callable[[], Awaitable[list[Row]]]] = {
+    "ready": ready.rows,
     "ingest": ingest.rows,
+    "verify": verify_rows.rows,
 }
 
 
