@@ -363,6 +363,7 @@ async def test_an_owner_killed_while_it_makes_the_cluster_leaves_nothing_behind(
             while not list((server_folder / "postgres").glob("data.new-*/global")):
                 await asyncio.sleep(0.005)
         owner.kill()
+        await asyncio.to_thread(owner.wait)
     async with EmbeddedPostgres(server_folder / "postgres") as server:
         assert psql(server, "SELECT 1") == "1"
     assert await gone(server_folder)
