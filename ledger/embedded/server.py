@@ -20,6 +20,7 @@ from ledger.embedded.process import (
     processes_in,
 )
 
+LEFTOVER_POLL_SECONDS = 0.02
 START_SECONDS_MAX = 120
 """Long, because a database that was killed replays its log before it is ready."""
 
@@ -162,7 +163,7 @@ class EmbeddedServer(ABC):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEFTOVER_SECONDS_MAX):
                 while processes_in(self.folder, self.program_name):
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(LEFTOVER_POLL_SECONDS)
         left = processes_in(self.folder, self.program_name)
         if left:
             raise FolderInUse(
