@@ -56,7 +56,7 @@ TOP_LEVEL = {
 }
 TEST_ENTRIES = {
     *("unit", "properties", "faults", "integration", "conformance", "vectors", "benchmarks", "support"),
-    *("conftest.py", "__init__.py"),
+    *("support", "conftest.py", "__init__.py"),
 }
 
 FUNCTION_LINES_MAX = 70
