@@ -56,7 +56,7 @@ TOP_LEVEL = {
 }
 TEST_ENTRIES = {
     *("unit", "properties", "faults", "integration", "conformance", "vectors", "benchmarks", "support"),
-    *("support", "conftest.py", "__init__.py"),
+    *("conftest.py", "__init__.py"),
 }
 
 FUNCTION_LINES_MAX = 70
