@@ -3,17 +3,20 @@
     take envelopes -> examine (pure) -> plan (pure) -> one transaction -> signed receipts -> acknowledge
 
 Examining the next envelopes goes on while Postgres commits the last ones. An envelope that changes the
-registry ends its batch, so that what follows is judged by the new state. Whatever goes wrong at the store,
-the remembered state is thrown away and read again, and the same envelopes are planned anew: what was
-committed after all then answers as a duplicate.
+registry ends its batch, so that what follows is judged by the new state, and what was judged by another
+state than the one it is planned against is judged again. Whatever goes wrong at the store, the remembered
+state is thrown away and read again, and the same envelopes are planned anew: what was committed after all
+then answers as a duplicate.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -33,13 +36,15 @@ from ledger.log_edge import LogEdge, split_peaks
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.note import Verifier
 from ledger.planner import Item, Plan
-from ledger.postgres.appender import Appender
+from ledger.postgres.appender import Appender, Parked
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.errors import Conflict
 from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
 from ledger.registry import SERVICE, NotPermitted, Registry
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 VERIFIERS = os.cpu_count() or 1
 """Threads that verify signatures side by side: the library lets go of the interpreter while it computes."""
@@ -48,6 +53,12 @@ VERIFY_ASIDE_MIN = 8
 
 RETRY_SECONDS = 0.5
 HEADS_REMEMBERED_MAX = 200_000
+
+
+class OtherKeys(BadInput):
+    """The keys in hand are not those that the book was opened under."""
+
+    code = "other-keys"
 
 
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +89,14 @@ class Read:
     device: str
     data: bytes
     outcome: Unverified | BadInput
+    registry: Registry
+
+
+@dataclass(slots=True)
+class Judged(Item):
+    """One envelope, what was said of it, and the registry that this was said by."""
+
+    registry: Registry
 
 
 def _are_genuine(envelopes: Sequence[Unverified]) -> list[bool]:
@@ -167,32 +186,33 @@ class Writer:
 
     # --- deciding --------------------------------------------------------------------------
 
-    def examine(self, device: str, data: bytes) -> Item:
+    def examine(self, device: str, data: bytes) -> Judged:
         """What can be said of an envelope before its place in the book is looked at."""
         read = self._read(device, data)
         return self._judge(read, isinstance(read.outcome, Unverified) and read.outcome.is_genuine())
 
     def _read(self, device: str, data: bytes) -> Read:
+        registry = self._registry
         try:
-            outcome: Unverified | BadInput = admission.read(data, self._registry, self._service_key.public)
+            outcome: Unverified | BadInput = admission.read(data, registry, self._service_key.public)
             if isinstance(outcome, Unverified) and outcome.envelope.device != device:
                 outcome = NotPermitted("the envelope came in under another device's name", where=device)
         except BadInput as error:
             outcome = error
-        return Read(device, data, outcome)
+        return Read(device, data, outcome, registry)
 
-    def _judge(self, read: Read, genuine: bool) -> Item:
+    def _judge(self, read: Read, genuine: bool) -> Judged:
         if isinstance(read.outcome, BadInput):
-            return Item(read.device, read.data, read.outcome)
+            return Judged(read.device, read.data, read.outcome, read.registry)
         try:
             outcome: Examined | BadInput = admission.judge(
-                read.outcome, genuine, self._registry, self._now(), self._service_key.public
+                read.outcome, genuine, read.registry, self._now(), self._service_key.public
             )
         except BadInput as error:
             outcome = error
-        return Item(read.device, read.data, outcome)
+        return Judged(read.device, read.data, outcome, read.registry)
 
-    async def _examine_all(self, reads: Sequence[Read]) -> list[Item]:
+    async def _examine_all(self, reads: Sequence[Read]) -> list[Judged]:
         """The second half of `examine` for many: signatures are verified on as many cores as there are."""
         pending = [read.outcome for read in reads if isinstance(read.outcome, Unverified)]
         share = -(-len(pending) // VERIFIERS)
@@ -205,7 +225,7 @@ class Writer:
         verdicts = iter(genuine)
         return [self._judge(read, isinstance(read.outcome, Unverified) and next(verdicts)) for read in reads]
 
-    async def record(self, items: list[Item]) -> list[Answer]:
+    async def record(self, items: list[Judged]) -> list[Answer]:
         """Append what the items hold, in one transaction if it can be one; the answers in the same order.
 
         Waits for the store as long as it takes: an envelope is answered when its fate is certain.
@@ -213,36 +233,28 @@ class Writer:
         async with self._lock:
             answers: list[Answer] = []
             while len(answers) < len(items):
-                rest, registry = items[len(answers) :], self._registry
-                answers += await self._until_done(rest)
-                if self._registry is not registry:
-                    items = [self.examine(item.device, item.data) for item in items]
+                answers += await self._until_done(partial(self._record_some, items[len(answers) :]))
             return answers
 
-    async def _until_done(self, items: list[Item]) -> list[Answer]:
+    async def _until_done(self, use: Callable[[Appender, State], Awaitable[T]]) -> T:
+        """What `use` gives. It is begun anew, on a state read anew, until the store lets it finish."""
         while True:
             try:
-                return await self._record_some(items)
-            except (Unavailable, Conflict) as error:
+                return await use(*await self._loaded())
+            except Conflict as error:
+                log.warning("another writer was first, reading the state again", where=error.where)
+                self._state = None
+            except Unavailable as error:
                 log.warning("store failed, reading the state again", code=error.code, detail=error.what)
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
-                await self._patiently_loaded()
-                items = [self.examine(item.device, item.data) for item in items]
 
-    async def _patiently_loaded(self) -> tuple[Appender, State]:
-        """The connection and the state, as soon as the store answers."""
-        while True:
-            try:
-                return await self._loaded()
-            except Unavailable as error:
-                log.warning("store is away", code=error.code, detail=error.what)
-                await self.close()
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _record_some(self, items: list[Item]) -> list[Answer]:
+    async def _record_some(self, items: list[Judged], store: Appender, state: State) -> list[Answer]:
         """Plan and commit the first items, as many as fit one transaction; their answers."""
-        store, state = await self._loaded()
+        items = [
+            item if item.registry is state.registry else self.examine(item.device, item.data)
+            for item in items
+        ]
         await self._remember_heads(store, state, items)
         plan = Plan(self.community, self._now(), state.edge.size, state.registry)
         for item in items:
@@ -257,7 +269,7 @@ class Writer:
         await self._commit(store, state, plan)
         return plan.answers
 
-    async def _remember_heads(self, store: Appender, state: State, items: list[Item]) -> None:
+    async def _remember_heads(self, store: Appender, state: State, items: Sequence[Item]) -> None:
         wanted = {
             run.stream for item in items if isinstance(item.outcome, Examined) for run in item.outcome.runs
         }
@@ -289,15 +301,33 @@ class Writer:
     # --- what the service itself has to say --------------------------------------------------
 
     async def open_community(self, event: CommunityOpened) -> None:
-        """Write the first event of the book, unless it has one. Raises `BadInput` when it is refused."""
-        if self.registry.opened is None:
-            await self._append_own("registry", [event])
+        """Write the first event of the book, unless it has one.
+
+        Raises `OtherKeys` when the book was opened under other keys than this writer's.
+        """
+        async with self._lock:
+            await self._until_done(partial(self._open_once, event))
+
+    async def _open_once(self, event: CommunityOpened, store: Appender, state: State) -> None:
+        opened = state.registry.opened
+        if opened is None:
+            await self._append_own("registry", event, store, state)
+            return
+        service, log_key = state.registry.devices[SERVICE].key, Verifier.parse(opened.log_key).key
+        if (service and service.id, log_key.id) != (self._service_key.public.id, self._log_key.public.id):
+            raise OtherKeys(
+                "the book was opened under other keys than these",
+                where=self.community,
+                hint="restore the folder of keys: receipts and checkpoints must go on under the same ones",
+            )
 
     async def seal(self) -> BlockSealed | None:
         """Seal all events so far into the next block; None when nothing but blocks came since the last."""
         async with self._lock:
-            _, state = await self._patiently_loaded()
-            last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
+            return await self._until_done(self._seal_once)
+
+    async def _seal_once(self, store: Appender, state: State) -> BlockSealed | None:
+        last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
         if size <= (last.size + 1 if last else 0):
             return None
         sealed = BlockSealed(
@@ -307,17 +337,15 @@ class Writer:
             sealed_at=self._now(),
             size=size,
         )
-        await self._append_own(f"device/{SERVICE}", [sealed])
+        await self._append_own(f"device/{SERVICE}", sealed, store, state)
         log.info("block sealed", community=self.community, number=sealed.number, size=size)
         return sealed
 
-    async def _append_own(self, stream: str, events: list[Event]) -> None:
-        async with self._lock:
-            store, _ = await self._patiently_loaded()
-            head = (await store.heads(self.community, [stream])).get(stream, EMPTY)
-        run = NewRun(stream, head, [encode(event) for event in events])
+    async def _append_own(self, stream: str, event: Event, store: Appender, state: State) -> None:
+        head = (await store.heads(self.community, [stream])).get(stream, EMPTY)
+        run = NewRun(stream, head, [encode(event)])
         data, _ = seal_envelope(self.community, SERVICE, self._service_key, [run])
-        (answer,) = await self.record([self.examine(SERVICE, data)])
+        (answer,) = await self._record_some([self.examine(SERVICE, data)], store, state)
         if not answer.is_safe:
             what = answer.refusal.what if answer.refusal else ""
             raise Damaged(f"the ledger refused its own event: {answer.code}, {what}", where=stream)
@@ -328,7 +356,7 @@ class Writer:
         """Serve the community until `stop` is set; what was taken is answered before it returns."""
         await bus.serve_heads(self.community, self.tell_heads)
         await bus.serve_seal(self.community, self._seal_on_demand)
-        groups: asyncio.Queue[list[tuple[Delivery, Item]] | None] = asyncio.Queue(2)
+        groups: asyncio.Queue[list[tuple[Delivery, Judged]] | None] = asyncio.Queue(2)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._take(bus.intake(self.community), groups, stop))
@@ -339,7 +367,7 @@ class Writer:
     async def _take(
         self,
         intake: Intake,
-        groups: "asyncio.Queue[list[tuple[Delivery, Item]] | None]",
+        groups: "asyncio.Queue[list[tuple[Delivery, Judged]] | None]",
         stop: asyncio.Event,
     ) -> None:
         """Fetch and examine, in groups that one transaction can hold."""
@@ -365,11 +393,11 @@ class Writer:
             await groups.put(await self._examined(pending))
         await groups.put(None)
 
-    async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> list[tuple[Delivery, Item]]:
+    async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> list[tuple[Delivery, Judged]]:
         items = await self._examine_all([read for _, read in pending])
         return [(delivery, item) for (delivery, _), item in zip(pending, items, strict=True)]
 
-    async def _serve(self, bus: Bus, groups: "asyncio.Queue[list[tuple[Delivery, Item]] | None]") -> None:
+    async def _serve(self, bus: Bus, groups: "asyncio.Queue[list[tuple[Delivery, Judged]] | None]") -> None:
         """Record each group and answer it; seal blocks when they are due."""
         sealed_at = self._clock.now()
         while (group := await groups.get()) is not None:
@@ -399,25 +427,24 @@ class Writer:
         while self._state is not None and self._state.filled:
             streams = sorted(self._state.filled)
             self._state.filled.clear()
-            try:
-                await self._record_parked(bus, streams)
-            except Unavailable as error:
-                log.warning("parked envelopes wait on", code=error.code, detail=error.what)
-                await self.close()  # the state that is read next has all of them to be taken up
+            async with self._lock:
+                parked = await self._until_done(partial(self._parked, streams))
+            answers = await self.record([self.examine(one.device, one.message) for one in parked])
+            done = [
+                one.digest
+                for one, answer in zip(parked, answers, strict=True)
+                if answer.code != SequenceGap.code
+            ]
+            async with self._lock:
+                await self._until_done(partial(self._resolve_parked, done))
+            await self._answer(bus, [answer for answer in answers if answer.is_safe])
 
-    async def _record_parked(self, bus: Bus, streams: Sequence[str]) -> None:
-        async with self._lock:
-            store, _ = await self._loaded()
-            parked = await store.parked(self.community, streams)
-        answers = await self.record([self.examine(one.device, one.message) for one in parked])
-        done = [
-            one.digest for one, answer in zip(parked, answers, strict=True) if answer.code != SequenceGap.code
-        ]
-        async with self._lock:
-            store, state = await self._loaded()
-            await store.resolve_parked(self.community, done, self._now())
-            state.parked = await store.parked_streams(self.community)
-        await self._answer(bus, [answer for answer in answers if answer.is_safe])
+    async def _parked(self, streams: Sequence[str], store: Appender, _: State) -> list[Parked]:
+        return await store.parked(self.community, streams)
+
+    async def _resolve_parked(self, done: Sequence[bytes], store: Appender, state: State) -> None:
+        await store.resolve_parked(self.community, done, self._now())
+        state.parked = await store.parked_streams(self.community)
 
     async def _wake(self) -> None:
         async with self._lock:
@@ -440,16 +467,19 @@ class Writer:
 
     async def tell_heads(self, device: str) -> bytes:
         """The signed heads of all streams that `device` may write to."""
-        streams = self.registry.streams_of(device)
         async with self._lock:
-            store, _ = await self._loaded()
-            heads = await store.heads(self.community, streams)
+            heads = await self._until_done(partial(self._heads_of, device))
         answer = Answer(
             code=HEADS,
             community=self.community,
             device=device,
             envelope=NO_HASH.hex(),
-            heads=[StreamHead.of(stream, heads.get(stream, EMPTY)) for stream in streams],
+            heads=heads,
             recorded_at=self._now(),
         )
         return sign_receipts(self.community, [answer], self._service_key)[0]
+
+    async def _heads_of(self, device: str, store: Appender, state: State) -> list[StreamHead]:
+        streams = state.registry.streams_of(device)
+        heads = await store.heads(self.community, streams)
+        return [StreamHead.of(stream, heads.get(stream, EMPTY)) for stream in streams]

@@ -114,8 +114,16 @@ class Appender:
             async with connection.transaction():
                 if batch.events:
                     await self._append_events(batch)
+                elif batch.quarantine:
+                    await self._check_fence(batch)
                 if batch.quarantine:
                     await connection.executemany(statement("quarantine"), batch.quarantine)
+
+    async def _check_fence(self, batch: Batch) -> None:
+        """A refusal, too, is only true of the newest state."""
+        row = await self._connection.fetchrow(statement("read_fence"), batch.community)
+        if row is None or row["size"] != batch.before:
+            raise Conflict("another writer appended to this community", where=batch.community)
 
     async def wake_projectors(self, community: str) -> None:
         """Tell whoever listens that the book has grown."""

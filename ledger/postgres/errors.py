@@ -40,6 +40,7 @@ def translated() -> Iterator[None]:
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.CannotConnectNowError,
+        asyncpg.ReadOnlySQLTransactionError,  # a standby, until it takes over
     ) as error:
         raise StoreUnavailable(
             f"Postgres does not answer: {type(error).__name__}",
@@ -49,5 +50,5 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(f"Postgres asks to try again: {type(error).__name__}") from error
     except asyncpg.PostgresError as error:
         raise StoreRefused(str(error.args[0]) if error.args else type(error).__name__) from error
-    except asyncpg.InterfaceError as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise StoreUnavailable(f"the connection is no longer usable: {error}") from error
