@@ -15,6 +15,8 @@ import re
 from hashlib import sha256
 from typing import NamedTuple
 
+import msgspec
+
 FORMAT = "energy-ledger/v1"
 NO_HASH = bytes(32)
 """What stands in for the previous hash before sequence 1."""
@@ -64,7 +66,7 @@ def entry_hash(entry: bytes) -> bytes:
     return sha256(b"\x00" + entry).digest()
 
 
-class Link(NamedTuple):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """One event's place in its chain, as 32-byte hashes."""
 
     body_hash: bytes
