@@ -104,6 +104,10 @@ class Campus:
         """Every instant at which the meters are read: n + 1 readings make n intervals."""
         return [self.begin + number * QUARTER for number in range(self.quarters + 1)]
 
+    def source(self, meter: str) -> RegisterSource:
+        """What the registers of `meter` say at any instant."""
+        return self._sources[meter]
+
     def energy(self, meter: str) -> Energy:
         """What the data says flowed through `meter` in the days of the demo."""
         first, last = (self._sources[meter].registers_at(at) for at in (self.begin, self.end))

@@ -1,0 +1,60 @@
+"""What the settings say and the registry lacks."""
+
+from datetime import UTC, datetime
+
+from api.provision import MeterPlace, missing_events
+from ledger.events import Event, MeterAssigned
+from ledger.keys import SigningKey
+from ledger.registry import Registry
+from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+LATER = datetime(2026, 7, 1, tzinfo=UTC)
+KEYS = {"gw-1": SigningKey(bytes(32)), "gw-2": SigningKey(bytes([1] * 32))}
+SETTINGS = Settings(
+    community=CommunitySettings(id="campus"),
+    feeders=[FeederSettings(id="f-1")],
+    buildings=[BuildingSettings(id="school", feeder="f-1")],
+)
+METERS = [
+    MeterPlace("m-1", "connection", "school", "sdm630", 100_000, "gw-1"),
+    MeterPlace("m-main", "main", None, "sdm630", 900_000, "gw-1"),
+]
+
+
+def applied(registry: Registry, events: list[Event]) -> Registry:
+    for event in events:
+        registry.apply(event)  # type: ignore[arg-type] # the union of all events
+    return registry
+
+
+def test_an_empty_registry_is_filled_in_an_order_that_it_takes() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    assert set(registry.meters) == {"m-1", "m-main"}
+    assert registry.meters["m-1"].reader_at(NOW) == "gw-1"
+
+
+def test_a_registry_that_is_up_to_date_gets_no_events() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    assert missing_events(registry, SETTINGS, METERS, KEYS, LATER) == []
+
+
+def test_a_meter_that_moved_to_another_gateway_is_assigned_from_now_on() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    moved = [METERS[0]._replace(gateway="gw-2"), METERS[1]]
+    assert missing_events(registry, SETTINGS, moved, KEYS, LATER) == [
+        MeterAssigned(meter="m-1", device="gw-2", since=LATER)
+    ]
+
+
+def test_a_changed_rating_is_told_once_and_keeps_the_meters_beginning() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    rerated = [METERS[0]._replace(rated_w=200_000), METERS[1]]
+    events = missing_events(registry, SETTINGS, rerated, KEYS, LATER)
+    assert [event.since for event in events] == [NOW]  # type: ignore[attr-defined] # one meter-added
+    assert missing_events(applied(registry, events), SETTINGS, rerated, KEYS, LATER) == []
+
+
+def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    assert missing_events(registry, SETTINGS, METERS[:1], KEYS, LATER) == []
