@@ -25,10 +25,10 @@ SERIAL_CHANGED = "serial-changed"
 DETAIL_MAX = 200
 """Characters that an event's text may have."""
 
-Standing = tuple[str, str | None]
-"""An alarm that stands, and the meter that it is about."""
+AlarmKey = tuple[str, str | None]
+"""An alarm, and the meter that it is about."""
 
-_decode = msgspec.json.Decoder(list[Standing]).decode
+_decode = msgspec.json.Decoder(list[AlarmKey]).decode
 
 
 class Alarms:
@@ -36,7 +36,7 @@ class Alarms:
 
     def __init__(self, device: str, state: bytes = b"[]") -> None:
         self._stream = f"device/{device}"
-        self._standing: set[Standing] = set(_decode(state))
+        self._standing: set[AlarmKey] = set(_decode(state))
 
     def remembered(self) -> bytes:
         """Which alarms stand."""

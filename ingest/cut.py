@@ -82,6 +82,7 @@ def gather(db: sqlite3.Connection, after: int, narrow: Mapping[str, int]) -> Gat
     rows = db.execute(statement("list_waiting"), {"after": after, "most": EVENTS_MAX}).fetchall()
     for row, stream, body, digest, sequence, head in rows:
         if sha256(body).digest() != digest:
+            log.error("the disk has changed an event; it is kept aside", stream=stream, row=row)
             refuse(db, row, OutboxDamaged.code, "the disk has changed this body since it was kept")
             gathered.spoilt += 1
             continue
@@ -178,7 +179,6 @@ def release(db: sqlite3.Connection, stream: str, first_row: int, last_row: int) 
 
 def refuse(db: sqlite3.Connection, row: int, code: str, what: str) -> None:
     """Lay a body aside that will never be in the book."""
-    log.error("an event is laid aside", code=code, detail=what, row=row)
     db.execute(statement("refuse_body"), {"row": row, "code": code, "what": what})
     db.execute(statement("drop_body"), {"row": row})
 

@@ -10,18 +10,19 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from msgspec import Struct
 
 from ingest.alarms import Alarms
+from ingest.courier import Identity, SenderSettings, backoff
 from ingest.modbus import Line
 from ingest.observation import Observation
 from ingest.outbox import Outbox
 from ingest.poller import PolledLine, PolledMeter, Poller
 from ingest.recorder import Recorder
-from ingest.sender import Identity, SendCounters, Sender, SenderSettings, backoff
+from ingest.sender import SendCounters, Sender
 from ingest.settings import GatewaySettings
 from ingest.validation import ALARMS_MEMORY, Validation
 from ledger.bus import Bus, BusSettings, BusUnavailable
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 RECONNECT_SECONDS = 1.0
 RECONNECT_SECONDS_MAX = 60.0
+CANCEL_SECONDS = 0.5
 DRAIN_LOOK_SECONDS = 0.02
 
 
@@ -109,8 +111,7 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
+        await _end(self._sending)
         await self._poller.close()
         await asyncio.to_thread(self._outbox.close)
         log.info("gateway stopped", gateway=self.id)
@@ -130,9 +131,8 @@ class Gateway:
             if self._sending.done():
                 self._sending.result()
         finally:
-            for task in (polling, stopping):
-                task.cancel()
-            await asyncio.wait([polling, stopping])
+            await _end(polling)
+            await _end(stopping)
 
     async def poll_once(self, instant: datetime) -> None:
         """Read every meter for the slot at `instant`; the readings are in the outbox then."""
@@ -217,3 +217,14 @@ class Gateway:
                 failures += 1
                 log.warning("bus away", detail=error.what, where=error.where, hint=error.hint)
                 await asyncio.sleep(pause)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it ends.
+
+    Before Python 3.12 `asyncio.wait_for` can swallow a cancellation that comes together with what it waits
+    for, and the libraries below use it.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from ingest.courier import SenderSettings
 from ingest.gateway import Gateway, Site
 from ingest.settings import GatewaySettings, find_gateway, gateways_from
 from ledger.clock import Clock, SystemClock
@@ -28,7 +29,9 @@ def outbox_file(gateway: GatewaySettings, settings: Settings) -> Path:
     return settings.data_folder / "outbox" / f"{gateway.id}.db"
 
 
-def compose(gateway: GatewaySettings, settings: Settings, clock: Clock) -> Gateway:
+def compose(
+    gateway: GatewaySettings, settings: Settings, clock: Clock, sender_settings: SenderSettings | None = None
+) -> Gateway:
     """The gateway with its keys loaded, not yet started. `settings` say where the bus is.
 
     Raises `KeyFile`.
@@ -41,7 +44,7 @@ def compose(gateway: GatewaySettings, settings: Settings, clock: Clock) -> Gatew
         key=SigningKey.load(key_file(gateway, settings)),
         outbox=outbox_file(gateway, settings),
     )
-    return Gateway(gateway, site, clock)
+    return Gateway(gateway, site, clock, sender_settings)
 
 
 async def run_gateway(

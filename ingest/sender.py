@@ -15,18 +15,16 @@ same bytes are sent again, once the ledger shows that it is there.
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, Protocol
 
-import msgspec
 import structlog
 
 from ingest.alarms import CLOCK_DRIFT, FORK
+from ingest.courier import AlarmBell, Courier, Identity, SenderSettings, backoff
 from ingest.cut import Cut
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxUnavailable
@@ -35,7 +33,6 @@ from ledger.canonical import Malformed, NotCanonical
 from ledger.clock import Clock, monotonic_seconds
 from ledger.envelope import EVENTS_MAX, seal_envelope
 from ledger.errors import BadInput, Unavailable
-from ledger.keys import PublicKey, SigningKey
 from ledger.receipt import DUPLICATE, HEADS, RECORDED, Answer, read_receipt
 from ledger.registry import Contradiction, KeyIsRevoked, NotPermitted, UnknownDevice
 
@@ -43,7 +40,6 @@ log = structlog.get_logger(__name__)
 
 DRIFT_MAX = timedelta(seconds=60)
 FORK_ALARM_SECONDS = 3_600.0
-_DOUBLINGS_MAX = 20
 
 
 class LedgerNotTrusted(Unavailable):
@@ -56,53 +52,6 @@ class NotEnrolled(Unavailable):
     """The ledger does not know this gateway."""
 
     code = "not-enrolled"
-
-
-class Identity(NamedTuple):
-    """Who sends, and whose signature counts."""
-
-    community: str
-    device: str
-    key: SigningKey
-    service: PublicKey
-
-
-class SenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How patient the sender is. Every wait doubles up to `wait_seconds_max`, less some jitter."""
-
-    in_flight: int = 8
-    receipt_seconds: float = 10.0  # until an envelope without a receipt is sent again
-    retry_seconds: float = 1.0  # after the bus or the disk failed
-    hold_seconds: float = 30.0  # after the gateway itself was refused
-    wait_seconds_max: float = 300.0
-
-
-class Courier(Protocol):
-    """The way to the ledger; `ledger.bus.Bus` is one. Every method raises `Unavailable` when it fails."""
-
-    async def on_receipts(
-        self, community: str, device: str, handle: Callable[[bytes], Awaitable[None]]
-    ) -> None:
-        """Have `handle` called with every receipt for `device` from now on, also with forged ones."""
-
-    async def ask_heads(self, community: str, device: str) -> bytes:
-        """A receipt that tells the heads of all streams that `device` may write."""
-
-    async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
-        """Hand an envelope over; it arrives once, often or, if this raises, perhaps."""
-
-
-class AlarmBell(Protocol):
-    """Where the sender says what a person should look at."""
-
-    async def raise_once(self, alarm: str, detail: str) -> None:
-        """Raise an alarm, unless it stands already."""
-
-    async def announce(self, alarm: str, detail: str) -> None:
-        """Tell of something that happened."""
-
-    async def settle(self, alarm: str) -> None:
-        """The matter is right again."""
 
 
 @dataclass(slots=True)
@@ -124,11 +73,6 @@ class SendCounters:
     forks: int = 0
     ignored: int = 0  # receipts that were forged, late or for another envelope
     last_receipt_at: datetime | None = None
-
-
-def backoff(seconds: float, times: int, most: float) -> float:
-    """How long to wait after `times` failures: doubling, with jitter, so that fleets do not come as one."""
-    return min(most, seconds * 2.0 ** min(times, _DOUBLINGS_MAX)) * random.uniform(0.5, 1.0)
 
 
 def drift(sent_at: datetime, recorded_at: datetime, received_at: datetime) -> timedelta:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.courier import Identity, SenderSettings, backoff
 from ingest.outbox import Outbox, Outgoing
-from ingest.sender import Identity, Sender, SenderSettings, backoff, drift
+from ingest.sender import Sender, drift
 from ledger.bus import BusUnavailable
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
@@ -58,6 +59,7 @@ class BusDouble:
         self.down = False
         self.ledger_down = False
         self.mute = 0  # so many answers are lost
+        self.swallow = 0  # so many envelopes are lost after they were taken
         self.service_key = SERVICE_KEY
         self._handle: Callable[[bytes], Awaitable[None]] | None = None
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -82,6 +84,9 @@ class BusDouble:
         if self.down or self.goes_wrong(0.1):
             raise BusUnavailable("failed")
         self.published.append(data)
+        if self.swallow:
+            self.swallow -= 1
+            return
         self._queue.put_nowait(data)
         if self.goes_wrong(0.1):
             self._queue.put_nowait(data)
@@ -437,6 +442,43 @@ async def test_a_fork_raises_an_alarm_and_what_was_not_recorded_is_chained_anew(
         assert by_stream(station.recorded) == by_stream([Outgoing(STREAMS[0], theirs), *station.kept])
         assert station.sender.counters.forks == 1
         assert station.bell.rung == ["fork"]
+
+
+async def test_an_envelope_that_the_bus_lost_is_sent_again_before_what_was_chained_to_it(
+    tmp_path: Path,
+) -> None:
+    async with stationed(tmp_path, receipt_seconds=5.0, wait_seconds_max=5.0) as station:
+        station.start()
+        await station.until(lambda: station.sender._told)
+        station.bus.swallow = 1
+        station.keep(tick(0))
+        await station.until(lambda: len(station.bus.published) == 1)
+        station.keep(tick(1))
+        await station.drain()
+        assert station.is_complete
+        first, _, *again = station.bus.published
+        assert again == [first]
+        assert [answer.code for answer in station.ledger.answers] == ["sequence-gap", "recorded", "recorded"]
+
+
+async def test_a_refusal_that_turns_out_otherwise_for_a_second_copy_records_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    class Wavering(LedgerDouble):
+        def take(self, envelope: bytes) -> list[Answer]:
+            (answer,) = super().take(envelope)
+            if answer.code == "clock-skew":
+                station.clock.advance(timedelta(days=2))
+                super().take(envelope)
+            return [answer]
+
+    async with stationed(tmp_path) as station:
+        station.ledger = station.bus.ledger = Wavering(station.clock.now)
+        station.keep([*tick(0), Outgoing(STREAMS[0], future_body(1)), *tick(1)])
+        station.start()
+        await station.drain()
+        assert station.is_complete
+        assert station.bell.rung == []
 
 
 async def test_a_key_changed_before_a_lost_receipt_came_records_nothing_twice(tmp_path: Path) -> None:
