@@ -28,7 +28,8 @@ blocks stand in the order of the log.
   up to there; `position` is where the event that sealed it follows. The block's hash is that of the text
   between `{"block":` and `,"hash"`.
 
-A meter's extract has scope `meter` and `"meter":"<id>"`. Its lines, in order of the log, are:
+The header of a meter's extract has scope `meter`, the `meter` and the number of the `events` in the file. Its
+lines, in order of the log, are:
 
     {"signed":{"community":..,"device":..,"key":..,"runs":[{"first":..,"head":..,"last":..,"stream":..}],..}}
     {"entry":{"body":{..},"hash":"<hex>","position":N,"proof":["<hex>",..],"sequence":N,"stream":..}}
@@ -78,13 +79,17 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Header(_Part, frozen=True):
-    """Whose book it is, the log's verifier key as the book names it, and how many events the log has."""
+    """Whose book it is, the log's verifier key as the book names it, and how many events the log has.
+
+    An extract names its meter, and how many `events` it holds itself.
+    """
 
     community: Name
     format: Literal["energy-ledger-book/1"]
     log_key: Text
     scope: Literal["community", "meter"]
     size: Positive
+    events: Positive | None = None
     meter: Name | None = None
 
 

@@ -22,6 +22,7 @@ from ledger.book_file import (
     block_line,
     new_book,
 )
+from ledger.entry import Head
 from ledger.envelope import Envelope, Run
 from ledger.errors import BadInput, Damaged
 from ledger.events import BlockSealed, CommunityOpened, read_recorded
@@ -91,6 +92,9 @@ class Snapshot(TileSource, Protocol):
 
     async def bodies(self, community: str, stream: str, first: int, last: int) -> list[bytes]:
         """The bodies of the events `first` to `last` of a stream."""
+
+    async def heads(self, community: str, streams: Sequence[str]) -> Mapping[str, Head]:
+        """The newest events of those streams that have any."""
 
     async def signers(self, community: str, size: int, stream: str) -> list[str]:
         """The devices that signed events of a stream."""

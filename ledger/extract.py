@@ -80,6 +80,16 @@ class Concern:
     feeders: set[str] = field(default_factory=set)
     known: bool = False
 
+    @property
+    def own(self) -> str:
+        """The meter's own stream."""
+        return f"meter/{self.meter}"
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams that the extract shows from their first event on."""
+        return [self.own, "registry", *(f"device/{name}" for name in sorted(self.devices))]
+
     def widen(self, event: AnyEvent) -> None:
         """Learn from an event of the registry what else concerns the meter."""
         match event:
@@ -136,21 +146,28 @@ async def export_meter(
     size = fence.size
     concern = await _concern(snapshot, community, meter, size)
     path = path or Path(f"{community}-{meter}-{size}.jsonl")
-    log_key = await log_key_of(snapshot, community)
+    heads = await snapshot.heads(community, concern.streams)
+    events = sum(head.sequence for head in heads.values())
     header = Header(
-        community=community, format=FORMAT, log_key=log_key, scope="meter", size=size, meter=meter
+        community=community,
+        format=FORMAT,
+        log_key=await log_key_of(snapshot, community),
+        scope="meter",
+        size=size,
+        events=events,
+        meter=meter,
     )
     with new_book(path) as write:
         write(HeaderLine(header))
         await _write_keys(snapshot, community, size, concern, write)
-        events = await _Extract(snapshot, community, size, concern).write_log(write, progress)
+        await _Extract(snapshot, header, concern).write_log(write, progress)
         write(CheckpointLine(fence.checkpoint))
     return Exported(path, size, events)
 
 
 async def _concern(snapshot: Snapshot, community: str, meter: str, size: int) -> Concern:
     concern = Concern(meter)
-    concern.devices.update(await snapshot.signers(community, size, f"meter/{meter}"))
+    concern.devices.update(await snapshot.signers(community, size, concern.own))
     async for _, event in _registry(snapshot, community, size):
         concern.widen(event)
     if not concern.known:
@@ -181,17 +198,17 @@ async def _write_keys(snapshot: Snapshot, community: str, size: int, concern: Co
 class _Extract:
     """Writes envelopes without bodies and the entries they brought, some thousand at a time."""
 
-    def __init__(self, snapshot: Snapshot, community: str, size: int, concern: Concern) -> None:
+    def __init__(self, snapshot: Snapshot, header: Header, concern: Concern) -> None:
+        community, size = header.community, header.size
         self._snapshot = snapshot
         self._community = community
         self._concern = concern
+        self._events = header.events or 0
         self._tree = TreeReader(snapshot, community, size)
-        self._own = f"meter/{concern.meter}"
-        streams = [self._own, "registry", *(f"device/{name}" for name in sorted(concern.devices))]
-        self._pages = _merged([snapshot.stream(community, size, stream) for stream in streams])
+        self._pages = _merged([snapshot.stream(community, size, stream) for stream in concern.streams])
 
-    async def write_log(self, write: Write, progress: Progress) -> int:
-        """Write all groups; returns how many events they have."""
+    async def write_log(self, write: Write, progress: Progress) -> None:
+        """Write all groups. Raises `Damaged` when the store gives fewer events than its heads promise."""
         batch: list[list[EventRow]] = []
         waiting = done = 0
         async for rows in by_envelope(self._pages):
@@ -201,9 +218,10 @@ class _Extract:
                 await self._write(batch, write)
                 done += waiting
                 batch, waiting = [], 0
-                progress(done, 0)
+                progress(done, self._events)
         await self._write(batch, write)
-        return done + waiting
+        if done + waiting != self._events:
+            raise Damaged(f"the store gave {done + waiting} of {self._events} events", where=self._community)
 
     async def _write(self, batch: list[list[EventRow]], write: Write) -> None:
         positions = [rows[0].envelope for rows in batch]
@@ -238,7 +256,7 @@ class _Extract:
 
     def _entry(self, row: EventRow, event: AnyEvent) -> EntryLine | WithheldLine:
         proof = [node.hex() for node in self._tree.proof(row.position)]
-        if row.stream == self._own or self._concern.shows(event):
+        if row.stream == self._concern.own or self._concern.shows(event):
             entry = Entry(
                 body=msgspec.Raw(row.body),
                 hash=row.entry_hash.hex(),

@@ -62,7 +62,7 @@ def shown_progress(what: str) -> Iterator[Told]:
         task = bar.add_task(what, total=None)
 
         def told(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
+            bar.update(task, completed=done, total=total)
 
         yield told
 
@@ -75,7 +75,7 @@ class _Rate(ProgressColumn):
 
 
 def _show(out: Console, report: Report, seconds: float, *, show_all: bool) -> None:
-    rate = int(report.events / seconds) if seconds else 0
+    rate = int(report.events // seconds) if seconds else 0
     out.print(
         f"{report.file}: {report.scope} {report.community}, {report.events:,} events, {rate:,} events/s"
     )

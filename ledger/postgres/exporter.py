@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from ledger.batch import Fence
+from ledger.entry import Head
 from ledger.export import EnvelopeRow, EventRow
 from ledger.postgres.connection import APP, Connection, PostgresSettings, close, connect, statement
 from ledger.postgres.errors import translated
@@ -58,6 +59,10 @@ class StoreSnapshot:
 
     async def bodies(self, community: str, stream: str, first: int, last: int) -> list[bytes]:
         return [row["body"] for row in await self._rows("export_bodies", community, stream, first, last)]
+
+    async def heads(self, community: str, streams: Sequence[str]) -> Mapping[str, Head]:
+        rows = await self._rows("read_heads", community, streams)
+        return {row["stream"]: Head(row["sequence"], row["hash"]) for row in rows}
 
     async def signers(self, community: str, size: int, stream: str) -> list[str]:
         return [row["device"] for row in await self._rows("export_signers", community, size, stream)]

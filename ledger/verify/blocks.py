@@ -39,8 +39,8 @@ class Blocks:
     @property
     def agreement(self) -> str:
         """How far the blocks confirm the log, in words."""
-        good = f"the blocks agree with the log up to entry {self.good_size}" if self.good_size else ""
-        bad = f"not at {self.bad_size}" if self.bad_size else ""
+        good = f"the blocks agree with the first {self.good_size:,} entries" if self.good_size else ""
+        bad = f"not with the first {self.bad_size:,}" if self.bad_size else ""
         return ", ".join(part for part in (good, bad) if part)
 
     def stand(self, line: BlockLine, number: int, tree: Frontier) -> None:

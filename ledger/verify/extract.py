@@ -139,7 +139,7 @@ class ExtractAudit:
                 if not data.endswith(b"\n"):
                     self._findings.add(FORM, "the file ends within a line", Place(self._number))
                 self._take(data.removesuffix(b"\n"))
-                progress(self.events, 0)
+                progress(self.events, self._header.events or 0)
         except FileCut as error:
             self._findings.add(FORM, error.what, Place(self._number + 1))
         self._end()
@@ -307,6 +307,9 @@ class ExtractAudit:
     def _end(self) -> None:
         self._close_group()
         self.state.check_keys()
+        if self.events != self._header.events:
+            what = f"the header says {self._header.events} events, the file has {self.events}"
+            self._findings.add(FORM, what, Place(self._number))
         if not self._check.is_found:
             self._findings.add(FORM, "the file ends without a checkpoint", Place(self._number))
         self._findings.leave(BLOCKS, "an extract holds no blocks; they are checked with the whole book")

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 Progress = Callable[[int, int], None]
-"""Told now and then how many events are done, and of how many (0 where that is not known)."""
+"""Told now and then how many events are done, and of how many."""
 
 Status = Literal["pass", "fail", "warnings", "not checked"]
 

@@ -75,8 +75,10 @@ def _read_header(book: BookLines, findings: Findings) -> Header | None:
     except (FileCut, Malformed, NotCanonical) as error:
         findings.add(FORM, f"this is no header of a book: {words(error)}", Place(1))
         return None
-    if isinstance(line, HeaderLine) and (line.book.scope == "meter") == (line.book.meter is not None):
-        return line.book
+    if isinstance(line, HeaderLine):
+        of_meter = line.book.meter is not None
+        if (line.book.scope == "meter") == of_meter == (line.book.events is not None):
+            return line.book
     findings.add(FORM, "the file does not begin with the header of a book", Place(1))
     return None
 
