@@ -24,7 +24,7 @@ import structlog
 from ledger import admission
 from ledger.admission import Examined, SequenceGap, Unverified
 from ledger.block import NO_BLOCK, block_bytes, block_hash
-from ledger.bus import Bus, Delivery, Intake
+from ledger.bus import Bus, Delivery
 from ledger.canonical import encode
 from ledger.clock import Clock
 from ledger.entry import EMPTY, NO_HASH, Head
@@ -359,24 +359,27 @@ class Writer:
         groups: asyncio.Queue[list[tuple[Delivery, Judged]] | None] = asyncio.Queue(2)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._take(bus.intake(self.community), groups, stop))
+                tasks.create_task(self._take(bus, groups, stop))
                 tasks.create_task(self._serve(bus, groups))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None  # the first is why the other was cancelled
 
     async def _take(
         self,
-        intake: Intake,
+        bus: Bus,
         groups: "asyncio.Queue[list[tuple[Delivery, Judged]] | None]",
         stop: asyncio.Event,
     ) -> None:
         """Fetch and examine, in groups that one transaction can hold."""
+        intake = bus.intake(self.community)
         while not stop.is_set():
             try:
                 deliveries = await intake.take(self.settings.batch_envelopes, self.settings.wait_seconds)
             except Unavailable as error:
                 log.warning("intake failed", code=error.code, detail=error.what)
                 await asyncio.sleep(RETRY_SECONDS)
+                with contextlib.suppress(Unavailable):
+                    await bus.ensure_stream()  # a NATS that lost its disk has lost the stream as well
                 continue
             pending: list[tuple[Delivery, Read]] = []
             events = 0
