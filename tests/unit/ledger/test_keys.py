@@ -121,7 +121,7 @@ def test_a_key_file_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_a_key_is_made_once(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "service.pem"
+    path = tmp_path / "home" / "keys" / "service.pem"
     first = SigningKey.load_or_create(path)
     assert SigningKey.load_or_create(path).public.bytes == first.public.bytes
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

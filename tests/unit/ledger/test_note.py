@@ -242,6 +242,12 @@ def test_a_proof_file_is_read_as_it_was_written(index: int, path: list[bytes], e
     assert InclusionProof.parse(str(proof)) == proof
 
 
+@pytest.mark.parametrize("hashes", [0, 1, 63])
+def test_a_path_is_as_long_as_a_tree_can_be_high(hashes: int) -> None:
+    proof = InclusionProof(0, [EMPTY_ROOT] * hashes, CHECKPOINT)
+    assert len(InclusionProof.parse(str(proof)).path) == hashes
+
+
 @pytest.mark.parametrize(
     "head",
     [

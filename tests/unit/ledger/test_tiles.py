@@ -34,6 +34,12 @@ def test_a_path_is_read_as_it_was_written(tile: Tile, entries: bool) -> None:
     assert parse_tile_path(tile_path(tile, entries=entries)) == (tile, entries)
 
 
+def test_a_tile_is_of_hashes_unless_its_entries_are_asked_for() -> None:
+    assert tile_path(Tile(0, 7, WIDTH)) == "tile/0/007"
+    assert tile_path(Tile(1, 7, 3)) == "tile/1/007.p/3"
+    assert tile_path(Tile(0, 7, 3), entries=True) == "tile/entries/007.p/3"
+
+
 @pytest.mark.parametrize(
     ("index", "path"),
     [(0, "000"), (7, "007"), (999, "999"), (1000, "x001/000"), (1_000_000, "x001/x000/000")],
