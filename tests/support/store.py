@@ -18,11 +18,13 @@ from ledger.postgres import PostgresSettings, connect, migrate
 from ledger.postgres.connection import Connection, close
 from ledger.tiles import WIDTH, tiles_of
 
-PROJECTIONS = (
+TABLES = (
     "alarms", "blocks", "buildings", "communities", "devices", "feeders", "meter_intervals", "meter_readers",
-    "meter_states", "meters", "positions", "readings_aside", "building_intervals",
+    "meter_states", "meters", "positions", "readings_aside",
 )  # fmt: skip
-"""Every table and view of the projections that has a community."""
+"""Every table of the projections that has a community."""
+PROJECTIONS = (*TABLES, "building_intervals")
+"""The same with the views."""
 
 
 async def migrated(dsn: str) -> PostgresSettings:
@@ -128,17 +130,16 @@ def _check_envelopes(book: Book, hashes: dict[tuple[str, int], bytes], keys: lis
 
 
 async def projections(
-    settings: PostgresSettings, *, schema: str = "projection", community: str | None = None
+    connection: Connection, *, schema: str = "projection", community: str | None = None
 ) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the projections (of one community), table by table, in one order."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    async with owner(settings) as connection:
-        for table in PROJECTIONS:
-            rows = await connection.fetch(
-                f"SELECT * FROM {schema}.{table} WHERE $1::text IS NULL OR community = $1",  # noqa: S608 - our own names
-                community,
-            )
-            found[table] = sorted((tuple(row) for row in rows), key=repr)
-        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
-        assert {row["tablename"] for row in tables} <= {*PROJECTIONS, "version"}, "a table is not looked at"
+    for table in PROJECTIONS:
+        rows = await connection.fetch(
+            f"SELECT * FROM {schema}.{table} WHERE $1::text IS NULL OR community = $1",  # noqa: S608 - our own names
+            community,
+        )
+        found[table] = sorted((tuple(row) for row in rows), key=repr)
+    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+    assert {row["tablename"] for row in tables} == {*TABLES, "version"}, "a table is not looked at"
     return found
