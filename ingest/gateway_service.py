@@ -14,9 +14,7 @@ from ingest.settings import GatewaySettings, find_gateway, gateways_from
 from ledger.clock import Clock, SystemClock
 from ledger.keys import SigningKey
 from ledger.opening import service_public
-from ledger.settings import Settings, convert, read_toml, with_servers
-
-_TABLES = ("community", "data", "nats")
+from ledger.settings import Settings, device_settings, read_toml
 
 
 def key_file(gateway: GatewaySettings, settings: Settings) -> Path:
@@ -55,8 +53,7 @@ async def run_gateway(
     Raises `SettingsInvalid`, `NotRunning`, `KeyFile` and what `Gateway` raises.
     """
     tables = read_toml(config, environment)
-    mine = {table: tables[table] for table in _TABLES if table in tables}
-    settings = with_servers(convert(mine, Settings, config))
+    settings = device_settings(tables, config)
     gateway = find_gateway(gateways_from(tables, config), name)
     async with compose(gateway, settings, SystemClock()) as running:
         await running.run(stop)

@@ -19,6 +19,8 @@ T = TypeVar("T")
 ConfigPath = Annotated[Path, Parameter(name=["--config", "-c"], env_var="ENERGY_LEDGER_CONFIG")]
 """The installation's settings file."""
 
+RECANCEL_SECONDS = 1.0
+
 DEFAULT_CONFIG = Path("energy-ledger.toml")
 
 
@@ -50,7 +52,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 async def _cancelled_by_signal(main: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(main)
-    _on_signals(task.cancel)
+    _on_signals(lambda: _cancel_until_done(task))
     try:
         return await task
     except asyncio.CancelledError:
@@ -66,7 +68,7 @@ def serve(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
         def ask() -> None:
             if stop.is_set():
-                task.cancel()
+                _cancel_until_done(task)
             stop.set()
 
         _on_signals(ask)
@@ -74,6 +76,13 @@ def serve(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
             await task
 
     uvloop.run(until_stopped())
+
+
+def _cancel_until_done(task: asyncio.Future[Any]) -> None:
+    """Cancel, and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation (cpython #86296)."""
+    if not task.done():
+        task.cancel()
+        asyncio.get_running_loop().call_later(RECANCEL_SECONDS, _cancel_until_done, task)
 
 
 def _on_signals(react: Callable[[], object]) -> None:

@@ -9,14 +9,14 @@ from rich.console import Console
 from ledger.book_commands import book_settings
 from ledger.bus import Bus
 from ledger.client import BookClient
-from ledger.command_line import DEFAULT_CONFIG, ConfigPath, run
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.errors import BadInput
 from ledger.events import Event, KeyEnrolled, KeyRevoked, Role
 from ledger.keys import PublicKey, SigningKey
 from ledger.opening import enrolment, rotation, service_public
 from ledger.postgres.reader import Reader
 from ledger.registry import OPERATOR
-from ledger.settings import Settings
+from ledger.settings import Settings, device_settings, read_toml
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -74,7 +74,7 @@ def rotate(device: str, *, key_file: Path, new_key_file: Path, config: ConfigPat
     new_key_file
         The next key; it is made if it does not exist.
     """
-    settings = book_settings(config)
+    settings = device_settings(read_toml(config, environment()), config)
     new = SigningKey.load_or_create(new_key_file)
     event = rotation(settings.community.id, device, new)
     run(_append(settings, device, key_file, f"device/{device}", [event]))

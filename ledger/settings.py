@@ -29,6 +29,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 }
 """Variables that override a key of the file: (table, key)."""
 
+DEVICE_TABLES = ("community", "data", "nats")
+
 RUNNING = "running.json"
 """In the data folder while an embedded installation runs: how other commands reach its servers."""
 
@@ -229,6 +231,14 @@ def with_servers(settings: Settings) -> Settings:
             hint="start `energy-ledger up`",
         ) from error
     return msgspec.structs.replace(settings, postgres=running.postgres, nats=running.nats)
+
+
+def device_settings(tables: Mapping[str, Any], path: Path) -> Settings:
+    """What a device must know: `[community]`, `[data]` and `[nats]`, and nothing of the store.
+
+    Raises `SettingsInvalid`, `NotRunning`.
+    """
+    return with_servers(convert({key: tables[key] for key in DEVICE_TABLES if key in tables}, Settings, path))
 
 
 def load_settings(path: Path, environment: Mapping[str, str], others: Iterable[str] = ()) -> Settings:

@@ -378,8 +378,6 @@ class Writer:
             except Unavailable as error:
                 log.warning("intake failed", code=error.code, detail=error.what)
                 await asyncio.sleep(RETRY_SECONDS)
-                with contextlib.suppress(Unavailable):
-                    await bus.ensure_stream()  # a NATS that lost its disk has lost the stream as well
                 continue
             pending: list[tuple[Delivery, Read]] = []
             events = 0
@@ -394,6 +392,7 @@ class Writer:
                 if barrier:
                     await groups.join()  # what follows is judged by the registry after it
             await groups.put(await self._examined(pending))
+        await intake.close()
         await groups.put(None)
 
     async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> list[tuple[Delivery, Judged]]:

@@ -158,7 +158,7 @@ class Bus:
 
     def intake(self, community: str) -> Intake:
         """The envelopes that wait for `community`'s writer."""
-        return Intake(self._jetstream, community)
+        return Intake(self._client, self._jetstream, community, self.ensure_stream)
 
     async def publish_receipt(self, community: str, device: str, receipt: bytes) -> None:
         """Answer `device`. Raises `BusUnavailable`; a receipt that is lost is asked for again."""
@@ -170,13 +170,12 @@ class Bus:
     async def on_receipts(
         self, community: str, device: str, handle: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """Have `handle` called with every receipt for `device`."""
+        """Have `handle` called with every receipt for `device`. Raises `BusUnavailable`."""
 
         async def take(message: Msg) -> None:
             await handle(message.data)
 
-        await self._client.subscribe(subjects.receipts(community, device), cb=take)
-        await self._client.flush()
+        await self._subscribe(subjects.receipts(community, device), take)
 
     async def ask_heads(self, community: str, device: str) -> bytes:
         """The ledger's signed answer on where `device`'s chains go on. Raises `BusUnavailable`."""
@@ -211,8 +210,15 @@ class Bus:
                 # Unanswered: whoever asked will ask again.
                 log.warning("request not answered", subject=subject, code=error.code)
 
-        await self._client.subscribe(subject, queue="writers", cb=reply)
-        await self._client.flush()
+        await self._subscribe(subject, reply, queue="writers")
+
+    async def _subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]], queue: str = "") -> None:
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._client.subscribe(subject, queue=queue, cb=take)
+                await self._client.flush()
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BusUnavailable(f"cannot listen: {type(error).__name__}", where=subject) from error
 
 
 def _credentials(settings: BusSettings) -> dict[str, Any]:
