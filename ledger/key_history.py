@@ -6,7 +6,7 @@ It tells what the events say and judges nothing: whether an event may say so is 
 import msgspec
 
 from ledger.book_file import Key
-from ledger.events import AnyEvent, CommunityOpened, KeyEnrolled, KeyRevoked, KeyRotated, Role
+from ledger.events import CommunityOpened, Event, KeyEnrolled, KeyRevoked, KeyRotated, Role
 from ledger.keys import key_id
 from ledger.registry import OPERATOR, SERVICE
 
@@ -19,7 +19,7 @@ class KeyHistory:
         self._valid: dict[str, int] = {}
         self._roles: dict[str, Role] = {}
 
-    def take(self, position: int, event: AnyEvent) -> None:
+    def take(self, position: int, event: Event) -> None:
         """Take in the event at `position`; only those about keys change anything."""
         match event:
             case CommunityOpened():

@@ -4,7 +4,7 @@ The hot loop (`plain`) has looked at each line by itself. Here the lines are put
 order, and continues what came before it, costs a few comparisons; any other is looked at closely.
 """
 
-from collections.abc import Iterator
+from contextlib import closing
 
 from ledger.book_file import (
     BlockLine,
@@ -20,7 +20,7 @@ from ledger.canonical import Malformed, NotCanonical
 from ledger.entry import stream_subject
 from ledger.errors import BadInput
 from ledger.verify.checkpoint import CheckpointCheck
-from ledger.verify.chunks import BookLines, Chunk, FileCut, seen_by_workers, seen_here
+from ledger.verify.chunks import BookLines, Chunk, Chunks, FileCut, seen_by_workers, seen_here
 from ledger.verify.closely import take_closely
 from ledger.verify.plain import PlainEnvelope, PlainReader, PlainRun
 from ledger.verify.report import (
@@ -82,9 +82,10 @@ class Audit:
         """Read all lines after the header. Findings may end it early by raising `Stopped`."""
         try:
             self._read_keys()
-            for chunk in self._chunks():
-                self._take(chunk)
-                progress(self.events, self._header.size)
+            with closing(self._chunks()) as chunks:
+                for chunk in chunks:
+                    self._take(chunk)
+                    progress(self.events, self._header.size)
         except FileCut as error:
             self._findings.add(FORM, error.what, Place(self._number + 1))
         if not self._book.ends_with_newline:
@@ -100,7 +101,7 @@ class Audit:
         self._book.hold(data)
         self._keys = {key.id: bytes.fromhex(key.public_key) for key in self.state.listed}
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Chunks:
         if self._workers > 1:
             return seen_by_workers(self._book, self._header.community, self._keys, self._workers)
         return seen_here(self._book, PlainReader(self._header.community, self._keys))

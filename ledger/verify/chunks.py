@@ -6,10 +6,12 @@ only a few pieces are under way at a time.
 """
 
 import os
+import signal
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Self
 import msgspec
 
 from ledger.book_file import LINE_BYTES_MAX, is_compressed, open_book
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Unavailable
 from ledger.verify.plain import PlainEnvelope, PlainReader
 
 CHUNK_BYTES = 1 << 20
@@ -33,6 +35,8 @@ _AHEAD = 3
 Seen = list[PlainEnvelope | None]
 """What the hot loop says of each line of a piece: None where a closer look is needed."""
 
+Chunks = Generator["Chunk", None, None]
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Seen).decode
 
@@ -41,6 +45,12 @@ class FileCut(BadInput):
     """The file cannot be read to its end."""
 
     code = "file-cut"
+
+
+class WorkerLost(Unavailable):
+    """A process that was to look through a part of the file is gone."""
+
+    code = "worker-lost"
 
 
 class BookLines:
@@ -135,15 +145,13 @@ def split_lines(data: bytes) -> list[bytes]:
     return lines
 
 
-def seen_here(book: BookLines, reader: PlainReader) -> Iterator[Chunk]:
+def seen_here(book: BookLines, reader: PlainReader) -> Chunks:
     """The rest of the file, looked through by this process."""
     for data in book.chunks():
         yield Chunk(list(map(reader.read, split_lines(data))), data)
 
 
-def seen_by_workers(
-    book: BookLines, community: str, keys: Mapping[str, bytes], workers: int
-) -> Iterator[Chunk]:
+def seen_by_workers(book: BookLines, community: str, keys: Mapping[str, bytes], workers: int) -> Chunks:
     """The rest of the file in its order, looked through by some processes at a time."""
     # Started afresh: a process that was forked from one with threads may hang.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (book.path, community, dict(keys)))
@@ -160,7 +168,13 @@ def seen_by_workers(
 
 
 def _arrived(book: BookLines, begin: int, end: int, future: Future[bytes]) -> Chunk:
-    return Chunk(_unpack(future.result()), source=(book, begin, end))
+    try:
+        return Chunk(_unpack(future.result()), source=(book, begin, end))
+    except BrokenProcessPool as error:
+        hint = "is there memory enough? `--workers 1` needs the least"
+        raise WorkerLost(
+            "a process that verified ended by itself", where=str(book.path), hint=hint
+        ) from error
 
 
 def workers_for(path: Path, wanted: int) -> int:
@@ -179,6 +193,7 @@ _worker: tuple[BookLines, PlainReader]
 
 
 def _prepare(path: Path, community: str, keys: Mapping[str, bytes]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that a person started
     global _worker  # noqa: PLW0603 - a worker process has one book
     _worker = BookLines(path), PlainReader(community, keys)
 

@@ -13,6 +13,7 @@ sense, so that every verdict can be told:
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -124,10 +125,13 @@ def _place_after(rest: bytes, index: int, number: int) -> Place:
 
 
 def _events(state: State, run: Run, number: int) -> list[AnyEvent | None]:
+    bodies = [bytes(body) for body in run.bodies]
+    with suppress(BadInput):
+        return list(read_bodies(bodies))
     events: list[AnyEvent | None] = []
-    for sequence, body in enumerate(run.bodies, run.first):
+    for sequence, body in enumerate(bodies, run.first):  # one by one, since some cannot be read
         try:
-            events += read_bodies([bytes(body)])
+            events += read_bodies([body])
         except BadInput as error:
             what = error.what.removeprefix("body 0").removeprefix(": ").strip()
             state.findings.add(FORM, f"the body {what}", Place(number, run.stream, sequence))

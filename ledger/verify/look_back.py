@@ -6,13 +6,13 @@ This is rare (a device whose receipt was lost joins what it sends again with som
 up afterwards instead of keeping every hash at hand.
 """
 
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ledger.book_file import EnvelopeLine, kind_of, parse_line
 from ledger.canonical import Malformed
-from ledger.verify.chunks import BookLines
+from ledger.verify.chunks import BookLines, FileCut
 from ledger.verify.report import CHAINS, Findings, Place
 
 WANTED_MAX = 100_000
@@ -29,7 +29,6 @@ class LookBack:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._wanted: dict[tuple[str, int], _Wanted] = {}
-        self.compared = 0
 
     @property
     def is_full(self) -> bool:
@@ -49,16 +48,15 @@ class LookBack:
         if not self._wanted:
             return
         sequences: dict[str, int] = {}
-        with BookLines(path) as lines:
-            for number in count(1):
-                data = lines.next_line().rstrip(b"\n")
-                if not data or not self._wanted:
-                    break
+        with BookLines(path) as lines, suppress(FileCut):
+            while self._wanted and (data := lines.next_line()):
                 if kind_of(data) == b"envelope":
-                    self._compare(data, sequences, number)
+                    self._compare(data.removesuffix(b"\n"), sequences)
+        for (stream, sequence), wanted in self._wanted.items():
+            self._differs(stream, sequence, wanted.number)
         self._wanted.clear()
 
-    def _compare(self, data: bytes, sequences: dict[str, int], number: int) -> None:
+    def _compare(self, data: bytes, sequences: dict[str, int]) -> None:
         try:
             line = parse_line(data)
         except Malformed:
@@ -70,10 +68,8 @@ class LookBack:
             known = min(max(sequences.get(run.stream, 0) - run.first + 1, 0), len(run.bodies))
             for sequence in range(run.first + known, run.last + 1):
                 wanted = self._wanted.pop((run.stream, sequence), None)
-                if wanted is not None:
-                    self.compared += 1
-                    if line.hashes[at : at + 64] != wanted.hash:
-                        self._differs(run.stream, sequence, wanted.number)
+                if wanted is not None and line.hashes[at : at + 64] != wanted.hash:
+                    self._differs(run.stream, sequence, wanted.number)
                 at += 64
             sequences[run.stream] = max(run.last, sequences.get(run.stream, 0))
 

@@ -1,9 +1,10 @@
 """A ledger in memory that keeps the very rows of the store, so that a book can be exported without one."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ledger.admission import Examined, examine, overlaps
 from ledger.batch import Batch, Fence
@@ -200,14 +201,21 @@ async def _pages(rows: Sequence[EventRow]) -> AsyncIterator[list[EventRow]]:
 
 def write_book(ledger: MemoryLedger, path: Path) -> Path:
     """Export the whole ledger."""
-    asyncio.run(export_community(MemorySnapshot(ledger), COMMUNITY, path))
+    _drive(export_community(MemorySnapshot(ledger), COMMUNITY, path))
     return path
 
 
 def write_extract(ledger: MemoryLedger, meter: str, path: Path) -> Path:
     """Export one meter."""
-    asyncio.run(export_meter(MemorySnapshot(ledger), COMMUNITY, meter, path))
+    _drive(export_meter(MemorySnapshot(ledger), COMMUNITY, meter, path))
     return path
+
+
+def _drive(export: Coroutine[Any, Any, Any]) -> None:
+    """Run an export that has nothing to wait for, also where a loop is running already."""
+    with contextlib.suppress(StopIteration):
+        export.send(None)
+        raise AssertionError("a memory snapshot answers at once")
 
 
 def open_ledger() -> MemoryLedger:
