@@ -1,19 +1,34 @@
 """The boundaries of a community's intervals, and which of them a reading tells the registers of."""
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ledger.errors import BadInput
 from ledger.events import CommunityOpened
 
 _OFFSET_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class UnknownZone(BadInput):
+    """There is no such time zone."""
+
+    code = "unknown-zone"
+
+
 class Grid:
-    """The boundaries of a community's intervals: every `step` seconds, on the local hour."""
+    """The boundaries of a community's intervals: every `step` seconds, on the local hour.
+
+    Raises `UnknownZone`.
+    """
 
     def __init__(self, interval_minutes: int, zone: str) -> None:
         self.step = interval_minutes * 60
-        self.zone = ZoneInfo(zone)
+        try:
+            self.zone = ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise UnknownZone(
+                f"there is no time zone {zone!r}", hint="IANA names are meant, such as Asia/Bangkok"
+            ) from error
         # Zones of +5:30 or +5:45: an hour or half an hour begins where the clock on the wall says.
         local = self.zone.utcoffset(_OFFSET_AT) or timedelta()
         self.offset = -(local // timedelta(seconds=1)) % self.step

@@ -148,9 +148,8 @@ class Plan:
         sequence = error.sequence if isinstance(error, InStream) else None
         digest = sha256(item.data).digest()
         what = f"{error.what} ({error.where})" if error.where else error.what
-        device, reason = _storable(item.device), _storable(what)
         self.quarantine.append(
-            (self.community, digest, error.code, device, stream, sequence, reason, item.data, self.now)
+            (self.community, digest, error.code, item.device, stream, sequence, what, item.data, self.now)
         )
         if error.code == "sequence-gap" and stream:
             self.parked.add(stream)
@@ -190,11 +189,6 @@ class Plan:
             heads=self.heads,
             quarantine=self.quarantine,
         )
-
-
-def _storable(text: str) -> str:
-    """Text that may quote a message: Postgres keeps no zero bytes in it."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _told(heads: Mapping[str, Head]) -> list[StreamHead]:

@@ -58,6 +58,16 @@ class CannotApply(Damaged):
 
     code = "cannot-apply"
 
+    def __init__(self, what: str, at: RecordedEvent) -> None:
+        super().__init__(what, where=f"position {at.position}, {at.stream} {at.sequence}")
+        self.position = at.position
+
+
+class NewerProjections(Damaged):
+    """The projections were made by a newer version of the rules than this program has."""
+
+    code = "newer-projections"
+
 
 class CommunityProjector:
     """Projects one community into one schema. Remembers states as long as nobody else moved the position."""
@@ -65,6 +75,7 @@ class CommunityProjector:
     def __init__(self, community: str, store: ProjectionStore) -> None:
         self.community = community
         self.position = -1
+        self._begin = 0  # of the page
         self._store = store
         self._registry = Registry(community)
         self._states: dict[str, MeterState] = {}
@@ -73,15 +84,25 @@ class CommunityProjector:
         self._changes = Changes()
 
     async def step(self, page_events: int = PAGE_EVENTS) -> int:
-        """Apply the next page; returns how many events it had. Raises `CannotApply`, `StoreUnavailable`."""
+        """Apply the next page; returns how many events it had.
+
+        Raises `StoreUnavailable`, `OtherRules`, and `CannotApply`: then what stands before that event in the
+        page has been applied.
+        """
         try:
             return await self._step(page_events)
+        except CannotApply as error:
+            self.position = -1
+            if error.position > self._begin:
+                await self._step(error.position - self._begin)
+            raise
         except BaseException:
             self.position = -1  # what is remembered may be ahead of what was committed
             raise
 
     async def _step(self, page_events: int) -> int:
-        async with self._store.transaction(self.community) as position:
+        async with self._store.transaction(self.community, VERSION) as position:
+            self._begin = position
             if position != self.position:
                 await self._forget(position)
             events = await self._store.events(self.community, position, position + page_events)
@@ -104,7 +125,7 @@ class CommunityProjector:
             self._grid = Grid.of(self._registry.opened)
 
     async def _apply(self, rows: Sequence[EventRow]) -> None:
-        events = read_recorded([row[3] for row in rows])
+        events = _read_page(rows)
         streams = {row[1] for row in rows}
         if len(self._states) > STATES_REMEMBERED_MAX:
             self._states.clear()
@@ -130,20 +151,20 @@ class CommunityProjector:
     def _fold(self, name: str, at: RecordedEvent) -> MeterFold:
         meter = self._registry.meters.get(name)
         if meter is None or self._grid is None:
-            raise CannotApply("the registry does not know this meter", where=_place(at))
+            raise CannotApply("the registry does not know this meter", at)
         self._touched.add(name)
         state = self._states.setdefault(name, MeterState())
         return MeterFold(name, state, meter.added.rated_w, self._grid, self._changes)
 
     async def _apply_other(self, at: RecordedEvent, event: AnyEvent) -> None:
-        try:
-            self._registry.apply(event)
-        except BadInput as error:
-            raise CannotApply(f"{error.code}: {error.what}", where=_place(at)) from error
         handler = _HANDLERS.get(type(event))
         if handler is None:
-            raise CannotApply("no projection knows what to do with this event", where=_place(at))
-        await handler(self, at, event)
+            raise CannotApply("no projection knows what to do with this event", at)
+        try:
+            self._registry.apply(event)
+            await handler(self, at, event)
+        except BadInput as error:
+            raise CannotApply(f"{error.code}: {error.what}", at) from error
 
     # --- states and rows -------------------------------------------------------------------
 
@@ -272,8 +293,17 @@ _HANDLERS: dict[type[Event], Handler] = {
 }
 
 
-def _place(at: RecordedEvent) -> str:
-    return f"position {at.position}, {at.stream} {at.sequence}"
+def _read_page(rows: Sequence[EventRow]) -> Sequence[AnyEvent]:
+    """The events of a page. Raises `CannotApply` for the first that this program does not know."""
+    try:
+        return read_recorded([row[3] for row in rows])
+    except BadInput:
+        for row in rows:
+            try:
+                read_recorded([row[3]])
+            except BadInput as error:
+                raise CannotApply(error.what, RecordedEvent(*row)) from error
+        raise
 
 
 class Projector:
@@ -284,14 +314,33 @@ class Projector:
         self._poll_seconds = poll_seconds
         self._projectors: dict[str, CommunityProjector] = {}
         self._store: ProjectionStore | None = None
-        self.stopped: dict[str, CannotApply] = {}
+        self.stopped: dict[str, Damaged] = {}
 
     async def open(self) -> None:
-        """Connect, and make or rebuild the projections where they are missing or of another version."""
-        self._store = await ProjectionStore.open(self._settings)
-        if not await self._store.prepare_live(VERSION):
-            log.warning("projections are of another version, rebuilding")
-            await rebuild(self._settings)
+        """Connect, and make or rebuild the projections where they are missing or of an older version.
+
+        Raises `StoreUnavailable`, `RebuildUnderWay`, and `NewerProjections` for those of a newer version.
+        """
+        await self._opened()
+
+    async def _opened(self) -> ProjectionStore:
+        if self._store is None:
+            store = await ProjectionStore.open(self._settings)
+            try:
+                version = await store.prepare_live(VERSION)
+                if version > VERSION:
+                    raise NewerProjections(
+                        f"the projections are of version {version}, this program makes version {VERSION}",
+                        hint="run the newer version of the program, or rebuild with this one on purpose",
+                    )
+                if version < VERSION:
+                    log.warning("projections are of an older version, rebuilding", version=version)
+                    await rebuild(self._settings)
+            except BaseException:
+                await store.close()
+                raise
+            self._store = store
+        return self._store
 
     async def close(self) -> None:
         """Leave the store."""
@@ -302,18 +351,25 @@ class Projector:
 
     async def catch_up(self) -> int:
         """Apply all that the books hold by now; returns how many events that was."""
-        if self._store is None:
-            await self.open()
-        assert self._store is not None  # noqa: S101 - just opened
         applied = 0
-        for community in await self._store.communities():
+        while count := await self.advance():
+            applied += count
+        return applied
+
+    async def advance(self) -> int:
+        """Apply the next page of every book that is ahead; returns how many events that was.
+
+        A community whose next event cannot be applied is stopped, and the others go on.
+        """
+        store = await self._opened()
+        applied = 0
+        for community in await store.behind():
             if community in self.stopped:
                 continue
-            projector = self._projectors.setdefault(community, CommunityProjector(community, self._store))
+            projector = self._projectors.setdefault(community, CommunityProjector(community, store))
             try:
-                while count := await projector.step():
-                    applied += count
-            except CannotApply as error:
+                applied += await projector.step()
+            except Damaged as error:
                 log.error("projection stopped", community=community, what=error.what, where=error.where)
                 self.stopped[community] = error
         return applied
@@ -322,7 +378,7 @@ class Projector:
         """Follow until `stop` is set. A store that goes away is waited for."""
         while not stop.is_set():
             try:
-                applied = await self.catch_up()
+                applied = await self.advance()
             except Unavailable as error:
                 log.warning("projector waits for the store", code=error.code, detail=error.what)
                 await self.close()
@@ -338,18 +394,21 @@ async def rebuild(
 ) -> dict[str, int]:
     """Build all projections anew beside the live ones, then swap. Returns events applied by community.
 
-    `progress(community, applied, of)` is called after every page. Raises `CannotApply`: then the live
-    projections stay as they are.
+    `progress(community, applied, of)` is called after every page. Raises `CannotApply` or `RebuildUnderWay`:
+    then the live projections stay as they are.
     """
     store = await ProjectionStore.open(settings, NEXT)
     try:
         await store.prepare_next(VERSION)
-        projectors = {name: CommunityProjector(name, store) for name in await store.communities()}
-        for name, projector in projectors.items():
-            size = await store.size(name)
-            while await projector.step():
+        projectors: dict[str, CommunityProjector] = {}
+        applied = PAGE_EVENTS
+        while applied >= PAGE_EVENTS:  # what comes while the last pages are applied is left to who follows
+            applied = 0
+            for name in await store.behind():
+                projector = projectors.setdefault(name, CommunityProjector(name, store))
+                applied += await projector.step()
                 if progress is not None:
-                    progress(name, projector.position, max(size, projector.position))
+                    progress(name, projector.position, max(await store.size(name), projector.position))
         await store.swap()
         return {name: projector.position for name, projector in projectors.items()}
     finally:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 from ledger.batch import Batch, Fence
 from ledger.entry import Head
-from ledger.postgres.connection import APP, Connection, PostgresSettings, close, connect, statement
+from ledger.postgres.connection import APP, Connection, PostgresSettings, close, connect, statement, storable
 from ledger.postgres.errors import Conflict, translated
 
 _EVENT_COLUMNS = (
@@ -117,7 +117,8 @@ class Appender:
                 elif batch.quarantine:
                     await self._check_fence(batch)
                 if batch.quarantine:
-                    await connection.executemany(statement("quarantine"), batch.quarantine)
+                    rows = [storable(row) for row in batch.quarantine]
+                    await connection.executemany(statement("quarantine"), rows)
 
     async def _check_fence(self, batch: Batch) -> None:
         """A refusal, too, is only true of the newest state."""

@@ -1,9 +1,10 @@
 """Connections: how they are made and which role and search path they work under."""
 
 import asyncio
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
@@ -38,6 +39,14 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def statement(name: str) -> str:
     """The SQL of `sql/<name>.sql`."""
     return (_SQL / f"{name}.sql").read_text()
+
+
+def storable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of a row, with the zero bytes that Postgres does not keep in text shown as U+FFFD."""
+    return tuple(
+        value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
+        for value in values
+    )
 
 
 async def connect(

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple, Self, cast
 import msgspec
 
 from ledger.energy import Aside, Interval, Mark
-from ledger.postgres.connection import PROJECTOR, Connection, PostgresSettings, close, connect, statement
+from ledger.errors import Unavailable
+from ledger.postgres.connection import (
+    PROJECTOR,
+    Connection,
+    PostgresSettings,
+    close,
+    connect,
+    statement,
+    storable,
+)
 from ledger.postgres.errors import translated
 
 LIVE = "projection"
@@ -27,6 +36,18 @@ _ASIDE_COLUMNS = (
 
 EventRow = tuple[int, str, int, bytes]
 """position, stream, sequence, body: an event as it comes from the store, thousands at a time."""
+
+
+class OtherRules(Unavailable):
+    """The projections follow another version of the rules than this program does."""
+
+    code = "other-rules"
+
+
+class RebuildUnderWay(Unavailable):
+    """Only one can rebuild at a time."""
+
+    code = "rebuild-under-way"
 
 
 class RecordedEvent(NamedTuple):
@@ -55,19 +76,24 @@ class ProjectionStore:
 
     # --- schemas ---------------------------------------------------------------------------
 
-    async def prepare_live(self, version: int) -> bool:
-        """Make the tables where there are none; False when they were made by another version of the rules."""
+    async def prepare_live(self, version: int) -> int:
+        """Make the tables where there are none; the version of the rules by which they were made."""
         with translated():
             async with self._connection.transaction():
                 await self._connection.execute(statement("projection_lock_swap"))
                 await self._connection.execute(statement("projection_create_schema"))
                 if not await self._connection.fetchval(statement("projection_exists")):
                     await self._make_tables(version)
-                return bool(await self._connection.fetchval(statement("projection_read_version")) == version)
+                return int(await self._connection.fetchval(statement("projection_read_version")))
 
     async def prepare_next(self, version: int) -> None:
-        """Make a fresh set of tables beside the live one."""
+        """Make a fresh set of tables beside the live one. Raises `RebuildUnderWay`.
+
+        Nobody else can do so until this connection is closed.
+        """
         with translated():
+            if not await self._connection.fetchval(statement("projection_lock_rebuild")):
+                raise RebuildUnderWay("the projections are being rebuilt by somebody else")
             async with self._connection.transaction():
                 await self._connection.execute(statement("projection_create_next"))
                 await self._make_tables(version)
@@ -85,10 +111,11 @@ class ProjectionStore:
 
     # --- the book --------------------------------------------------------------------------
 
-    async def communities(self) -> list[str]:
-        """Every community that has a book."""
+    async def behind(self) -> list[str]:
+        """The communities whose books hold more than has been applied."""
         with translated():
-            return [row["community"] for row in await self._connection.fetch(statement("list_communities"))]
+            rows = await self._connection.fetch(statement("projection_behind"))
+        return [row["community"] for row in rows]
 
     async def size(self, community: str) -> int:
         """How many events the book has."""
@@ -117,15 +144,18 @@ class ProjectionStore:
     # --- one transaction of the projector -----------------------------------------------------
 
     @asynccontextmanager
-    async def transaction(self, community: str) -> AsyncIterator[int]:
+    async def transaction(self, community: str, version: int) -> AsyncIterator[int]:
         """Everything within happens together with the move of the position, or not at all.
 
-        Gives the next position to apply. Raises `StoreUnavailable` or `StoreRefused`.
+        Gives the next position to apply. Raises `OtherRules`, `StoreUnavailable` or `StoreRefused`.
         """
         with translated():
             async with self._connection.transaction():
                 await self._connection.execute(statement("projection_lock_use"))
-                yield await self._connection.fetchval(statement("projection_take_position"), community)
+                row = await self._connection.fetchrow(statement("projection_take_position"), community)
+                if row is None or row["version"] != version:
+                    raise OtherRules("the projections have been replaced by those of another version")
+                yield row["position"]
 
     async def move(self, community: str, position: int) -> None:
         """The next position to apply from now on."""
@@ -133,7 +163,7 @@ class ProjectionStore:
 
     async def put(self, name: str, *values: Any) -> None:
         """Write one row of the registry's projections by `sql/projection_put_<name>.sql`."""
-        await self._connection.execute(statement(f"projection_put_{name}"), *values)
+        await self._connection.execute(statement(f"projection_put_{name}"), *storable(values))
 
     async def states(self, community: str, meters: Sequence[str]) -> dict[str, bytes]:
         """What the fold remembers of `meters`."""

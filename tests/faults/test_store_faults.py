@@ -26,7 +26,7 @@ from tests.support.store import PROJECTIONS, TABLES, Book, check_book, migrated,
 
 MOMENTS: tuple[Moment, Moment] = ("before", "after")
 WHOLE = pytest.param(1, marks=pytest.mark.soak, id="every")
-"""A stride over the requests: each is tried by `make soak`, some of them by every run."""
+"""A stride over the requests: all are tried by `pytest -m soak`, some by every run."""
 _numbers = count(1)
 
 

@@ -1,2 +1,0 @@
--- Every community that has a book here.
-SELECT community FROM book.communities ORDER BY community
