@@ -1,13 +1,25 @@
 """What holds of the energy of intervals, whatever the readings are and however they come."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from itertools import count, pairwise
+from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ledger.canonical import encode
+from ledger.embedded import EmbeddedPostgres
+from ledger.events import Event, MeterRead, RegisterEpochOpened
+from ledger.postgres import PostgresSettings
+from ledger.postgres.projection import ProjectionStore
+from ledger.projector import VERSION, CommunityProjector
+from ledger.registry import OPERATOR
+from tests.support.campus import GATEWAY, SALT, Campus
 from tests.support.meter import FoldedMeter, at
+from tests.support.store import migrated, owner
 
 QUARTER = 900
 START = at("10:00")
@@ -76,9 +88,9 @@ ANYTHING = st.lists(
 )
 
 
-def folded(readings: Sequence[Given | Opened]) -> FoldedMeter:
+def folded(readings: Sequence[Given | Opened], *, position: int = 0) -> FoldedMeter:
     """The meter after all these readings."""
-    meter = FoldedMeter(rated_w=RATED_W)
+    meter = FoldedMeter(rated_w=RATED_W, position=position)
     for reading in readings:
         if isinstance(reading, Opened):
             meter.open_epoch(START + QUARTER * reading.quarter, reading.modulus_wh)
@@ -152,3 +164,88 @@ def test_any_readings_at_all_give_every_epoch_exactly_what_its_registers_say(
         assert sum(i.import_wh for i in intervals) == last.import_register_wh - first.import_wh
         assert sum(i.export_wh for i in intervals) == last.export_register_wh - first.export_wh
         assert last.end_quality != "spread"
+
+
+# --- the same through the store ------------------------------------------------------------------------
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+async def store(postgres_server: EmbeddedPostgres) -> AsyncIterator[PostgresSettings]:
+    """A database in which every example has communities of its own."""
+    yield await migrated(await postgres_server.create_database("energy"))
+    await postgres_server.drop_database("energy")
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _event(told: Given | Opened) -> tuple[str, str, Event]:
+    """What is told, as an event of the meter m-0: who signs it, in which stream, and itself."""
+    if isinstance(told, Opened):
+        since = _instant(START + QUARTER * told.quarter)
+        opened = RegisterEpochOpened(
+            meter="m-0",
+            since=since,
+            reason="rollover" if told.modulus_wh else "replacement",
+            modulus_wh=told.modulus_wh,
+        )
+        return OPERATOR, "registry", opened
+    event = MeterRead(
+        import_wh=told.import_wh,
+        export_wh=told.export_wh,
+        measured_at=_instant(START + QUARTER * told.quarter + told.jitter),
+        quality="estimated" if told.estimated else "measured",
+        salt=SALT,
+        serial=told.serial,
+    )
+    return GATEWAY, "meter/m-0", event
+
+
+async def _projected(
+    store: PostgresSettings, told: Sequence[Given | Opened], pages: list[int]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of a community of its own that was told all this, without the community's name."""
+    campus = Campus(f"campus-{next(_numbers)}", rated_w=RATED_W)
+    writer = await campus.opened(store)
+    envelopes = [
+        (device, campus.envelope(device, {stream: [event]})) for device, stream, event in map(_event, told)
+    ]
+    await writer.record([writer.examine(*envelope) for envelope in envelopes])
+    await campus.close()
+    into = await ProjectionStore.open(store)
+    await into.prepare_live(VERSION)
+    projector, number = CommunityProjector(campus.community, into), 0
+    while await projector.step(pages[number % len(pages)]):
+        number += 1
+    await into.close()
+    found = {}
+    async with owner(store) as connection:
+        for table in ("meter_intervals", "readings_aside", "meter_states"):
+            rows = await connection.fetch(
+                f"SELECT * FROM projection.{table} WHERE community = $1",  # noqa: S608 - our own names
+                campus.community,
+            )
+            found[table] = sorted(tuple(row)[1:] for row in rows)
+    return found
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=ANYTHING, pages=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+async def test_the_store_and_any_pages_give_what_the_rules_give_in_memory(
+    store: PostgresSettings, told: list[Given | Opened], pages: list[int]
+) -> None:
+    whole = await _projected(store, told, [10_000])
+    assert await _projected(store, told, pages) == whole
+    meter = folded(told, position=1 + len(Campus("any").facts()))
+    assert whole["meter_intervals"] == [
+        ("m-0", _instant(interval.start), *msgspec.structs.astuple(interval)[1:])
+        for interval in meter.intervals
+    ]
+    assert whole["readings_aside"] == sorted(
+        ("m-0", aside.position, _instant(aside.at), *aside[2:]) for aside in meter.asides
+    )
+    assert whole["meter_states"] == ([("m-0", encode(meter.state))] if told else [])

@@ -55,9 +55,18 @@ def readings(begin: int, end: int) -> list[Event]:
 class Campus:
     """Keys and chains of one community: one gateway reads the meters m-0, m-1, .. of one building."""
 
-    def __init__(self, community: str, *, meters: int = 1, zone: str = "Asia/Bangkok", minutes: int = 15):
+    def __init__(
+        self,
+        community: str,
+        *,
+        meters: int = 1,
+        rated_w: int = 69_000,
+        zone: str = "Asia/Bangkok",
+        minutes: int = 15,
+    ) -> None:
         self.community = community
         self.meters = meters
+        self.rated_w = rated_w
         self.zone = zone
         self.minutes = minutes
         self.log_key = key("log")
@@ -97,7 +106,7 @@ class Campus:
                     meter=meter,
                     role="connection",
                     model="sdm630",
-                    rated_w=69_000,
+                    rated_w=self.rated_w,
                     since=since,
                     building="b-1",
                 )

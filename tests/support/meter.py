@@ -37,13 +37,15 @@ def finish(waiting: Coroutine[Any, Any, T]) -> T:
 class FoldedMeter:
     """A meter whose readings are taken one by one, and what the projections say of it."""
 
-    def __init__(self, *, minutes: int = 15, zone: str = BANGKOK, rated_w: int = 10_000) -> None:
+    def __init__(
+        self, *, minutes: int = 15, zone: str = BANGKOK, rated_w: int = 10_000, position: int = 0
+    ) -> None:
         self.grid = Grid(minutes, zone)
         self.state = MeterState()
         self.rows: dict[int, Interval] = {}
         self.asides: list[Aside] = []
         self.rated_w = rated_w
-        self._position = 0
+        self._position = position
         self._changes = Changes()
 
     # --- what happens to it ------------------------------------------------------------------
