@@ -35,11 +35,12 @@ lines, in order of the log, are:
     {"entry":{"body":{..},"hash":"<hex>","position":N,"proof":["<hex>",..],"sequence":N,"stream":..}}
     {"withheld":{"body_hash":"<hex>","hash":..,"position":N,"proof":[..],"sequence":N,"stream":..}}
 
-`signed` is an envelope without its bodies: what its signature covers. The entries that it brought follow it.
-They are all events of the meter; the registry whole, and the chains of the operator and of every device that
-reads or signed for the meter, but of these with bodies only what makes the keys and the meter's place:
-everything else is `withheld`, its hash in its place in the chain. Each has its RFC 9162 inclusion proof,
-from the leaf's sibling up. What a reader can and cannot conclude from it is told in `ledger.verify.extract`.
+Key lines sum up what the events shown say. `signed` is an envelope without its bodies: what its signature
+covers. The entries that it brought follow it. They are all events of the meter; the registry whole, and the
+chains of the operator and of every device that reads or signed for the meter, but of these with bodies only
+what makes the keys and the meter's place: everything else is `withheld`, its hash in its place in the chain.
+Each has its RFC 9162 inclusion proof, from the leaf's sibling up. What a reader can and cannot conclude from
+it is told in `ledger.verify.extract`.
 
 A file whose name ends in `.gz` is read and written through gzip.
 """

@@ -76,9 +76,8 @@ class _Rate(ProgressColumn):
 
 def _show(out: Console, report: Report, seconds: float, *, show_all: bool) -> None:
     rate = int(report.events // seconds) if seconds else 0
-    out.print(
-        f"{report.file}: {report.scope} {report.community}, {report.events:,} events, {rate:,} events/s"
-    )
+    read = f"{report.scope} {report.community}, {report.events:,} events, {rate:,} events/s"
+    out.print(f"{report.file}: {read}", markup=False)
     for verdict in report.verdicts:
         style = _STYLES[verdict.status]
         out.print(f"{verdict.step} {verdict.name:<20} [{style}]{verdict.status:<11}[/] ", end="")

@@ -30,6 +30,7 @@ PROOF_STEPS = (FORM, SIGNATURES, CHAINS, LOG, BLOCKS)
 
 FINDINGS_KEPT = 10
 FINDINGS_KEPT_WHEN_ALL = 10_000
+_WORDS_MAX = 400
 
 
 class Place(NamedTuple):
@@ -59,6 +60,11 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
         event = f"{self.stream} {self.sequence}" if self.stream else ""
         line = f"line {self.line}" if self.line else ""
         return ", ".join(part for part in (event, line) if part)
+
+
+def _shown(text: str) -> str:
+    """A text as it may be shown: what a file says must not steer the terminal of who reads about it."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:_WORDS_MAX])
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -106,7 +112,7 @@ class Findings:
     def add(self, step: int, what: str, place: Place) -> None:
         """Something is wrong at `place`. Raises `Stopped` when the first such thing is enough."""
         if self._count[step] < self._keep:
-            self._found[step].append(Finding(what, *place))
+            self._found[step].append(Finding(_shown(what), place.line, _shown(place.stream), place.sequence))
         self._count[step] += 1
         if self._until_first and step in PROOF_STEPS:
             self.is_over = True
