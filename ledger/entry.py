@@ -81,11 +81,11 @@ def chain(community: str, stream: str, head: Head, bodies: list[bytes]) -> list[
     """
     prefix = f"{FORMAT}\n{community}\n{stream}\n"
     sequence, previous = head.sequence, head.hash.hex()
-    links = []
+    links: list[Link] = []
     for body in bodies:
         sequence += 1
-        body_digest = sha256(body)
-        entry_digest = sha256(f"\x00{prefix}{sequence}\n{previous}\n{body_digest.hexdigest()}\n".encode())
-        previous = entry_digest.hexdigest()
-        links.append(Link(body_digest.digest(), entry_digest.digest()))
+        body_hash = sha256(body).digest()
+        leaf = sha256(f"\x00{prefix}{sequence}\n{previous}\n{body_hash.hex()}\n".encode()).digest()
+        previous = leaf.hex()
+        links.append(Link(body_hash, leaf))
     return links
