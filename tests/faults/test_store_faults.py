@@ -7,7 +7,6 @@ and for nothing else, and the projections are those that a rebuild gives.
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -27,15 +26,12 @@ from tests.support.store import PROJECTIONS, TABLES, Book, check_book, migrated,
 MOMENTS: tuple[Moment, Moment] = ("before", "after")
 WHOLE = pytest.param(1, marks=pytest.mark.soak, id="every")
 """A stride over the requests: all are tried by `pytest -m soak`, some by every run."""
-_numbers = count(1)
 
 
 @pytest.fixture
-async def store(postgres_server: EmbeddedPostgres) -> AsyncIterator[PostgresSettings]:
-    """A database of the test's own, with its tables."""
-    name = f"faults_{next(_numbers)}"
-    yield await migrated(await postgres_server.create_database(name))
-    await postgres_server.drop_database(name)
+def store(database: str) -> PostgresSettings:
+    """A store of the test's own."""
+    return PostgresSettings(url=database)
 
 
 @pytest.fixture

@@ -2,30 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import count
 
 import pytest
 
 from ledger import projector as projector_module
 from ledger.canonical import encode
-from ledger.embedded import EmbeddedPostgres
 from ledger.events import AlarmRaised, Event, MeterAdded, RegisterEpochOpened
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay
 from ledger.projector import VERSION, CommunityProjector, NewerProjections, Projector, rebuild
 from ledger.registry import OPERATOR
 from tests.support.campus import GATEWAY, MORNING, QUARTER, Campus, reading, readings, record
-from tests.support.store import migrated, owner, projections, read_book
-
-_numbers = count(1)
+from tests.support.store import owner, projections, read_book
 
 
 @pytest.fixture
-async def store(postgres_server: EmbeddedPostgres) -> AsyncIterator[PostgresSettings]:
-    """A database of the test's own, with its tables."""
-    name = f"projector_{next(_numbers)}"
-    yield await migrated(await postgres_server.create_database(name))
-    await postgres_server.drop_database(name)
+def store(database: str) -> PostgresSettings:
+    """A store of the test's own."""
+    return PostgresSettings(url=database)
 
 
 @pytest.fixture

@@ -1,13 +1,19 @@
 -- The book: append-only facts, the log's tiles, the heads that fence the one appender, and quarantine.
 
+-- Roles belong to the whole server: another database of it may have them, or be making them right now.
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_ledger_app') THEN
-        CREATE ROLE energy_ledger_app NOLOGIN;
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_ledger_projector') THEN
-        CREATE ROLE energy_ledger_projector NOLOGIN;
-    END IF;
+    CREATE ROLE energy_ledger_app NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    CREATE ROLE energy_ledger_projector NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
 END
 $$;
 
