@@ -93,16 +93,16 @@ def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     out.print(f"{count} registry events written" if count else "nothing to do: the registry is up to date")
 
 
-def doctor(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> None:
+def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     """Say what is wrong and what to do: settings, keys, disk, servers, book, projections, outboxes, meters.
 
     Parameters
     ----------
-    as_json
+    json
         Print the findings as a JSON array.
     """
     findings = run(examine(config, environment()))
-    if as_json:
+    if json:
         out.print_json(data=[finding._asdict() for finding in findings])
     else:
         for finding in findings:
@@ -110,7 +110,7 @@ def doctor(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> Non
     wrong = [finding for finding in findings if finding.verdict == "wrong"]
     if wrong:
         raise Unwell(f"{len(wrong)} of {len(findings)} checks failed", where=str(config))
-    if not as_json:
+    if not json:
         out.print("all is well")
 
 

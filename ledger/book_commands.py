@@ -1,9 +1,9 @@
 """Commands that run or tend the services of the book."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -77,12 +77,12 @@ def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     out.print(run(ask()).decode() or "the book is empty: nothing to seal")
 
 
-def status(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> None:
+def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     """Show the book: its size and root, how near the projections are, meters and their newest interval.
 
     Parameters
     ----------
-    as_json
+    json
         Print one JSON object instead of tables.
     """
 
@@ -98,8 +98,8 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> Non
         return book, await reader.meters(community), await reader.devices(community)
 
     book, meters, devices = run(_read(config, read))
-    if as_json:
-        out.print_json(json.dumps(book | {"meters": meters, "devices": devices}, default=str))
+    if json:
+        out.print_json(msgspec.json.encode(book | {"meters": meters, "devices": devices}).decode())
         return
     out.print(
         f"{book['community']}: {book['size']:,} events, {book['projected']:,} projected, "
@@ -109,32 +109,32 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, as_json: bool = False) -> Non
     _print_rows("Devices", devices, ("device", "role", "public_key"))
 
 
-def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, as_json: bool = False) -> None:
+def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
     """List what was refused and why, newest first.
 
     Parameters
     ----------
     most
         Rows to show.
-    as_json
+    json
         Print a JSON array instead of a table.
     """
     rows = run(_read(config, lambda reader, community: reader.quarantine(community, most)))
-    _show("Quarantine", rows, ("last_at", "code", "device", "stream", "sequence", "times", "what"), as_json)
+    _show("Quarantine", rows, ("last_at", "code", "device", "stream", "sequence", "times", "what"), json)
 
 
-def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, as_json: bool = False) -> None:
+def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
     """List the alarms that gateways raised, newest first.
 
     Parameters
     ----------
     most
         Rows to show.
-    as_json
+    json
         Print a JSON array instead of a table.
     """
     rows = run(_read(config, lambda reader, community: reader.alarms(community, most)))
-    _show("Alarms", rows, ("at", "device", "alarm", "meter", "detail"), as_json)
+    _show("Alarms", rows, ("at", "device", "alarm", "meter", "detail"), json)
 
 
 async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) -> T:
@@ -143,9 +143,9 @@ async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) 
         return await ask(reader, settings.community.id)
 
 
-def _show(title: str, rows: list[Row], columns: tuple[str, ...], as_json: bool) -> None:
-    if as_json:
-        out.print_json(json.dumps(rows, default=str))
+def _show(title: str, rows: list[Row], columns: tuple[str, ...], json: bool) -> None:
+    if json:
+        out.print_json(msgspec.json.encode(rows).decode())
     else:
         _print_rows(title, rows, columns)
 
