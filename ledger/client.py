@@ -6,14 +6,14 @@ from hashlib import sha256
 from typing import Self
 
 from ledger.bus import Bus
-from ledger.canonical import Malformed, encode
+from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.envelope import EVENTS_MAX, NewRun, seal_envelope
 from ledger.errors import BadInput, Unavailable
 from ledger.events import Event
 from ledger.keys import PublicKey, SigningKey
 from ledger.merkle import ProofError
-from ledger.receipt import Answer, read_receipt
+from ledger.receipt import HEADS, Answer, read_receipt
 
 ANSWER_SECONDS = 15.0
 ATTEMPTS = 3
@@ -48,6 +48,7 @@ class BookClient:
         self._service = service
         self._heads: dict[str, Head] = {}
         self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._lock = asyncio.Lock()  # each envelope goes on from the head that the one before it made
 
     async def open(self) -> Self:
         """Listen for receipts and ask where the chains go on. Raises `BusUnavailable`, `BadInput`."""
@@ -58,21 +59,28 @@ class BookClient:
     async def _ask_heads(self) -> None:
         data = await self._bus.ask_heads(self._community, self._device)
         answer = read_receipt(data, self._community, self._service)
+        if (answer.code, answer.device) != (HEADS, self._device):
+            raise ProofError("these are not this device's heads", where=self._device)
         self._heads = {head.stream: head.head() for head in answer.heads}
 
     async def _take(self, data: bytes) -> None:
         try:
             answer = read_receipt(data, self._community, self._service)
-        except (Malformed, ProofError):
+        except BadInput:
             return  # a forged receipt answers nothing
         future = self._answers.get(answer.envelope)
         if future is not None and not future.done():
             future.set_result(answer)
 
     async def append(self, stream: str, events: Sequence[Event]) -> None:
-        """Append `events` to `stream`, in envelopes as large as allowed. Raises `Refused`, `NoReceipt`."""
-        for begin in range(0, len(events), EVENTS_MAX):
-            await self._append(stream, [encode(event) for event in events[begin : begin + EVENTS_MAX]])
+        """Append `events` to `stream`, in envelopes of `EVENTS_MAX` events at most.
+
+        Raises `BusUnavailable`, `Refused` or `NoReceipt` at the first envelope that fails; the ones before it
+        are in the book, and only what one envelope holds may be sent again without thought.
+        """
+        async with self._lock:
+            for begin in range(0, len(events), EVENTS_MAX):
+                await self._append(stream, [encode(event) for event in events[begin : begin + EVENTS_MAX]])
 
     async def _append(self, stream: str, bodies: list[bytes]) -> None:
         run = NewRun(stream, self._heads.get(stream, EMPTY), bodies)
