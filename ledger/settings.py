@@ -14,6 +14,7 @@ import msgspec
 from ledger.bus import BusSettings
 from ledger.errors import BadInput, Unavailable
 from ledger.events import Name, Text
+from ledger.grid import Grid, UnknownZone
 from ledger.postgres.connection import PostgresSettings
 from ledger.writer import WriterSettings
 
@@ -133,11 +134,17 @@ def read_toml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     ):  # fmt: skip
         if isinstance(tables.get(table), dict) and isinstance(value := tables[table].get(key), str) and value:
             tables[table][key] = str(path.parent.absolute() / value)
-    tables.setdefault("data", {}).setdefault("folder", str(path.parent.absolute() / "data"))
+    _table(tables, "data").setdefault("folder", str(path.parent.absolute() / "data"))
     for variable, (table, key) in ENVIRONMENT.items():
         if value := environment.get(variable):
-            tables.setdefault(table, {})[key] = value
+            _table(tables, table)[key] = value
     return tables
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table `name`, made where it is missing. What is no table stays as it is, for `convert` to tell."""
+    found = tables.setdefault(name, {})
+    return found if isinstance(found, dict) else {}
 
 
 def convert(tables: Mapping[str, Any], kind: type[T], path: Path) -> T:
@@ -175,6 +182,7 @@ def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] =
     """
     foreign = set(others)
     settings = convert({key: value for key, value in tables.items() if key not in foreign}, Settings, path)
+    _check_zone(settings.community, path)
     _check_unique([feeder.id for feeder in settings.feeders], "feeders", path)
     _check_unique([building.id for building in settings.buildings], "buildings", path)
     feeders = {feeder.id for feeder in settings.feeders}
@@ -194,6 +202,14 @@ def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] =
     return settings
 
 
+def _check_zone(community: CommunitySettings, path: Path) -> None:
+    """A book is opened with its zone for ever: a slip of the pen must not get into it."""
+    try:
+        Grid(community.interval_minutes, community.zone)
+    except UnknownZone as error:
+        raise SettingsInvalid(error.what, where=f"{path}: community.zone", hint=error.hint) from error
+
+
 def _check_unique(names: list[str], table: str, path: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -210,8 +226,9 @@ class Running(msgspec.Struct, frozen=True):
     def write(self, data_folder: Path) -> Path:
         """Leave word in the data folder; returns the file, which is removed when the servers stop."""
         path = data_folder / RUNNING
-        path.write_bytes(msgspec.json.encode(self))
-        return path
+        draft = path.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(self))
+        return draft.replace(path)  # whole or not at all, for whoever reads it just now
 
 
 def with_servers(settings: Settings) -> Settings:
@@ -229,6 +246,12 @@ def with_servers(settings: Settings) -> Settings:
             "the embedded servers do not run",
             where=str(settings.data_folder),
             hint="start `energy-ledger up`",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise NotRunning(
+            "what the embedded servers left cannot be read",
+            where=str(path),
+            hint="start `energy-ledger up`, which writes it anew",
         ) from error
     return msgspec.structs.replace(settings, postgres=running.postgres, nats=running.nats)
 

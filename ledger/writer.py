@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import structlog
@@ -30,7 +30,7 @@ from ledger.clock import Clock
 from ledger.entry import EMPTY, NO_HASH, Head
 from ledger.envelope import NewRun, seal_envelope
 from ledger.errors import BadInput, Damaged, Unavailable
-from ledger.events import BlockSealed, CommunityOpened, Event, read_bodies
+from ledger.events import BlockSealed, CommunityOpened, Event, Positive, read_bodies
 from ledger.keys import SigningKey
 from ledger.log_edge import LogEdge, split_peaks
 from ledger.merkle import EMPTY_ROOT, Frontier
@@ -64,11 +64,12 @@ class OtherKeys(BadInput):
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a writer works. A block is sealed when either limit is reached and something is unsealed."""
 
-    seal_seconds: int = 900
-    seal_events: int = 100_000
-    batch_envelopes: int = 256
-    batch_events: int = 6_000
-    wait_seconds: float = 1.0  # for envelopes, before it looks at the time again
+    seal_seconds: Positive = 900
+    seal_events: Positive = 100_000
+    batch_envelopes: Positive = 256
+    batch_events: Positive = 6_000
+    # for envelopes, before it looks at the time again
+    wait_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 
 @dataclass(slots=True)

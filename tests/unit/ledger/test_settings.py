@@ -1,0 +1,182 @@
+"""The settings file: what it may say, how the environment overrides it, and how a mistake is told."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger.bus import BusSettings
+from ledger.postgres import PostgresSettings
+from ledger.settings import (
+    ENVIRONMENT,
+    RUNNING,
+    NotRunning,
+    Running,
+    Settings,
+    SettingsInvalid,
+    load_settings,
+    read_toml,
+    settings_from,
+    with_servers,
+)
+
+SMALLEST = '[community]\nid = "campus"\n'
+SERVERS = '[postgres]\nurl = "postgresql://db/ledger"\n[nats]\nurl = "nats://bus:4222"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    """A settings file."""
+    path = folder / "energy-ledger.toml"
+    path.write_text(text)
+    return path
+
+
+def read(folder: Path, text: str, environment: dict[str, str] | None = None, **options: Any) -> Settings:
+    """The settings that a file makes."""
+    path = write(folder, text)
+    return settings_from(read_toml(path, environment or {}), path, **options)
+
+
+def test_the_name_of_the_community_is_all_that_must_be_said(tmp_path: Path) -> None:
+    settings = read(tmp_path, SMALLEST)
+    assert settings.community.zone == "Asia/Bangkok"
+    assert settings.community.interval_minutes == 15
+    assert settings.origin == "ledger.local/campus"
+    assert settings.is_embedded
+    assert settings.data_folder == tmp_path / "data"
+    assert settings.keys_folder == tmp_path / "data" / "keys"
+
+
+def test_relative_paths_are_taken_from_the_files_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[data]\nfolder = "here"\nkeys = "/etc/keys"\n[nats]\ntoken_file = "secrets/token"\n'
+    path = write(tmp_path, SMALLEST + text)
+    monkeypatch.chdir(tmp_path.parent)
+    tables = read_toml(Path(tmp_path.name) / path.name, {})
+    settings = msgspec.convert(tables, Settings)
+    assert settings.data_folder == tmp_path / "here"
+    assert settings.keys_folder == Path("/etc/keys")
+    assert settings.nats.token_file == str(tmp_path / "secrets" / "token")
+
+
+@pytest.mark.parametrize("variable", ENVIRONMENT)
+def test_the_environment_overrides_the_file(tmp_path: Path, variable: str) -> None:
+    table, key = ENVIRONMENT[variable]
+    tables = read_toml(write(tmp_path, f'{SMALLEST}[{table}]\n{key} = "of the file"\n'), {variable: "/of/it"})
+    assert tables[table][key] == "/of/it"
+    assert read_toml(write(tmp_path, SMALLEST), {variable: "/of/it"})[table][key] == "/of/it"
+    empty = read_toml(write(tmp_path, SMALLEST), {variable: ""})
+    assert empty.get(table, {}).get(key) != "", "an empty variable overrides nothing"
+
+
+def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None:
+    text = f'{SMALLEST}[gateway]\nid = "gw-1"\n'
+    assert read(tmp_path, text, others=["gateway"]).community.id == "campus"
+    with pytest.raises(SettingsInvalid):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "where", "hint"),
+    [
+        ("", "required field `community`", "", ""),
+        ('[comunity]\nid = "a"', "unknown field `comunity`", "", "did you mean `community`?"),
+        (f'{SMALLEST}zome = "Asia/Bangkok"', "unknown field `zome`", "community", "did you mean `zone`?"),
+        (f"{SMALLEST}[writer]\nseal_second = 3", "unknown field", "writer", "did you mean `seal_seconds`?"),
+        (f"{SMALLEST}[writer]\nqqq = 3", "unknown field `qqq`", "writer", "known here: "),
+        ('[community]\nid = "My Campus"', "Expected `str` matching regex", "community.id", ""),
+        (f"{SMALLEST}interval_minutes = 7", "Invalid enum value 7", "community.interval_minutes", ""),
+        (f'{SMALLEST}currency = "baht"', "Expected `str` matching regex", "community.currency", ""),
+        (f'{SMALLEST}zone = "Asia/Bankok"', "no time zone 'Asia/Bankok'", "community.zone", "Asia/Bangkok"),
+        (f'{SMALLEST}zone = "../../etc/passwd"', "no time zone", "community.zone", "Asia/Bangkok"),
+        (f'{SMALLEST}zone = ""', "no time zone", "community.zone", "Asia/Bangkok"),
+        (f'data = "here"\n{SMALLEST}', "Expected `object`, got `str`", "data", ""),
+        (f"nats = 4222\n{SMALLEST}", "Expected `object`, got `int`", "nats", ""),
+        (f"community = []\n{SMALLEST[12:]}", "", "", ""),
+        (f"{SMALLEST}[writer]\nseal_seconds = 0", "Expected `int` >= 1", "writer.seal_seconds", ""),
+        (f"{SMALLEST}[writer]\nbatch_envelopes = -1", "Expected `int` >= 1", "writer.batch_envelopes", ""),
+        (f"{SMALLEST}[writer]\nwait_seconds = 0.0", "Expected `float` > 0.0", "writer.wait_seconds", ""),
+        (
+            f'{SMALLEST}[postgres]\nurl = "postgresql://db"',
+            "both postgres.url and nats.url",
+            "",
+            "leave both",
+        ),
+        (f'{SMALLEST}[nats]\nurl = "nats://bus"', "both postgres.url and nats.url", "", "leave both out"),
+        (f'{SMALLEST}[[feeders]]\nid = "f"\n[[feeders]]\nid = "f"', "f is listed twice", "feeders", ""),
+        (f'{SMALLEST}[[buildings]]\nid = "b"\nfeeder = "f"', "feeder f, which is not", "buildings", "none"),
+        (f"{SMALLEST}[", "cannot be read", "", ""),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_was_perhaps_meant(
+    tmp_path: Path, text: str, what: str, where: str, hint: str
+) -> None:
+    with pytest.raises(SettingsInvalid) as told:
+        read(tmp_path, text)
+    assert what in told.value.what
+    assert str(tmp_path) in told.value.where
+    assert told.value.where.endswith(where)
+    assert hint in told.value.hint
+
+
+def test_the_environment_cannot_break_a_file_that_is_wrong_already(tmp_path: Path) -> None:
+    for variable in ENVIRONMENT:
+        with pytest.raises(SettingsInvalid):
+            read(tmp_path, f'data = "x"\nnats = 1\npostgres = 2\n{SMALLEST}', {variable: "y"})
+
+
+@pytest.mark.parametrize("make", [None, b"\xff\xfe", "folder"])
+def test_a_file_that_is_missing_or_no_text_is_told_as_such(tmp_path: Path, make: bytes | str | None) -> None:
+    path = tmp_path / "energy-ledger.toml"
+    if make == "folder":
+        path.mkdir()
+    elif isinstance(make, bytes):
+        path.write_bytes(make)
+    with pytest.raises(SettingsInvalid) as told:
+        read_toml(path, {})
+    assert told.value.where == str(path)
+
+
+# --- how embedded servers are found ------------------------------------------------------------------
+
+
+RUNS = Running(pid=1, postgres=PostgresSettings(url="postgresql:///x"), nats=BusSettings(url="nats://y"))
+
+
+def test_servers_that_run_embedded_are_found_by_other_commands(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALLEST)
+    (tmp_path / "data").mkdir()
+    assert RUNS.write(tmp_path / "data") == tmp_path / "data" / RUNNING
+    settings = load_settings(path, {})
+    assert (settings.postgres, settings.nats) == (RUNS.postgres, RUNS.nats)
+
+
+def test_servers_that_are_named_are_used_and_embedded_ones_are_not_looked_for(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, SMALLEST + SERVERS), {})
+    assert settings.postgres.url == "postgresql://db/ledger"
+    assert not settings.is_embedded
+
+
+def test_embedded_servers_that_do_not_run_are_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning) as told:
+        load_settings(write(tmp_path, SMALLEST), {})
+    assert "energy-ledger up" in told.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid":1', b'{"pid":"x"}', b"[]"])
+def test_word_of_servers_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    settings = read(tmp_path, SMALLEST)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / RUNNING).write_bytes(content)
+    with pytest.raises(NotRunning):
+        with_servers(settings)
+
+
+def test_a_password_is_named_by_file_and_never_written_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    settings = read(tmp_path, SMALLEST + '[postgres]\npassword_file = "password"\n')
+    assert settings.postgres.password() == "secret"
+    assert "secret" not in repr(settings)
+    assert PostgresSettings().password() is None
