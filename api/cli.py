@@ -1,13 +1,15 @@
 """`energy-ledger`: one command, whose sub-commands live in their packages and are loaded when used."""
 
+import signal
 import sys
-from importlib.metadata import version
-from typing import NamedTuple
-
-from cyclopts import App, Group
-from rich.console import Console
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 
 class Command(NamedTuple):
@@ -65,8 +67,12 @@ GROUPS = {
 """First words that have several commands behind them."""
 
 
-def build_app() -> App:
-    """The command line, nothing of it loaded yet."""
+def build_app() -> "App":
+    """The command line, nothing of its commands loaded yet."""
+    from importlib.metadata import version  # noqa: PLC0415 - all that takes time is loaded here, see `main`
+
+    from cyclopts import App, Group  # noqa: PLC0415
+
     app = App(
         name="energy-ledger",
         help="A book of energy facts for buildings that trade solar surplus.",
@@ -89,12 +95,30 @@ def build_app() -> App:
 
 def main() -> None:
     """Run the command that the arguments name; coded errors are told to people, not thrown at them."""
+    with _ended_by_ctrl_c():
+        command, bound, _ = build_app().parse_args()
     try:
-        build_app()()
+        command(*bound.args, **bound.kwargs)
     except LedgerError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(error.diagnostics())
+        _tell(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C end the program without a word: while it is still loading it holds nothing to let go of."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def _tell(error: LedgerError) -> None:
+    from rich.console import Console  # noqa: PLC0415 - loaded when there is something to tell
+
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(error.diagnostics())

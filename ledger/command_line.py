@@ -1,18 +1,19 @@
 """What every sub-command shares: the configuration option, the environment, signals and logs."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import structlog
 import uvloop
 from cyclopts import Parameter
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -46,46 +47,69 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command that ends by itself. Ctrl-C and SIGTERM cancel it, so that all it holds is let go."""
-    return uvloop.run(_cancelled_by_signal(main))
+    """Run a command that ends by itself. Ctrl-C and SIGTERM cancel it, so that all it holds is let go; then
+    the program ends with the code that a shell knows this by, 130 or 143."""
+
+    async def until_done() -> T:
+        task = asyncio.ensure_future(main)
+        received: list[signal.Signals] = []
+
+        def cancel(number: signal.Signals) -> None:
+            received.append(number)
+            task.cancel()
+
+        _on_signals(cancel)
+        return await _ended(task, received)
+
+    return _run(until_done())
 
 
-async def _cancelled_by_signal(main: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.ensure_future(main)
-    _on_signals(lambda: _cancel_until_done(task))
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-def serve(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run a service until SIGTERM or Ctrl-C sets its `stop`; a second signal cancels it."""
+def serve(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run a service until SIGTERM or Ctrl-C sets its `stop`; a second signal cancels it as in `run`."""
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         task = asyncio.ensure_future(main(stop))
+        received: list[signal.Signals] = []
 
-        def ask() -> None:
+        def ask(number: signal.Signals) -> None:
+            log.info("asked to stop", signal=number.name)
             if stop.is_set():
-                _cancel_until_done(task)
+                received.append(number)
+                task.cancel()
             stop.set()
 
         _on_signals(ask)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await _ended(task, received)
 
-    uvloop.run(until_stopped())
-
-
-def _cancel_until_done(task: asyncio.Future[Any]) -> None:
-    """Cancel, and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation (cpython #86296)."""
-    if not task.done():
-        task.cancel()
-        asyncio.get_running_loop().call_later(RECANCEL_SECONDS, _cancel_until_done, task)
+    _run(until_stopped())
 
 
-def _on_signals(react: Callable[[], object]) -> None:
+class _Interrupted(Exception):
+    """A signal cancelled what was running."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.exit_code = 128 + number
+
+
+async def _ended(task: "asyncio.Task[T]", received: Sequence[signal.Signals]) -> T:
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not received:
+            raise  # nobody asked for it: a service that just vanished would look like one that was stopped
+        raise _Interrupted(received[0]) from None
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    try:
+        return uvloop.run(main)
+    except _Interrupted as interrupted:
+        sys.exit(interrupted.exit_code)
+
+
+def _on_signals(react: Callable[[signal.Signals], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, react)
+        loop.add_signal_handler(number, react, number)

@@ -81,12 +81,10 @@ async def live(days: int, progress: Progress) -> DemoResult:
             book = folder / "campus.book.jsonl"
             exported = await _export(installation, book, progress)
         # The servers are stopped: from here on there is only the file.
-        report = verify_file(book, progress=lambda done, of: progress("verifying", done, of))
+        report = await _verify(book, "verifying", progress)
         tampered = folder / "tampered.book.jsonl"
         flip_one_bit(book, tampered)
-        found = verify_file(
-            tampered, progress=lambda done, of: progress("verifying with one bit flipped", done, of)
-        )
+        found = await _verify(tampered, "verifying with one bit flipped", progress)
     return DemoResult(
         days=days,
         events=exported,
@@ -101,6 +99,11 @@ async def live(days: int, progress: Progress) -> DemoResult:
         verification=report,
         tampered=found,
     )
+
+
+async def _verify(book: Path, stage: str, progress: Progress) -> Report:
+    """Verify on a thread of its own, so that Ctrl-C is heard meanwhile."""
+    return await asyncio.to_thread(verify_file, book, progress=lambda done, of: progress(stage, done, of))
 
 
 def _let_servers_in(folder: Path) -> None:
