@@ -1,0 +1,152 @@
+"""Everything is killed under load, alone and together, and no reading is lost, doubled or moved.
+
+Real processes read real sockets and are ended with SIGKILL at seeded moments. Afterwards every reading that an
+outbox ever took is in the book exactly once, in its order; the book proves itself; and the projections are
+byte for byte what a rebuild makes of it.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from ledger.clock import monotonic_seconds
+from tests.faults.kill_evidence import Evidence
+from tests.faults.kill_support import Site, site
+from tests.support.store import owner, projections
+
+GATEWAYS = {"gw-1": ("m-1", "m-2", "m-3"), "gw-2": ("m-4", "m-5")}
+PARTS = (*GATEWAYS, "nats", "writer", "projector", "postgres")
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+SOAK_SECONDS = int(os.environ.get("SOAK_SECONDS", "150"))
+
+SYNC = pytest.mark.parametrize("relaxed", [False, True], ids=["sync always", "sync relaxed"])
+
+
+async def kill_together(here: Site, victims: tuple[str, ...], away_seconds: float) -> None:
+    """Kill some parts, and bring them back after a while."""
+    await here.kill(*victims)
+    await asyncio.sleep(away_seconds)
+    await here.revive(*victims)
+
+
+async def wipe_the_store(here: Site, away_seconds: float) -> None:
+    """JetStream loses all that it keeps."""
+    await here.kill("nats")
+    here.wipe_store()
+    await asyncio.sleep(away_seconds)
+    await here.revive("nats")
+
+
+async def set_back_the_store(here: Site, away_seconds: float) -> None:
+    """JetStream loses what it was told lately, as after a power failure without sync."""
+    await here.kill("nats")
+    here.save_store()
+    await here.revive("nats")
+    await here.live(3)
+    await here.kill("nats")
+    here.set_back_store()
+    await asyncio.sleep(away_seconds)
+    await here.revive("nats")
+
+
+async def write_twice(here: Site, away_seconds: float) -> None:
+    """A second writer works beside the first."""
+    if "writer-2" not in here.services:
+        here.add("writer-2", here.services["writer"].command)
+    here.services["writer-2"].start()
+    await here.live(10)
+    await here.kill("writer")
+    await here.revive("writer")
+    await asyncio.sleep(away_seconds)
+    await here.kill("writer-2")
+
+
+async def hang(here: Site, away_seconds: float) -> None:
+    """The writer hangs while another takes over, then goes on with what it remembers."""
+    if "writer-2" not in here.services:
+        here.add("writer-2", here.services["writer"].command)
+    here.services["writer"].send(signal.SIGSTOP)
+    here.services["writer-2"].start()
+    await here.live(10)
+    here.services["writer"].send(signal.SIGCONT)
+    await asyncio.sleep(away_seconds)
+    await here.kill("writer-2")
+
+
+TRICKS: tuple[Callable[[Site, float], Awaitable[None]], ...] = (
+    wipe_the_store,
+    set_back_the_store,
+    write_twice,
+    hang,
+)
+
+
+async def check(here: Site) -> Evidence:
+    """Bring everything to rest and hold all that can be told against it."""
+    await here.settle()
+    assert not here.surprises
+    told = here.logs()
+    assert not [name for name, text in told.items() if "Traceback" in text]
+    evidence = await here.evidence()
+    evidence.check()
+    assert set(evidence.codes()) <= {"sequence-gap", "chain-broken"}, evidence.codes()
+    await evidence.check_energy()
+    book = here.folder / "campus.book.jsonl"
+    assert (await here.command("export", "--config", str(here.config), "--out", str(book)))[0] == 0
+    code, said = await here.command("verify", str(book), "--strict", "--log-key", str(evidence.verifier))
+    assert code == 0, said
+    async with owner(here.settings.postgres) as connection:
+        before = await projections(connection)
+        code, said = await here.command("rebuild", "--config", str(here.config))
+        assert code == 0, said
+        assert await projections(connection) == before
+    return evidence
+
+
+@SYNC
+async def test_what_was_kept_is_recorded_once_whatever_is_killed(server_folder: Path, relaxed: bool) -> None:
+    chance = random.Random(7)
+    async with site(server_folder, GATEWAYS, relaxed=relaxed) as here:
+        for name, meters in GATEWAYS.items():
+            here.add_gateway(name, meters).start()
+        await here.live(5)
+        for victims in [(part,) for part in PARTS] + [("writer", "postgres"), ("nats", "gw-1", "writer")]:
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
+            await kill_together(here, victims, chance.uniform(0, 0.2))
+        await here.live(5)
+        await wipe_the_store(here, 0.1)
+        await here.live(5)
+        await check(here)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SOAK_SECONDS * 3 + 300)
+@SYNC
+async def test_what_was_kept_is_recorded_once_through_hundreds_of_kills(
+    server_folder: Path, relaxed: bool
+) -> None:
+    chance = random.Random(SEED)
+    combined = [group for size in (1, 1, 1, 2, 2, 3, 6) for group in combinations(PARTS, size)]
+    async with site(server_folder, GATEWAYS, relaxed=relaxed) as here:
+        for name, meters in GATEWAYS.items():
+            here.add_gateway(name, meters, faults_percent=5, seed=SEED).start()
+        end = monotonic_seconds() + SOAK_SECONDS
+        while monotonic_seconds() < end:
+            await here.live(chance.choice((0, 1, 20)))
+            await asyncio.sleep(chance.uniform(0, 0.7))
+            if chance.random() < 0.2:
+                await chance.choice(TRICKS)(here, chance.uniform(0, 0.5))
+            else:
+                await kill_together(here, chance.choice(combined), chance.choice((0, 0.1, 0.5, 2)))
+        await here.live(5)
+        print(f"\nseed {SEED}, {sum(here.kills.values())} kills: {dict(here.kills)}")
+        evidence = await check(here)
+        print(f"{len(evidence.book.events)} events, quarantine {dict(evidence.codes())}")
+        print({Path(name).stem: seen.told() for name, seen in evidence.testimonies().items()})
+        print({name: service.endings for name, service in here.services.items()})
