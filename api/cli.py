@@ -71,7 +71,7 @@ def build_app() -> "App":
     """The command line, nothing of its commands loaded yet."""
     from importlib.metadata import version  # noqa: PLC0415 - all that takes time is loaded here, see `main`
 
-    from cyclopts import App, Group  # noqa: PLC0415
+    from cyclopts import App, Group  # noqa: PLC0415 - likewise
 
     app = App(
         name="energy-ledger",
