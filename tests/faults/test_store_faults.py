@@ -161,6 +161,29 @@ async def test_parked_envelopes_are_taken_up_whatever_request_fails(
     assert book.heads["meter/m-0"].sequence == 4 * (number + 1)
 
 
+@pytest.mark.parametrize(("when", "code"), [("before", "recorded"), ("after", "duplicate")])
+async def test_no_receipt_is_given_before_the_commit_is_known_to_be_done(
+    store: PostgresSettings, wire: Cutter, nats_server: EmbeddedNats, when: Moment, code: str
+) -> None:
+    campus = Campus(f"receipt-{when}")
+    await campus.opened(store)
+    writer = campus.writer(wire.settings)
+    await writer.open()
+    async with running(campus, writer, nats_server) as site:
+        wire.is_down = True
+        wire.cut_at(b"COMMIT", when)
+        envelope = campus.read(0, 3)
+        await site.bus.publish_envelope(campus.community, GATEWAY, envelope)
+        await asyncio.sleep(0.3)
+        book = await read_book(store, campus.community)
+        assert book.fence["size"] == (6 if when == "before" else 9)
+        assert site.received == []
+        wire.is_down = False
+        assert (await site.answer(envelope)).code == code
+    await campus.close()
+    assert _checked(await read_book(store, campus.community), campus).heads["meter/m-0"].sequence == 3
+
+
 # --- the projector -----------------------------------------------------------------------------------
 
 

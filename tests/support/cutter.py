@@ -41,7 +41,8 @@ class Cutter:
             f"?host={quote(str(folder), safe='')}&port={query['port'][0]}"
         )
         self.requests = 0
-        self._at: int | None = None
+        self.is_down = False  # then nobody new gets through
+        self._at: int | bytes | None = None
         self._moment: Moment = "before"
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -56,11 +57,15 @@ class Cutter:
             to_client.transport.abort()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    def cut_at(self, request: int | None, moment: Moment = "before") -> None:
-        """Cut the wire once, at the request with this number, counted from 0 and from now."""
+    def cut_at(self, request: int | bytes | None, moment: Moment = "before") -> None:
+        """Cut the wire once: at the request with this number, counted from 0 and from now, or at the first
+        that holds these bytes."""
         self.requests, self._at, self._moment = 0, request, moment
 
     async def _relay(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            to_client.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = to_client
@@ -84,8 +89,10 @@ class Cutter:
     async def _ask(
         self, request: bytes, ends: bytes, server: asyncio.StreamReader, to_server: asyncio.StreamWriter
     ) -> bytes:
-        is_here = self.requests == self._at
+        is_here = self._at in request if isinstance(self._at, bytes) else self.requests == self._at
         self.requests += 1
+        if is_here:
+            self._at = None
         if is_here and self._moment == "before":
             raise Cut
         to_server.write(request)
