@@ -78,7 +78,7 @@ class Intake:
         self._arrived: deque[Msg] = deque()
         self._something = asyncio.Event()
         self._asked = 0  # messages of the request under way that have not come yet
-        self._asked_until = 0.0  # by the loop's clock
+        self._asked_until: float = 0  # by the loop's clock
 
     async def take(self, most: int, wait_seconds: float) -> list[Delivery]:
         """Up to `most` envelopes; an empty list when none came in time. Raises `IntakeUnavailable`.
@@ -135,7 +135,7 @@ class Intake:
         now = asyncio.get_running_loop().time()
         if self._asked > 0 and now < self._asked_until:
             return
-        request = {"batch": most, "expires": int(wait_seconds * 1e9)}
+        request = {"batch": most, "expires": int(wait_seconds * 1_000) * 1_000_000}  # in nanoseconds
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.STREAM}.{self._durable}"
         await self._client.publish(subject, json.dumps(request).encode(), self._inbox)
         self._asked, self._asked_until = most, now + wait_seconds + GRACE_SECONDS
