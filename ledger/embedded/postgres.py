@@ -11,6 +11,7 @@ be our own child to end with us. Readiness is read where pg_ctl reads it, in pos
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -35,7 +36,14 @@ from ledger.embedded.errors import (
 )
 from ledger.embedded.folder import ServerFolder, give
 from ledger.embedded.postgres_config import access_text, config_text, names_text
-from ledger.embedded.process import ENVIRONMENT, Log, ServerProcess, launch, lists_processes
+from ledger.embedded.process import (
+    ENVIRONMENT,
+    Log,
+    ServerProcess,
+    launch,
+    lists_processes,
+    processes_in,
+)
 from ledger.embedded.programs import Version, postgres_program, version_of, within_reach
 from ledger.embedded.server import EmbeddedServer
 
@@ -163,6 +171,14 @@ class EmbeddedPostgres(EmbeddedServer):
                 where=str(self.data),
                 hint=f"run pg_upgrade, or give the folder of Postgres {major}'s programs",
             )
+
+    async def _outlive_leftovers(self) -> None:
+        """A cluster that was being made is thrown away, so what still works on it need not be waited for."""
+        for draft in self.folder.glob("data.new-*"):
+            for pid in processes_in(draft, self.program_name):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        await super()._outlive_leftovers()
 
     async def _make_cluster(self, owned: ServerFolder) -> None:
         """Make the cluster and its database beside `data`, then rename: a run that was broken off leaves
