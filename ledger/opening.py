@@ -42,7 +42,8 @@ def service_public(folder: Path) -> PublicKey:
         return PublicKey.from_hex(path.read_text().strip())
     except FileNotFoundError as error:
         raise KeyFile(
-            "the ledger's public key is missing", where=str(path),
+            "the ledger's public key is missing",
+            where=str(path),
             hint=f"copy {SERVICE_PUBLIC} from the ledger's keys folder",
         ) from error
     except ValueError as error:
