@@ -20,40 +20,43 @@ Body = tuple[str, str]
 
 
 @dataclass
-class Testimony:
-    """What one gateway's witness saw. `kept` in the order in which the outbox took it."""
+class Account:
+    """What one gateway's witness saw. `kept` in the order in which the outbox took it; `failed` is what it
+    never took, `uncertain` what it was asked to keep when the gateway was killed."""
 
     kept: list[Body] = field(default_factory=list)
+    failed: set[Body] = field(default_factory=set)
     uncertain: set[Body] = field(default_factory=set)
     generations: int = 0
     polls: int = 0
 
     @classmethod
-    def read(cls, path: Path) -> "Testimony":
+    def read(cls, path: Path) -> "Account":
         """The witness's file; a last line that a kill tore off counts as not written."""
         seen = cls()
-        begun: dict[Body, None] = {}
+        begun: set[Body] = set()
         for line in path.read_text().rpartition("\n")[0].splitlines():
-            what, *rest = line.split()
-            if what in ("begin", "poll"):
-                seen.generations += what == "begin"
-                seen.polls += what == "poll"
-                seen.uncertain.update(begun)
-                begun = {}
-                continue
-            body = (rest[0], rest[1])
-            if what == "intent":
-                begun[body] = None
-                continue
-            del begun[body]
-            if what == "kept":
-                seen.kept.append(body)
-        seen.uncertain.update(begun)
-        seen.uncertain.difference_update(seen.kept)
+            match line.split():
+                case "begin", *_:
+                    seen.generations += 1
+                    seen.uncertain |= begun
+                    begun = set()
+                case "poll", *_:
+                    seen.polls += 1
+                case "intent", stream, digest:
+                    begun.add((stream, digest))
+                case "kept", stream, digest:
+                    begun.remove((stream, digest))
+                    seen.kept.append((stream, digest))
+                case "failed", stream, digest:
+                    begun.remove((stream, digest))
+                    seen.failed.add((stream, digest))
+        seen.uncertain = (seen.uncertain | begun).difference(seen.kept)
+        seen.failed.difference_update(seen.kept)
         return seen
 
     def told(self) -> str:
-        """The testimony in a line."""
+        """The account in a line."""
         kept, uncertain = len(self.kept), len(self.uncertain)
         return f"{self.generations} lives, {self.polls} polls, {kept} kept, {uncertain} uncertain"
 
@@ -74,9 +77,9 @@ class Evidence:
         self.check_witnesses()
         self.check_readings()
 
-    def testimonies(self) -> dict[str, Testimony]:
+    def accounts(self) -> dict[str, Account]:
         """What each gateway's witness saw."""
-        return {plan.witness: Testimony.read(Path(plan.witness)) for plan in self.plans}
+        return {plan.witness: Account.read(Path(plan.witness)) for plan in self.plans}
 
     def recorded(self) -> list[Body]:
         """All bodies of gateways' and meters' streams, in the order of the book."""
@@ -104,7 +107,7 @@ class Evidence:
         assert not twice, twice
         there = set(recorded) | set(refused)
         known: set[Body] = set()
-        for seen in self.testimonies().values():
+        for seen in self.accounts().values():
             lost = [body for body in seen.kept if body not in there]
             assert not lost, f"{len(lost)} of {len(seen.kept)} lost: {lost[:5]}"
             known.update(seen.kept, seen.uncertain)

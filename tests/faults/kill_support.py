@@ -38,7 +38,7 @@ from ledger.services import migrate_store, registry_of
 from ledger.settings import Settings, load_settings
 from tests.faults.kill_evidence import Evidence
 from tests.faults.kill_gateway import MODEL, RATED_W, START, Plan, polls_of
-from tests.support.store import read_book
+from tests.support.store import owner, projections, read_book
 
 ROOT = Path(__file__).parents[2]
 AWAY_EXIT_CODE = 3  # of `Unavailable`: a part that is needed does not answer
@@ -246,6 +246,12 @@ class Site:
             if victim in self.services:
                 self.services[victim].start()
 
+    async def strike(self, victims: Sequence[str], away_seconds: float) -> None:
+        """Kill some parts at once, and bring them back after a while."""
+        await self.kill(*victims)
+        await asyncio.sleep(away_seconds)
+        await self.revive(*victims)
+
     def wipe_store(self) -> None:
         """Take away all that JetStream keeps; NATS must be down."""
         shutil.rmtree(self.nats.folder / "store")
@@ -279,6 +285,7 @@ class Site:
 
     async def settle(self) -> None:
         """End the load; wait until every gateway holds its receipts and everything is projected."""
+        await self.live(1)  # a process that has just been started does not listen to signals yet
         gateways = [self.services[name] for name in self.plans if self.services[name].process is not None]
         codes = await asyncio.gather(*(gateway.ended() for gateway in gateways))
         assert codes == [0] * len(gateways), codes
@@ -341,6 +348,32 @@ async def site(
         watching.cancel()
         await asyncio.wait([watching])
         await made.close()
+
+
+async def check(here: Site, codes: set[str], *, strict: bool = True) -> Evidence:
+    """Bring everything to rest, and hold all that can be told against it.
+
+    `codes` are those that may stand in quarantine; `strict`: every reading is plausible.
+    """
+    await here.settle()
+    assert not here.surprises
+    assert not [name for name, text in here.logs().items() if "Traceback" in text]
+    evidence = await here.evidence()
+    evidence.check()
+    assert set(evidence.codes()) <= codes, evidence.codes()
+    await evidence.check_energy()
+    book = here.folder / "campus.book.jsonl"
+    code, said = await here.command("export", "--config", str(here.config), "--out", str(book))
+    assert code == 0, said
+    how = ["--strict"] if strict else []
+    code, said = await here.command("verify", str(book), "--log-key", str(evidence.verifier), *how)
+    assert code == 0, said
+    async with owner(here.settings.postgres) as connection:
+        before = await projections(connection)
+        code, said = await here.command("rebuild", "--config", str(here.config))
+        assert code == 0, said
+        assert await projections(connection) == before, "rebuilding gives other projections"
+    return evidence
 
 
 async def until(what: str, ask: Callable[[], Any], seconds: float = WAIT_SECONDS) -> None:

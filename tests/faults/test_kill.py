@@ -1,7 +1,7 @@
 """Everything is killed under load, alone and together, and no reading is lost, doubled or moved.
 
-Real processes read real sockets and are ended with SIGKILL at seeded moments. Afterwards every reading that an
-outbox ever took is in the book exactly once, in its order; the book proves itself; and the projections are
+Real processes read real sockets and are ended with SIGKILL at seeded moments. Afterwards every reading that
+an outbox ever took is in the book exactly once, in its order; the book proves itself; and the projections are
 byte for byte what a rebuild makes of it.
 """
 
@@ -16,23 +16,16 @@ from pathlib import Path
 import pytest
 
 from ledger.clock import monotonic_seconds
-from tests.faults.kill_evidence import Evidence
-from tests.faults.kill_support import Site, site
-from tests.support.store import owner, projections
+from tests.faults.kill_support import Site, check, site
 
 GATEWAYS = {"gw-1": ("m-1", "m-2", "m-3"), "gw-2": ("m-4", "m-5")}
+REFUSED = {"sequence-gap", "chain-broken"}
+"""What may stand in quarantine: envelopes that came before others that were lost."""
 PARTS = (*GATEWAYS, "nats", "writer", "projector", "postgres")
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 SOAK_SECONDS = int(os.environ.get("SOAK_SECONDS", "150"))
 
 SYNC = pytest.mark.parametrize("relaxed", [False, True], ids=["sync always", "sync relaxed"])
-
-
-async def kill_together(here: Site, victims: tuple[str, ...], away_seconds: float) -> None:
-    """Kill some parts, and bring them back after a while."""
-    await here.kill(*victims)
-    await asyncio.sleep(away_seconds)
-    await here.revive(*victims)
 
 
 async def wipe_the_store(here: Site, away_seconds: float) -> None:
@@ -87,28 +80,6 @@ TRICKS: tuple[Callable[[Site, float], Awaitable[None]], ...] = (
 )
 
 
-async def check(here: Site) -> Evidence:
-    """Bring everything to rest and hold all that can be told against it."""
-    await here.settle()
-    assert not here.surprises
-    told = here.logs()
-    assert not [name for name, text in told.items() if "Traceback" in text]
-    evidence = await here.evidence()
-    evidence.check()
-    assert set(evidence.codes()) <= {"sequence-gap", "chain-broken"}, evidence.codes()
-    await evidence.check_energy()
-    book = here.folder / "campus.book.jsonl"
-    assert (await here.command("export", "--config", str(here.config), "--out", str(book)))[0] == 0
-    code, said = await here.command("verify", str(book), "--strict", "--log-key", str(evidence.verifier))
-    assert code == 0, said
-    async with owner(here.settings.postgres) as connection:
-        before = await projections(connection)
-        code, said = await here.command("rebuild", "--config", str(here.config))
-        assert code == 0, said
-        assert await projections(connection) == before
-    return evidence
-
-
 @SYNC
 async def test_what_was_kept_is_recorded_once_whatever_is_killed(server_folder: Path, relaxed: bool) -> None:
     chance = random.Random(7)
@@ -118,11 +89,11 @@ async def test_what_was_kept_is_recorded_once_whatever_is_killed(server_folder: 
         await here.live(5)
         for victims in [(part,) for part in PARTS] + [("writer", "postgres"), ("nats", "gw-1", "writer")]:
             await asyncio.sleep(chance.uniform(0.05, 0.3))
-            await kill_together(here, victims, chance.uniform(0, 0.2))
+            await here.strike(victims, chance.uniform(0, 0.2))
         await here.live(5)
         await wipe_the_store(here, 0.1)
         await here.live(5)
-        await check(here)
+        await check(here, REFUSED)
 
 
 @pytest.mark.soak
@@ -143,10 +114,10 @@ async def test_what_was_kept_is_recorded_once_through_hundreds_of_kills(
             if chance.random() < 0.2:
                 await chance.choice(TRICKS)(here, chance.uniform(0, 0.5))
             else:
-                await kill_together(here, chance.choice(combined), chance.choice((0, 0.1, 0.5, 2)))
+                await here.strike(chance.choice(combined), chance.choice((0, 0.1, 0.5, 2)))
         await here.live(5)
         print(f"\nseed {SEED}, {sum(here.kills.values())} kills: {dict(here.kills)}")
-        evidence = await check(here)
+        evidence = await check(here, REFUSED)
         print(f"{len(evidence.book.events)} events, quarantine {dict(evidence.codes())}")
-        print({Path(name).stem: seen.told() for name, seen in evidence.testimonies().items()})
+        print({Path(name).stem: seen.told() for name, seen in evidence.accounts().items()})
         print({name: service.endings for name, service in here.services.items()})
