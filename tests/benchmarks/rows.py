@@ -1,10 +1,12 @@
 """A row of the benchmark's table, and how long things take."""
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -42,6 +44,14 @@ class Stopwatch:
     def lap(self) -> None:
         """What is measured ends here."""
         self.lapped = time.perf_counter() - self.begin
+
+
+@contextmanager
+def server_folder(prefix: str) -> Iterator[Path]:
+    """A folder for embedded servers, which run as another account when root starts them."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 @contextmanager
