@@ -19,6 +19,7 @@ from ledger.book_file import (
 from ledger.canonical import Malformed, NotCanonical
 from ledger.entry import stream_subject
 from ledger.errors import BadInput
+from ledger.tiles import HASH_BYTES
 from ledger.verify.checkpoint import CheckpointCheck
 from ledger.verify.chunks import BookLines, Chunk, Chunks, FileCut, seen_by_workers, seen_here
 from ledger.verify.closely import take_closely
@@ -36,8 +37,6 @@ from ledger.verify.report import (
     counted,
 )
 from ledger.verify.state import HexHead, State, words
-
-_HASH_BYTES = 32
 
 
 class Audit:
@@ -61,7 +60,7 @@ class Audit:
     @property
     def events(self) -> int:
         """How many events were read."""
-        return self.state.frontier.size
+        return self.state.tree.size
 
     @property
     def summaries(self) -> dict[int, str]:
@@ -134,10 +133,8 @@ class Audit:
         for run in seen.runs:
             state.heads[run.stream] = HexHead(run.last, run.head)
             state.readings.take_run(run)
-        leaves = seen.leaves
-        ends = range(0, len(leaves), _HASH_BYTES)
-        state.frontier.extend([leaves[at : at + _HASH_BYTES] for at in ends])
-        state.position += len(ends)
+        state.tree.extend(seen.leaves)
+        state.position += len(seen.leaves) // HASH_BYTES
         state.envelopes += 1
         return True
 
@@ -173,7 +170,7 @@ class Audit:
             return
         line = self._parsed(data)
         if isinstance(line, BlockLine):
-            self.state.blocks.stand(line, self._number, self.state.frontier)
+            self.state.blocks.stand(line, self._number, self.state.tree)
         elif isinstance(line, CheckpointLine):
             self._check.found(line.checkpoint, self._number)
 
@@ -197,4 +194,4 @@ class Audit:
             self._findings.add(FORM, "the file ends without a checkpoint", Place(self._number))
         log_key = state.registry.opened.log_key if state.registry.opened else ""
         if self._check.open(log_key):
-            self._check.compare(state.frontier.size, state.frontier.root(), state.blocks.agreement)
+            self._check.compare(state.tree.size, state.tree.root(), state.blocks.agreement)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ledger.book_file import BlockLine, block_line
 from ledger.canonical import encode
 from ledger.events import BlockSealed
-from ledger.merkle import Frontier
 from ledger.registry import Contradiction, Registry
+from ledger.verify.log_tree import LogTree
 from ledger.verify.report import BLOCKS, Findings, Place
 
 WAITING_MAX = 10_000
@@ -43,7 +43,7 @@ class Blocks:
         bad = f"not with the first {self.bad_size:,}" if self.bad_size else ""
         return ", ".join(part for part in (good, bad) if part)
 
-    def stand(self, line: BlockLine, number: int, tree: Frontier) -> None:
+    def stand(self, line: BlockLine, number: int, tree: LogTree) -> None:
         """A block line stands where the log is `tree`."""
         fault = self._fault(line, tree)
         if fault:
@@ -55,7 +55,7 @@ class Blocks:
             return
         self._waiting[line.block.number] = _Waiting(line, number, fault)
 
-    def _fault(self, line: BlockLine, tree: Frontier) -> str:
+    def _fault(self, line: BlockLine, tree: LogTree) -> str:
         block = line.block
         if block.community != self._community:
             return f"block {block.number} is of another community: {block.community}"

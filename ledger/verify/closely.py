@@ -66,7 +66,7 @@ def take_closely(state: State, data: bytes, number: int) -> None:
         if not opening:
             _take_in(state, followed, position, number)
         leaves = followed.hashes[followed.known :]
-        state.frontier.extend([bytes.fromhex(leaf) for leaf in leaves])
+        state.tree.extend(bytes.fromhex("".join(leaves)))
         position += len(leaves)
     state.position = position
     state.envelopes += 1

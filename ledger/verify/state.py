@@ -11,9 +11,9 @@ from ledger.entry import NO_HASH
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, BlockSealed, MeterRead, RegisterEpochOpened
 from ledger.key_history import KeyHistory
-from ledger.merkle import Frontier
 from ledger.registry import Contradiction, Registry
 from ledger.verify.blocks import Blocks
+from ledger.verify.log_tree import LogTree
 from ledger.verify.look_back import LookBack
 from ledger.verify.readings import Readings
 from ledger.verify.report import PLAUSIBILITY, SIGNATURES, Findings, Place
@@ -39,7 +39,7 @@ class State:
         self.history = KeyHistory()
         self.listed: list[Key] = []
         self.heads: dict[str, HexHead] = {}
-        self.frontier = Frontier()
+        self.tree = LogTree()
         self.position = 0
         self.readings = Readings(self.registry)
         self.blocks = Blocks(community, self.registry, findings)
