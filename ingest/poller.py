@@ -29,6 +29,9 @@ BATCH_SECONDS = 10.0
 READING_APART = timedelta(seconds=1)
 """Instants have whole seconds, and two readings of a meter must not share one."""
 
+STOP_SECONDS = 2.0
+"""How long a reading in progress is waited for when the poller is to stop."""
+
 Sink = Callable[[Sequence[Observation]], Awaitable[None]]
 IsSuspicious = Callable[[Observation], bool]
 
@@ -100,10 +103,14 @@ class Poller:
         self._is_suspicious = is_suspicious
         self._batch_seconds = batch_seconds
         self._stop = asyncio.Event()
+        self._limits: set[asyncio.Timeout] = set()
 
     def stop(self) -> None:
-        """Finish the reading in progress on each line, and no more."""
+        """Finish the reading in progress on each line, if it takes no more than a moment, and no more."""
         self._stop.set()
+        soon = asyncio.get_running_loop().time() + STOP_SECONDS
+        for limit in self._limits:
+            limit.reschedule(min(limit.when() or soon, soon))
 
     async def run(self) -> None:
         """Poll at once, then on every boundary, until stopped."""
@@ -161,15 +168,20 @@ class Poller:
         """The line's meters in the order of the settings, as far as they were reached."""
         seen: dict[str, Observation] = {}
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
+                self._limits.add(limit)
                 await self._ask_all(line, line.meters, seen)
                 again = [meter for meter in line.meters if _may_succeed(seen.get(meter.id))]
                 await self._ask_all(line, again, seen)
         except TimeoutError:
+            if self._stop.is_set():
+                return list(seen.values())
             log.warning("slot over before the line was read", line=line.name, read=len(seen))
             error = SlotOver("the slot ended before the meter could be read", where=line.name)
             for meter in line.meters:
                 seen.setdefault(meter.id, Observation(meter.id, self._now(), error=error))
+        finally:
+            self._limits.discard(limit)
         return list(seen.values())
 
     async def _ask_all(

@@ -269,6 +269,27 @@ async def test_an_installation_stops_in_good_order_also_while_it_starts(place: P
         program.end()
 
 
+async def test_an_installation_stops_also_while_a_meter_keeps_it_waiting(place: Path) -> None:
+    asked = asyncio.Event()
+
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(stay_silent, "127.0.0.1") as silent:
+        port = silent.sockets[0].getsockname()[1]
+        settings = SETTINGS.replace("port = 1\n", f"port = {port}\ntimeout_ms = 60_000\n")
+        (place / "energy-ledger.toml").write_text(settings)
+        program = up(place)
+        try:
+            assert await program.until(asked.is_set), program.output
+            assert await broken_off(program, signal.SIGTERM) == 0, program.output
+        finally:
+            program.end()
+
+
 async def test_a_killed_installation_leaves_no_server_and_goes_on_with_the_same_book(place: Path) -> None:
     before: set[str] = set()
     program = up(place)
