@@ -49,6 +49,14 @@ def test_every_type_of_event_has_a_stream_and_one_name() -> None:
         assert name == name.lower()
 
 
+@pytest.mark.parametrize("event", TYPES, ids=lambda event: event.__name__)
+def test_facts_do_not_change(event: type[Event]) -> None:
+    config = event.__struct_config__
+    assert config.frozen
+    assert config.forbid_unknown_fields
+    assert config.omit_defaults
+
+
 def instants(kind: msgspec.inspect.Type, within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Where a type holds instants."""
     match kind:
