@@ -58,16 +58,23 @@ class ServerProcess:
         await self.kill()
 
     async def kill(self) -> None:
-        """End it and all its children at once with SIGKILL, as a power failure would."""
-        if self.exit_code is None:
-            # Stopped first, so that it can neither make more children nor react to losing one.
-            self._running.send_signal(signal.SIGSTOP)
-            children = children_of(self.pid)
-            for pid in (self.pid, *children):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            while self.exit_code is None or any(map(is_alive, children)):
-                await asyncio.sleep(POLL_SECONDS)
+        """End it and all that descends from it at once with SIGKILL, as a power failure would."""
+        if self.exit_code is not None:
+            return
+        family = [self.pid]
+        try:
+            # Stopped first, each before its children are looked for: so none makes another unseen, or reacts
+            # to losing one. The list grows while it is walked.
+            for member in family:
+                _signal(member, signal.SIGSTOP)
+                while _moves(member):
+                    await asyncio.sleep(POLL_SECONDS)
+                family += children_of(member)
+        finally:
+            for member in family:
+                _signal(member, signal.SIGKILL)
+        while self.exit_code is None or any(map(is_alive, family[1:])):
+            await asyncio.sleep(POLL_SECONDS)
 
 
 class Log:
@@ -137,6 +144,16 @@ def children_of(pid: int) -> list[int]:
     """The processes that `pid` made, on Linux; elsewhere empty, where Postgres' children notice by
     themselves that their parent is gone."""
     return [child for child in _processes() if _status(child)[1:2] == [str(pid)]]
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _moves(pid: int) -> bool:
+    """Whether a process that was told to stop has not done so yet; elsewhere than on Linux nobody tells."""
+    return _status(pid)[:1] not in ([], ["T"], ["t"], ["Z"], ["X"])
 
 
 def is_alive(pid: int) -> bool:

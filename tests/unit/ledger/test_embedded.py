@@ -32,7 +32,7 @@ from ledger.embedded import (
 from ledger.embedded.account import Account, current_account, server_account
 from ledger.embedded.folder import make_passable
 from ledger.embedded.postgres_config import access_text, config_text, names_text
-from ledger.embedded.process import Log, children_of, processes_in
+from ledger.embedded.process import Log, children_of, launch, processes_in
 from ledger.embedded.programs import nats_program, postgres_program, version_of, within_reach
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as somebody else")
@@ -355,6 +355,22 @@ async def test_no_server_outlives_its_owner(owned: Path, end: signal.Signals) ->
         with pytest.raises(CommandFailed):
             await servers.postgres.create_database(f"by_{end.name.lower()}")
     assert await gone(owned)
+
+
+async def test_a_killed_program_takes_all_that_descends_from_it_along(server_folder: Path) -> None:
+    make_passable(server_folder)
+    breeding = "for i in $(seq 20); do sh -c 'sleep 60; :' & done; sleep 60"
+    for seconds in (0.01, 0.03, 0.2):
+        process = launch(
+            ["/bin/sh", "-c", breeding],
+            account=current_account(),
+            folder=server_folder,
+            log=Log(server_folder / "log"),
+            death_signal=signal.SIGKILL,
+        )
+        await asyncio.sleep(seconds)
+        await process.kill()
+        assert processes_in(server_folder, "sh") == processes_in(server_folder, "sleep") == []
 
 
 async def test_an_owner_killed_while_it_makes_the_cluster_leaves_nothing_behind(server_folder: Path) -> None:
