@@ -53,12 +53,17 @@ async def _tell_all_kinds(campus: Campus, store: PostgresSettings) -> None:
         (GATEWAY, "meter/m-0", readings(10, 14)),
         (OPERATOR, "registry", [replaced, larger]),
         (GATEWAY, "meter/m-1", night(1, 97)),
-        (GATEWAY, "meter/m-1", [reading(200 + quarter, 40 * quarter, serial="new") for quarter in range(9)]),
+        # More than the smaller connection could carry.
+        (
+            GATEWAY,
+            "meter/m-1",
+            [reading(200 + quarter, 30_000 * quarter, serial="new") for quarter in range(9)],
+        ),
         (GATEWAY, "meter/m-0", readings(24, 150)),
     ]
     for device, stream, events in told:
         assert await record(writer, device, campus.envelope(device, {stream: events})) == ["recorded"]
-        await writer.seal()
+        await writer.book.seal()
     await campus.close()
 
 
@@ -190,7 +195,7 @@ async def test_a_rebuild_beside_a_live_projector_and_writer_disturbs_neither(
             rebuilt += 1
         await writing
         async with asyncio.timeout(10):
-            while (await _dump(store))["positions"] != [("campus", writer.size)]:
+            while (await _dump(store))["positions"] != [("campus", writer.book.size)]:
                 await asyncio.sleep(0.02)
         stop.set()
     await campus.close()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from ledger.canonical import encode
@@ -214,7 +214,7 @@ async def _projected(
     envelopes = [
         (device, campus.envelope(device, {stream: [event]})) for device, stream, event in map(_event, told)
     ]
-    await writer.record([writer.examine(*envelope) for envelope in envelopes])
+    await writer.book.record([writer.book.examine(*envelope) for envelope in envelopes])
     await campus.close()
     into = await ProjectionStore.open(store)
     await into.prepare_live(VERSION)
@@ -233,7 +233,23 @@ async def _projected(
     return found
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHAPED_DAY = [Given(quarter, 0, 5_000 + quarter * quarter, 300) for quarter in range(97)]
+METER_CHANGED = [
+    Given(0, 0, 5_000, 300, serial="old"),
+    Given(0, 10, 100, 0, serial="new"),
+    Given(4, 0, 500, 0),
+    Given(2, 0, 300, 0),
+]
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # what is found is told before the time is up
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@example(told=[*SHAPED_DAY, Given(108, 0, 20_000, 300)], pages=[7])  # a gap in the shape of the day before
+@example(told=METER_CHANGED, pages=[1])  # two epochs that begin at one boundary
 @given(told=ANYTHING, pages=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 async def test_the_store_and_any_pages_give_what_the_rules_give_in_memory(
     store: PostgresSettings, told: list[Given | Opened], pages: list[int]

@@ -114,7 +114,7 @@ def test_a_refused_envelope_is_kept_whole_and_changes_nothing_else(book: Book) -
     gapped = book.sealed("gw-1", {"meter/m-1": readings(5, 6)}, heads={"meter/m-1": Head(5, bytes(32))})
     refused = item(book, "gw-1", gapped)
     plan.take(refused, book.heads, {})
-    plan.take(Item("gw-7", b"\0junk", InStream(BadInput("odd"), "meter/m-1", 7)), book.heads, {})
+    plan.take(Item("gw-7", b"\0junk", InStream(BadInput("odd"), "meter/m-2", 7)), book.heads, {})
     assert (plan.events, plan.envelopes, plan.heads, plan.size) == ([], [], {}, 100)
     assert [row[2] for row in plan.quarantine] == ["sequence-gap", "bad-input"]
     assert [row[7] for row in plan.quarantine] == [gapped, b"\0junk"]
