@@ -96,7 +96,7 @@ def build_app() -> "App":
 def main() -> None:
     """Run the command that the arguments name; coded errors are told to people, not thrown at them."""
     with _ended_by_ctrl_c():
-        command, bound, _ = build_app().parse_args()
+        command, bound, _ = build_app().parse_args(sys.argv[1:])
     try:
         command(*bound.args, **bound.kwargs)
     except LedgerError as error:

@@ -74,7 +74,7 @@ def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
         async with await Bus.connect(settings.nats, "seal") as bus:
             return await bus.ask_seal(settings.community.id)
 
-    out.print(run(ask()).decode() or "the book is empty: nothing to seal")
+    out.print(run(ask()).decode() or "the book is empty: nothing to seal", soft_wrap=True)
 
 
 def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:

@@ -61,6 +61,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         _on_signals(cancel)
         return await _ended(task, received)
 
+    if not structlog.is_configured():
+        configure_logs(logging.WARNING)  # on standard output there is nothing but what was asked for
     return _run(until_done())
 
 
