@@ -6,7 +6,16 @@ from typing import NamedTuple, Self
 
 from ledger.batch import Batch, Fence
 from ledger.entry import Head
-from ledger.postgres.connection import APP, Connection, PostgresSettings, close, connect, statement, storable
+from ledger.postgres.connection import (
+    APP,
+    Connection,
+    PostgresSettings,
+    close,
+    connect,
+    statement,
+    storable,
+    transaction,
+)
 from ledger.postgres.errors import Conflict, translated
 
 _EVENT_COLUMNS = (
@@ -111,7 +120,7 @@ class Appender:
         """
         connection = self._connection
         with translated():
-            async with connection.transaction():
+            async with transaction(connection):
                 if batch.events:
                     await self._append_events(batch)
                 elif batch.quarantine:

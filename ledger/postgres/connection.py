@@ -1,7 +1,8 @@
 """Connections: how they are made and which role and search path they work under."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,23 @@ async def connect(
             command_timeout=COMMAND_SECONDS,
             server_settings=session,
         )
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction that leaves nothing open behind it.
+
+    Whoever is interrupted while it begins would leave a connection on which the next transaction is a mere
+    savepoint within this one: it seems to commit and does not. Such a connection is never used again.
+    """
+    try:
+        async with connection.transaction():
+            yield
+    except Exception:
+        raise
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def close(connection: Connection) -> None:

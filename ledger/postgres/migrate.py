@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.errors import Damaged
-from ledger.postgres.connection import Connection, statement
+from ledger.postgres.connection import Connection, statement, transaction
 from ledger.postgres.errors import translated
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -48,7 +48,7 @@ async def migrate(connection: Connection, steps: list[Migration] | None = None) 
     """
     steps = migrations() if steps is None else steps
     with translated():
-        async with connection.transaction():
+        async with transaction(connection):
             await connection.execute(statement("lock_migrations"))
             await connection.execute(statement("create_migrations"))
             taken = await connection.fetch(statement("read_migrations"))

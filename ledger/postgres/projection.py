@@ -18,6 +18,7 @@ from ledger.postgres.connection import (
     connect,
     statement,
     storable,
+    transaction,
 )
 from ledger.postgres.errors import translated
 
@@ -79,7 +80,7 @@ class ProjectionStore:
     async def prepare_live(self, version: int) -> int:
         """Make the tables where there are none; the version of the rules by which they were made."""
         with translated():
-            async with self._connection.transaction():
+            async with transaction(self._connection):
                 await self._connection.execute(statement("projection_lock_swap"))
                 await self._connection.execute(statement("projection_create_schema"))
                 if not await self._connection.fetchval(statement("projection_exists")):
@@ -94,7 +95,7 @@ class ProjectionStore:
         with translated():
             if not await self._connection.fetchval(statement("projection_lock_rebuild")):
                 raise RebuildUnderWay("the projections are being rebuilt by somebody else")
-            async with self._connection.transaction():
+            async with transaction(self._connection):
                 await self._connection.execute(statement("projection_create_next"))
                 await self._make_tables(version)
 
@@ -105,7 +106,7 @@ class ProjectionStore:
     async def swap(self) -> None:
         """Put the rebuilt projections in the old ones' place; live projectors wait for it."""
         with translated():
-            async with self._connection.transaction():
+            async with transaction(self._connection):
                 await self._connection.execute(statement("projection_lock_swap"))
                 await self._connection.execute(statement("projection_swap"))
 
@@ -150,7 +151,7 @@ class ProjectionStore:
         Gives the next position to apply. Raises `OtherRules`, `StoreUnavailable` or `StoreRefused`.
         """
         with translated():
-            async with self._connection.transaction():
+            async with transaction(self._connection):
                 await self._connection.execute(statement("projection_lock_use"))
                 row = await self._connection.fetchrow(statement("projection_take_position"), community)
                 if row is None or row["version"] != version:

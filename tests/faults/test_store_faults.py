@@ -5,6 +5,7 @@ and for nothing else, and the projections are those that a rebuild gives.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -44,7 +45,7 @@ async def wire(store: PostgresSettings, server_folder: Path) -> AsyncIterator[Cu
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once: what is waited for here comes back at once."""
-    monkeypatch.setattr("ledger.writer.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("ledger.book.RETRY_SECONDS", 0.001)
     monkeypatch.setattr("ledger.projector.RETRY_SECONDS", 0.001)
 
 
@@ -77,17 +78,17 @@ async def test_every_request_of_the_writer_may_fail_or_fail_but_be_done(
         ]
         writer = campus.writer(wire.settings, VirtualClock(MORNING + timedelta(days=800)))
         wire.cut_at(at, when)
-        answers = await writer.record([writer.examine(GATEWAY, data) for data in sent])
+        answers = await writer.book.record([writer.book.examine(GATEWAY, data) for data in sent])
         codes = [answer.code for answer in answers]
         place = f"request {at} was cut {when} it was done"
         assert (codes[0], codes[2], codes[4]) == ("duplicate", "malformed", "fork"), place
         appended = {codes[1], codes[3]}
         assert appended == {"recorded"} or (appended == {"duplicate"} and when == "after"), place
-        assert writer.size == before + 256 * (number + 1), place
-        await writer.close()
+        assert writer.book.size == before + 256 * (number + 1), place
+        await writer.book.close()
         return wire.requests
 
-    before = steady.size
+    before = steady.book.size
     requests = await batch(0)
     assert requests > 25, "connecting, reading the state and a transaction"
     number = 0
@@ -111,12 +112,12 @@ async def test_every_request_of_a_block_may_fail_or_fail_but_be_done(
         assert await record(steady, GATEWAY, campus.read(number, number + 1)) == ["recorded"]
         writer = campus.writer(wire.settings)
         wire.cut_at(at, when)
-        await writer.seal()
+        await writer.book.seal()
         requests = wire.requests
-        assert await writer.seal() is None
-        assert writer.registry.last_block is not None
-        assert writer.registry.last_block.number == number + 1
-        await writer.close()
+        assert await writer.book.seal() is None
+        assert writer.book.registry.last_block is not None
+        assert writer.book.registry.last_block.number == number + 1
+        await writer.book.close()
         return requests
 
     number, requests = 0, await seal(0)
@@ -136,7 +137,7 @@ async def test_parked_envelopes_are_taken_up_whatever_request_fails(
     campus = Campus("parking")
     await campus.opened(store)
     writer = campus.writer(wire.settings, settings=WriterSettings(wait_seconds=0.01))
-    await writer.open()
+    await writer.book.open()
     async with running(campus, writer, nats_server) as site:
 
         async def fill(number: int, at: int | None = None, when: Moment = "before") -> int:
@@ -161,6 +162,26 @@ async def test_parked_envelopes_are_taken_up_whatever_request_fails(
     assert book.heads["meter/m-0"].sequence == 4 * (number + 1)
 
 
+async def test_a_writer_that_is_interrupted_anywhere_goes_on_from_what_is_in_the_book(
+    store: PostgresSettings,
+) -> None:
+    campus = Campus("interrupted")
+    writer = await campus.opened(store)
+    codes = []
+    for number in range(60):
+        envelope = campus.read(number * 10, number * 10 + 10)
+        recording = asyncio.create_task(record(writer, GATEWAY, envelope))
+        for _ in range(number * 2):
+            await asyncio.sleep(0)
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
+        async with asyncio.timeout(5):
+            codes += await record(writer, GATEWAY, envelope)
+    await campus.close()
+    assert set(codes) <= {"recorded", "duplicate"}
+    assert _checked(await read_book(store, "interrupted"), campus).heads["meter/m-0"].sequence == 600
+
+
 @pytest.mark.parametrize(("when", "code"), [("before", "recorded"), ("after", "duplicate")])
 async def test_no_receipt_is_given_before_the_commit_is_known_to_be_done(
     store: PostgresSettings, wire: Cutter, nats_server: EmbeddedNats, when: Moment, code: str
@@ -168,7 +189,7 @@ async def test_no_receipt_is_given_before_the_commit_is_known_to_be_done(
     campus = Campus(f"receipt-{when}")
     await campus.opened(store)
     writer = campus.writer(wire.settings)
-    await writer.open()
+    await writer.book.open()
     async with running(campus, writer, nats_server) as site:
         wire.is_down = True
         wire.cut_at(b"COMMIT", when)
@@ -204,7 +225,7 @@ async def _book_of_all_kinds(store: PostgresSettings) -> None:
     new = [reading(quarter, 10 * quarter) for quarter in range(3, 6)]
     last = campus.envelope(GATEWAY, {"meter/m-1": new})
     assert await record(writer, GATEWAY, last) == ["recorded"]
-    await writer.seal()
+    await writer.book.seal()
     await campus.close()
 
 
@@ -241,6 +262,32 @@ async def test_every_request_of_the_projector_may_fail_or_fail_but_be_done(
                 wire.cut_at(at, when)
                 await _project(wire.settings)
                 assert await projections(connection) == whole, f"request {at} was cut {when} it was done"
+
+
+async def test_a_projector_that_is_interrupted_anywhere_goes_on_from_what_was_committed(
+    store: PostgresSettings,
+) -> None:
+    await _book_of_all_kinds(store)
+    await _project(store)
+    interrupted = 0
+    async with owner(store) as connection:
+        whole = await projections(connection)
+        again = "".join(f"DELETE FROM projection.{table};" for table in TABLES)  # noqa: S608 - our own names
+        for loops in range(0, 240, 6):
+            await connection.execute(again)
+            projector = Projector(store)
+            await projector.open()
+            projecting = asyncio.create_task(projector.catch_up())
+            for _ in range(loops):
+                await asyncio.sleep(0)
+            interrupted += projecting.cancel()
+            await asyncio.gather(projecting, return_exceptions=True)
+            with contextlib.suppress(StoreUnavailable):  # its connection is not used again
+                await projector.catch_up()
+            await projector.close()
+            await _project(store)
+            assert await projections(connection) == whole, f"interrupted after {loops} rounds"
+    assert interrupted > 10
 
 
 @pytest.mark.parametrize("stride", [7, WHOLE])
@@ -291,7 +338,7 @@ async def test_a_postgres_that_goes_away_under_load_loses_nothing_and_doubles_no
             answers = await sending
             async with owner(store) as connection, asyncio.timeout(20):
                 while (projected := await projections(connection))["positions"] != [
-                    (campus.community, writer.size)
+                    (campus.community, writer.book.size)
                 ]:
                     await asyncio.sleep(0.02)
             stop.set()
