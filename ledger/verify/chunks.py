@@ -25,7 +25,8 @@ from ledger.errors import BadInput, Unavailable
 from ledger.verify.plain import PlainEnvelope, PlainReader
 
 CHUNK_BYTES = 1 << 20
-WORKERS_MAX = 8
+WORKERS_MAX = 2
+"""Unless more are asked for: each takes some 50 MB, and all together are to stay under 200."""
 WORTH_SHARING_BYTES = 64 << 20
 """Below this one process is done before others have started."""
 

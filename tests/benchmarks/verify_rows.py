@@ -10,6 +10,7 @@ Environment: ENERGY_LEDGER_BENCH_VERIFY_EVENTS (default 10,000,000) for the memo
 
 import asyncio
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -262,9 +263,10 @@ def main() -> None:
         report = verify_file(path, workers=workers)
     if not report.verified:
         raise SystemExit(f"not verified: {report.verdicts}")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    megabytes = (own + workers * worker) / 1024  # Linux counts in KiB; without workers the second is 0
+    # Not `ru_maxrss`, which begins at what the process had that started this one.
+    (own,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB; 0 without workers
+    megabytes = (int(own) + workers * worker) / 1024
     found = {"events": report.events, "megabytes": round(megabytes, 1), "seconds": watch.seconds}
     sys.stdout.write(msgspec.json.encode(found).decode())
 
