@@ -35,6 +35,7 @@ from ingest.meter_model import MeterModel, MeterModelUnknown, find_model, load_m
 from ingest.modbus import LineSettings, MeterOnLine
 from ledger.errors import BadInput
 from ledger.events import Name, Positive
+from ledger.registry import OPERATOR, SERVICE
 from ledger.settings import SettingsInvalid, convert
 
 
@@ -112,6 +113,7 @@ def gateways_from(tables: Mapping[str, Any], path: Path) -> tuple[GatewaySetting
             for meter in line.meters:
                 _check_meter(gateway, meter, models, where)
     _check_unique((gateway.id for gateway in gateways), "id", f"{path}: gateways")
+    _check_free((gateway.id for gateway in gateways), f"{path}: gateways")
     meters = [meter.id for gateway in gateways for meter in gateway.meters]
     _check_unique(meters, "id", f"{path}: gateways.lines.meters")
     # Most converters serve one connection, and a second master on RS485 garbles both.
@@ -163,6 +165,15 @@ def _check_unique(values: Iterable[str], key: str, where: str) -> None:
                 f"{value} is there twice", where=f"{where}: {key}", hint="each may be used once"
             )
         seen.add(value)
+
+
+def _check_free(ids: Iterable[str], where: str) -> None:
+    for taken in set(ids) & {OPERATOR, SERVICE}:
+        raise SettingsInvalid(
+            f"{taken} is in the book already, and reads no meters",
+            where=f"{where}: id",
+            hint="give the gateway another name",
+        )
 
 
 def _with_paths(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
