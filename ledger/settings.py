@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from zoneinfo import available_timezones
 
 import msgspec
 
@@ -185,7 +184,6 @@ def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] =
     foreign = set(others)
     settings = convert({key: value for key, value in tables.items() if key not in foreign}, Settings, path)
     _check_zone(settings.community, path)
-    _check_zone(settings.community.zone, path)
     _check_unique([feeder.id for feeder in settings.feeders], "feeders", path)
     _check_unique([building.id for building in settings.buildings], "buildings", path)
     feeders = {feeder.id for feeder in settings.feeders}
@@ -211,17 +209,6 @@ def _check_zone(community: CommunitySettings, path: Path) -> None:
         Grid(community.interval_minutes, community.zone)
     except UnknownZone as error:
         raise SettingsInvalid(error.what, where=f"{path}: community.zone", hint=error.hint) from error
-
-
-def _check_zone(zone: str, path: Path) -> None:
-    zones = available_timezones()
-    if zone not in zones:
-        near = difflib.get_close_matches(zone, sorted(zones), 1)
-        raise SettingsInvalid(
-            f"there is no time zone {zone!r}",
-            where=f"{path}: community.zone",
-            hint=f"did you mean `{near[0]}`?" if near else "a name such as Asia/Bangkok",
-        )
 
 
 def _check_unique(names: list[str], table: str, path: Path) -> None:
