@@ -21,7 +21,7 @@ FORMAT = "energy-ledger/v1"
 NO_HASH = bytes(32)
 """What stands in for the previous hash before sequence 1."""
 
-_NAME = r"[a-z0-9._-]{1,64}"
+_NAME = r"(?!\.{1,2}(?:/|\Z))[a-z0-9._-]{1,64}"  # `.` and `..` are places, not names, in paths and URLs
 _COMMUNITY = re.compile(_NAME)
 _STREAM = re.compile(rf"{_NAME}(?:/{_NAME})?")
 

@@ -20,7 +20,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
 Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 # `$` also matches before a newline at the end of a text: the length or the look-ahead shuts that door.
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,64}$(?!\n)")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}$)[a-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 PublicHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]

@@ -87,7 +87,7 @@ class Plan:
         known = {run.stream: self._head(run.stream, heads) for run in outcome.runs}
         try:
             placement = place(outcome, known, recorded)
-            registry = self._changed_registry(outcome) if placement.appended else self.registry
+            registry = self._changed_registry(placement)
         except BadInput as error:
             self._refuse(item, error, _told(known))
             return
@@ -97,15 +97,15 @@ class Plan:
         after = {run.stream: self._head(run.stream, known) for run in outcome.runs}
         self._answer(item, RECORDED if placement.appended else DUPLICATE, _told(after), None)
 
-    def _changed_registry(self, examined: Examined) -> Registry:
-        """The registry after this envelope. Raises `Contradiction`, naming the event."""
-        if not examined.changes_registry:
+    def _changed_registry(self, placement: Placement) -> Registry:
+        """The registry after what is new in this envelope. Raises `Contradiction`, naming the event."""
+        if not placement.examined.changes_registry or not placement.appended:
             return self.registry
         registry = self.registry.copy()
-        for run in examined.runs:
-            for index, event in enumerate(run.events):
+        for run, known in zip(placement.examined.runs, placement.known, strict=True):
+            for index in range(known, len(run.events)):
                 try:
-                    registry.apply(event)
+                    registry.apply(run.events[index])
                 except Contradiction as error:
                     raise InStream(error, run.stream, run.first + index) from error
         return registry

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ledger.block import NO_BLOCK, block_hash
 from ledger.entry import stream_kind, stream_subject
@@ -31,6 +32,7 @@ from ledger.events import (
     Role,
 )
 from ledger.keys import PublicKey, unb64
+from ledger.note import NoteError, Verifier
 
 SERVICE = "service"
 OPERATOR = "operator"
@@ -172,6 +174,13 @@ class Registry:
         service, operator = _public(event.service_key), _public(event.operator_key)
         if service.id == operator.id:
             raise Contradiction("the service and the operator need a key each", where=event.community)
+        try:
+            ZoneInfo(event.zone)
+            Verifier.parse(event.log_key)
+        except (ValueError, OSError, NoteError) as error:  # OSError: a zone's name may be that of a folder
+            raise Contradiction(
+                f"the time zone or the log's key is none: {error}", where=event.zone
+            ) from error
         self.opened = event
         self.devices[SERVICE] = Device("service", service)
         self.devices[OPERATOR] = Device("operator", operator)
@@ -225,6 +234,8 @@ class Registry:
         device = self.devices.get(event.device)
         if device is not None and device.key is not None:
             raise Contradiction("the device has a key; rotate or revoke it", where=event.device)
+        if event.role == "service":
+            raise Contradiction("a book has one service, which opened it", where=event.device)
         key = self._possessed(event.device, event.public_key, event.possession)
         former = device.former if device else frozenset()
         if device is not None and device.role != event.role:
@@ -245,6 +256,13 @@ class Registry:
         device = self._known(self.devices, event.device, "device")
         if device.key is None or device.key.id != event.key:
             raise Contradiction(f"{event.key} is not the device's valid key", where=event.device)
+        operators = [each for each in self.devices.values() if each.role == "operator" and each.key]
+        if device.role == "service" or operators == [device]:
+            raise Contradiction(
+                "without this key nobody could write to the registry or seal a block",
+                where=event.device,
+                hint="rotate it, or enrol another operator first",
+            )
         self.devices[event.device] = device.without_key()
 
     def seal_block(self, event: BlockSealed) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from ledger.book import Book
 from ledger.bus import Bus
 from ledger.clock import Clock, SystemClock
 from ledger.events import read_recorded
@@ -30,17 +31,11 @@ async def migrate_store(postgres: PostgresSettings) -> list[str]:
 
 async def open_writer(settings: Settings, keys: LedgerKeys, clock: Clock | None = None) -> Writer:
     """The community's writer with its book open. Raises `StoreUnavailable`, `Damaged`, `BadInput`."""
-    writer = Writer(
-        settings.community.id,
-        settings.postgres,
-        keys.service,
-        keys.log,
-        clock or SystemClock(),
-        settings.writer,
-    )
-    await writer.open()
-    await writer.open_community(opening_event(settings, keys))
-    return writer
+    clock = clock or SystemClock()
+    book = Book(settings.community.id, settings.postgres, keys.service, keys.log, clock)
+    await book.open()
+    await book.open_community(opening_event(settings, keys))
+    return Writer(book, clock, settings.writer)
 
 
 async def registry_of(settings: Settings) -> Registry:
@@ -62,11 +57,11 @@ async def run_writer(settings: Settings, stop: asyncio.Event) -> None:
         await bus.check_sync()
         await bus.ensure_stream()
         writer = await open_writer(settings, keys)
-        log.info("writer ready", community=settings.community.id, size=writer.size)
+        log.info("writer ready", community=settings.community.id, size=writer.book.size)
         try:
             await writer.run(bus, stop)
         finally:
-            await writer.close()
+            await writer.book.close()
 
 
 async def run_projector(settings: Settings, stop: asyncio.Event) -> None:

@@ -1,64 +1,31 @@
-"""The writer: the one appender of a community. Verifies, appends a batch in one transaction, then answers.
+"""The writer: the one appender of a community, from the bus to the signed receipt.
 
-    take envelopes -> examine (pure) -> plan (pure) -> one transaction -> signed receipts -> acknowledge
+    take envelopes -> examine -> record in one transaction -> signed receipts -> acknowledge
 
 Examining the next envelopes goes on while Postgres commits the last ones. An envelope that changes the
-registry ends its batch, so that what follows is judged by the new state, and what was judged by another
-state than the one it is planned against is judged again. Whatever goes wrong at the store, the remembered
-state is thrown away and read again, and the same envelopes are planned anew: what was committed after all
-then answers as a duplicate.
+registry ends its group, so that what follows is judged by the new state.
 """
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import structlog
 
-from ledger import admission
-from ledger.admission import Examined, SequenceGap, Unverified
-from ledger.block import NO_BLOCK, block_bytes, block_hash
+from ledger.admission import Unverified
+from ledger.block import block_bytes
+from ledger.book import Book, Judged, Read
 from ledger.bus import Bus, Delivery
-from ledger.canonical import encode
 from ledger.clock import Clock
-from ledger.entry import EMPTY, NO_HASH, Head
-from ledger.envelope import NewRun, seal_envelope
-from ledger.errors import BadInput, Damaged, Unavailable
-from ledger.events import BlockSealed, CommunityOpened, Event, Positive, read_bodies
-from ledger.keys import SigningKey
-from ledger.log_edge import LogEdge, split_peaks
-from ledger.merkle import EMPTY_ROOT, Frontier
-from ledger.note import Verifier
-from ledger.planner import Item, Plan
-from ledger.postgres.appender import Appender, Parked
-from ledger.postgres.connection import PostgresSettings
-from ledger.postgres.errors import Conflict
-from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
-from ledger.registry import SERVICE, NotPermitted, Registry
+from ledger.errors import Unavailable
+from ledger.events import Positive
+from ledger.receipt import Answer
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
-VERIFIERS = os.cpu_count() or 1
-"""Threads that verify signatures side by side: the library lets go of the interpreter while it computes."""
-VERIFY_ASIDE_MIN = 8
-"""Signatures a thread must have to be worth waking."""
-
 RETRY_SECONDS = 0.5
-HEADS_REMEMBERED_MAX = 200_000
-
-
-class OtherKeys(BadInput):
-    """The keys in hand are not those that the book was opened under."""
-
-    code = "other-keys"
 
 
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,292 +39,24 @@ class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 
-@dataclass(slots=True)
-class State:
-    """What the writer remembers of a community. True as long as the store's fence has not moved."""
-
-    edge: LogEdge
-    registry: Registry
-    heads: dict[str, Head] = field(default_factory=dict)
-    parked: set[str] = field(default_factory=set)
-    filled: set[str] = field(default_factory=set)  # parked streams that have moved since
-
-
-@dataclass(slots=True)
-class Read:
-    """One envelope on its way, before its signature has been verified."""
-
-    device: str
-    data: bytes
-    outcome: Unverified | BadInput
-    registry: Registry
-
-
-@dataclass(slots=True)
-class Judged(Item):
-    """One envelope, what was said of it, and the registry that this was said by."""
-
-    registry: Registry
-
-
-def _are_genuine(envelopes: Sequence[Unverified]) -> list[bool]:
-    return [envelope.is_genuine() for envelope in envelopes]
+Group = list[tuple[Delivery, Judged]]
+"""Envelopes that one transaction can hold."""
 
 
 class Writer:
-    """Appends to one community. `open` first, then `run` until told to stop."""
+    """Appends to one community what comes in over the bus. The book must be open."""
 
-    def __init__(
-        self,
-        community: str,
-        postgres: PostgresSettings,
-        service_key: SigningKey,
-        log_key: SigningKey,
-        clock: Clock,
-        settings: WriterSettings | None = None,
-    ) -> None:
-        self.community = community
+    def __init__(self, book: Book, clock: Clock, settings: WriterSettings | None = None) -> None:
+        self.book = book
         self.settings = settings or WriterSettings()
-        self.checkpoint = ""
-        self._postgres = postgres
-        self._service_key = service_key
-        self._log_key = log_key
         self._clock = clock
-        self._appender: Appender | None = None
-        self._state: State | None = None
-        self._registry = Registry(community)
-        self._size = 0
-        self._lock = asyncio.Lock()
-
-    # --- state -----------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Connect and read the state of the book. Raises `StoreUnavailable`, `Damaged`."""
-        await self._loaded()
-
-    async def close(self) -> None:
-        """Leave the store."""
-        self._state = None
-        if self._appender is not None:
-            await self._appender.close()
-            self._appender = None
-
-    async def _loaded(self) -> tuple[Appender, State]:
-        """The connection and the state, made anew where they were lost."""
-        if self._appender is None:
-            self._appender = await Appender.open(self._postgres)
-        if self._state is None:
-            self._remember(await self._read_state(self._appender))
-        assert self._state is not None  # noqa: S101 - just set
-        return self._appender, self._state
-
-    def _remember(self, state: State) -> None:
-        self._state, self._registry, self._size = state, state.registry, state.edge.size
-
-    async def _read_state(self, store: Appender) -> State:
-        community = self.community
-        fence = await store.state(community, EMPTY_ROOT, self._now())
-        partial = []
-        for level, (begin, end) in enumerate(LogEdge.partial_ranges(fence.size)):
-            read = store.leaves(community, begin, end) if level == 0 else None
-            partial.append(await (read or store.tile_roots(community, level - 1, begin, end)))
-        edge = LogEdge(Frontier(fence.size, split_peaks(fence.peaks)), partial)
-        if edge.root() != fence.root:
-            raise Damaged("the log's right edge does not lead to its root", where=community)
-        registry = Registry(community)
-        for event in read_bodies(await store.registry_bodies(community)):
-            registry.apply(event)
-        self.checkpoint = fence.checkpoint
-        log.info("book read", community=community, size=fence.size, devices=len(registry.devices))
-        parked = await store.parked_streams(community)
-        return State(edge, registry, parked=parked, filled=set(parked))
-
-    def _now(self) -> datetime:
-        return self._clock.now().replace(microsecond=0)
-
-    @property
-    def size(self) -> int:
-        """How many events the book has, as far as this writer knows."""
-        return self._size
-
-    @property
-    def registry(self) -> Registry:
-        """The registry as this writer knows it."""
-        return self._registry
-
-    # --- deciding --------------------------------------------------------------------------
-
-    def examine(self, device: str, data: bytes) -> Judged:
-        """What can be said of an envelope before its place in the book is looked at."""
-        read = self._read(device, data)
-        return self._judge(read, isinstance(read.outcome, Unverified) and read.outcome.is_genuine())
-
-    def _read(self, device: str, data: bytes) -> Read:
-        registry = self._registry
-        try:
-            outcome: Unverified | BadInput = admission.read(data, registry, self._service_key.public)
-            if isinstance(outcome, Unverified) and outcome.envelope.device != device:
-                outcome = NotPermitted("the envelope came in under another device's name", where=device)
-        except BadInput as error:
-            outcome = error
-        return Read(device, data, outcome, registry)
-
-    def _judge(self, read: Read, genuine: bool) -> Judged:
-        if isinstance(read.outcome, BadInput):
-            return Judged(read.device, read.data, read.outcome, read.registry)
-        try:
-            outcome: Examined | BadInput = admission.judge(
-                read.outcome, genuine, read.registry, self._now(), self._service_key.public
-            )
-        except BadInput as error:
-            outcome = error
-        return Judged(read.device, read.data, outcome, read.registry)
-
-    async def _examine_all(self, reads: Sequence[Read]) -> list[Judged]:
-        """The second half of `examine` for many: signatures are verified on as many cores as there are."""
-        pending = [read.outcome for read in reads if isinstance(read.outcome, Unverified)]
-        share = -(-len(pending) // VERIFIERS)
-        if share < VERIFY_ASIDE_MIN:
-            genuine = _are_genuine(pending)
-        else:
-            parts = [pending[begin : begin + share] for begin in range(0, len(pending), share)]
-            done = await asyncio.gather(*(asyncio.to_thread(_are_genuine, part) for part in parts))
-            genuine = [each for part in done for each in part]
-        verdicts = iter(genuine)
-        return [self._judge(read, isinstance(read.outcome, Unverified) and next(verdicts)) for read in reads]
-
-    async def record(self, items: list[Judged]) -> list[Answer]:
-        """Append what the items hold, in one transaction if it can be one; the answers in the same order.
-
-        Waits for the store as long as it takes: an envelope is answered when its fate is certain.
-        """
-        async with self._lock:
-            answers: list[Answer] = []
-            while len(answers) < len(items):
-                answers += await self._until_done(partial(self._record_some, items[len(answers) :]))
-            return answers
-
-    async def _until_done(self, use: Callable[[Appender, State], Awaitable[T]]) -> T:
-        """What `use` gives. It is begun anew, on a state read anew, until the store lets it finish."""
-        while True:
-            try:
-                return await use(*await self._loaded())
-            except Conflict as error:
-                log.warning("another writer was first, reading the state again", where=error.where)
-                self._state = None
-            except Unavailable as error:
-                log.warning("store failed, reading the state again", code=error.code, detail=error.what)
-                await self.close()
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _record_some(self, items: list[Judged], store: Appender, state: State) -> list[Answer]:
-        """Plan and commit the first items, as many as fit one transaction; their answers."""
-        items = [
-            item if item.registry is state.registry else self.examine(item.device, item.data)
-            for item in items
-        ]
-        await self._remember_heads(store, state, items)
-        plan = Plan(self.community, self._now(), state.edge.size, state.registry)
-        for item in items:
-            recorded: dict[tuple[str, int], bytes] = {}
-            if places := plan.overlapping(item, state.heads):
-                if plan.touches(places):
-                    break  # what it must be compared with is not in the store yet
-                recorded = await store.recorded(self.community, places)
-            plan.take(item, state.heads, recorded)
-            if plan.registry is not state.registry:
-                break  # what follows must be judged by the new registry
-        await self._commit(store, state, plan)
-        return plan.answers
-
-    async def _remember_heads(self, store: Appender, state: State, items: Sequence[Item]) -> None:
-        wanted = {
-            run.stream for item in items if isinstance(item.outcome, Examined) for run in item.outcome.runs
-        }
-        if len(state.heads) > HEADS_REMEMBERED_MAX:
-            state.heads.clear()
-        missing = [stream for stream in wanted if stream not in state.heads]
-        if missing:
-            state.heads.update(await store.heads(self.community, missing))
-
-    async def _commit(self, store: Appender, state: State, plan: Plan) -> None:
-        batch = plan.batch(state.edge, self._origin(plan.registry), self._log_key)
-        # From here to the commit the edge has grown already: any failure throws the state away.
-        self._state = None
-        await store.append(batch)
-        state.registry = plan.registry
-        state.heads.update(plan.heads)
-        state.parked |= plan.parked
-        if batch.events:
-            self.checkpoint = batch.after.checkpoint
-        state.filled |= state.parked & plan.heads.keys()
-        self._remember(state)
-        for row in plan.quarantine:
-            log.warning("refused", code=row[2], device=row[3], stream=row[4], sequence=row[5], what=row[6])
-
-    def _origin(self, registry: Registry) -> str:
-        """The log's name; a book that is not open yet has no events to sign for."""
-        return Verifier.parse(registry.opened.log_key).name if registry.opened else ""
-
-    # --- what the service itself has to say --------------------------------------------------
-
-    async def open_community(self, event: CommunityOpened) -> None:
-        """Write the first event of the book, unless it has one.
-
-        Raises `OtherKeys` when the book was opened under other keys than this writer's.
-        """
-        async with self._lock:
-            await self._until_done(partial(self._open_once, event))
-
-    async def _open_once(self, event: CommunityOpened, store: Appender, state: State) -> None:
-        opened = state.registry.opened
-        if opened is None:
-            await self._append_own("registry", event, store, state)
-            return
-        service, log_key = state.registry.devices[SERVICE].key, Verifier.parse(opened.log_key).key
-        if (service and service.id, log_key.id) != (self._service_key.public.id, self._log_key.public.id):
-            raise OtherKeys(
-                "the book was opened under other keys than these",
-                where=self.community,
-                hint="restore the folder of keys: receipts and checkpoints must go on under the same ones",
-            )
-
-    async def seal(self) -> BlockSealed | None:
-        """Seal all events so far into the next block; None when nothing but blocks came since the last."""
-        async with self._lock:
-            return await self._until_done(self._seal_once)
-
-    async def _seal_once(self, store: Appender, state: State) -> BlockSealed | None:
-        last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
-        if size <= (last.size + 1 if last else 0):
-            return None
-        sealed = BlockSealed(
-            number=last.number + 1 if last else 1,
-            previous=block_hash(self.community, last) if last else NO_BLOCK,
-            root=root.hex(),
-            sealed_at=self._now(),
-            size=size,
-        )
-        await self._append_own(f"device/{SERVICE}", sealed, store, state)
-        log.info("block sealed", community=self.community, number=sealed.number, size=size)
-        return sealed
-
-    async def _append_own(self, stream: str, event: Event, store: Appender, state: State) -> None:
-        head = (await store.heads(self.community, [stream])).get(stream, EMPTY)
-        run = NewRun(stream, head, [encode(event)])
-        data, _ = seal_envelope(self.community, SERVICE, self._service_key, [run])
-        (answer,) = await self._record_some([self.examine(SERVICE, data)], store, state)
-        if not answer.is_safe:
-            what = answer.refusal.what if answer.refusal else ""
-            raise Damaged(f"the ledger refused its own event: {answer.code}, {what}", where=stream)
-
-    # --- running -----------------------------------------------------------------------------
 
     async def run(self, bus: Bus, stop: asyncio.Event) -> None:
         """Serve the community until `stop` is set; what was taken is answered before it returns."""
-        await bus.serve_heads(self.community, self.tell_heads)
-        await bus.serve_seal(self.community, self._seal_on_demand)
-        groups: asyncio.Queue[list[tuple[Delivery, Judged]] | None] = asyncio.Queue(2)
+        community = self.book.community
+        await bus.serve_heads(community, self.book.tell_heads)
+        await bus.serve_seal(community, self._seal_on_demand)
+        groups: asyncio.Queue[Group | None] = asyncio.Queue(2)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._take(bus, groups, stop))
@@ -365,14 +64,9 @@ class Writer:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None  # the first is why the other was cancelled
 
-    async def _take(
-        self,
-        bus: Bus,
-        groups: "asyncio.Queue[list[tuple[Delivery, Judged]] | None]",
-        stop: asyncio.Event,
-    ) -> None:
+    async def _take(self, bus: Bus, groups: asyncio.Queue[Group | None], stop: asyncio.Event) -> None:
         """Fetch and examine, in groups that one transaction can hold."""
-        intake = bus.intake(self.community)
+        intake = bus.intake(self.book.community)
         while not stop.is_set():
             try:
                 deliveries = await intake.take(self.settings.batch_envelopes, self.settings.wait_seconds)
@@ -380,109 +74,63 @@ class Writer:
                 log.warning("intake failed", code=error.code, detail=error.what)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            pending: list[tuple[Delivery, Read]] = []
-            events = 0
-            for delivery in deliveries:
-                read = self._read(delivery.device, delivery.data)
-                pending.append((delivery, read))
-                barrier = isinstance(read.outcome, Unverified) and read.outcome.changes_registry
-                events += read.outcome.events if isinstance(read.outcome, Unverified) else 0
-                if barrier or events >= self.settings.batch_events:
-                    await groups.put(await self._examined(pending))
-                    pending, events = [], 0
-                if barrier:
-                    await groups.join()  # what follows is judged by the registry after it
-            await groups.put(await self._examined(pending))
+            await self._group(deliveries, groups)
         await intake.close()
         await groups.put(None)
 
-    async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> list[tuple[Delivery, Judged]]:
-        items = await self._examine_all([read for _, read in pending])
+    async def _group(self, deliveries: Sequence[Delivery], groups: asyncio.Queue[Group | None]) -> None:
+        pending: list[tuple[Delivery, Read]] = []
+        events = 0
+        for delivery in deliveries:
+            read = self.book.read(delivery.device, delivery.data)
+            pending.append((delivery, read))
+            barrier = isinstance(read.outcome, Unverified) and read.outcome.changes_registry
+            events += read.outcome.events if isinstance(read.outcome, Unverified) else 0
+            if barrier or events >= self.settings.batch_events:
+                await groups.put(await self._examined(pending))
+                pending, events = [], 0
+            if barrier:
+                await groups.join()  # what follows is judged by the registry after it
+        await groups.put(await self._examined(pending))
+
+    async def _examined(self, pending: Sequence[tuple[Delivery, Read]]) -> Group:
+        items = await self.book.examine_all([read for _, read in pending])
         return [(delivery, item) for (delivery, _), item in zip(pending, items, strict=True)]
 
-    async def _serve(self, bus: Bus, groups: "asyncio.Queue[list[tuple[Delivery, Judged]] | None]") -> None:
+    async def _serve(self, bus: Bus, groups: asyncio.Queue[Group | None]) -> None:
         """Record each group and answer it; seal blocks when they are due."""
         sealed_at = self._clock.now()
         while (group := await groups.get()) is not None:
             if group:
-                answers = await self.record([item for _, item in group])
-                await self._answer(bus, answers)
+                await self._answer(bus, await self.book.record([item for _, item in group]))
                 for delivery, _ in group:
                     await delivery.done()
-                await self._retry_parked(bus)
-                await self._wake()
+                await self._answer(bus, await self.book.record_parked())
+                await self.book.wake_projectors()
             if self._seal_is_due(sealed_at):
-                await self.seal()
+                await self.book.seal()
                 sealed_at = self._clock.now()
             groups.task_done()
 
     async def _answer(self, bus: Bus, answers: list[Answer]) -> None:
         """Sign and send; a receipt that does not arrive is asked for again by sending again."""
-        receipts = sign_receipts(self.community, answers, self._service_key)
-        for answer, receipt in zip(answers, receipts, strict=True):
+        if not answers:
+            return
+        for answer, receipt in zip(answers, self.book.sign(answers), strict=True):
             try:
-                await bus.publish_receipt(self.community, answer.device, receipt)
+                await bus.publish_receipt(self.book.community, answer.device, receipt)
             except Unavailable as error:
                 log.warning("receipt not sent", code=error.code, device=answer.device)
 
-    async def _retry_parked(self, bus: Bus) -> None:
-        """Take up envelopes that waited for what has been recorded now."""
-        while self._state is not None and self._state.filled:
-            streams = sorted(self._state.filled)
-            self._state.filled.clear()
-            async with self._lock:
-                parked = await self._until_done(partial(self._parked, streams))
-            answers = await self.record([self.examine(one.device, one.message) for one in parked])
-            done = [
-                one.digest
-                for one, answer in zip(parked, answers, strict=True)
-                if answer.code != SequenceGap.code
-            ]
-            async with self._lock:
-                await self._until_done(partial(self._resolve_parked, done))
-            await self._answer(bus, [answer for answer in answers if answer.is_safe])
-
-    async def _parked(self, streams: Sequence[str], store: Appender, _: State) -> list[Parked]:
-        return await store.parked(self.community, streams)
-
-    async def _resolve_parked(self, done: Sequence[bytes], store: Appender, state: State) -> None:
-        await store.resolve_parked(self.community, done, self._now())
-        state.parked = await store.parked_streams(self.community)
-
-    async def _wake(self) -> None:
-        async with self._lock:
-            if self._appender is not None:
-                with contextlib.suppress(Unavailable):
-                    await self._appender.wake_projectors(self.community)
-
     def _seal_is_due(self, sealed_at: datetime) -> bool:
-        last = self.registry.last_block
-        unsealed = self.size - (last.size + 1 if last else 0)
+        last = self.book.registry.last_block
+        unsealed = self.book.size - (last.size + 1 if last else 0)
         waited = (self._clock.now() - sealed_at).total_seconds()
         settings = self.settings
         return unsealed >= settings.seal_events or (unsealed > 0 and waited >= settings.seal_seconds)
 
     async def _seal_on_demand(self, device: str) -> bytes:
         """A person asks for a block now; the answer is the newest one's canonical bytes, or nothing."""
-        await self.seal()
-        last = self.registry.last_block
-        return block_bytes(self.community, last) if last else b""
-
-    async def tell_heads(self, device: str) -> bytes:
-        """The signed heads of all streams that `device` may write to."""
-        async with self._lock:
-            heads = await self._until_done(partial(self._heads_of, device))
-        answer = Answer(
-            code=HEADS,
-            community=self.community,
-            device=device,
-            envelope=NO_HASH.hex(),
-            heads=heads,
-            recorded_at=self._now(),
-        )
-        return sign_receipts(self.community, [answer], self._service_key)[0]
-
-    async def _heads_of(self, device: str, store: Appender, state: State) -> list[StreamHead]:
-        streams = state.registry.streams_of(device)
-        heads = await store.heads(self.community, streams)
-        return [StreamHead.of(stream, heads.get(stream, EMPTY)) for stream in streams]
+        await self.book.seal()
+        last = self.book.registry.last_block
+        return block_bytes(self.book.community, last) if last else b""

@@ -74,7 +74,7 @@ async def live(days: int, progress: Progress) -> DemoResult:
         _let_servers_in(folder)
         async with _installed(campus, clock, folder) as installation:
             await _read_meters(campus, clock, installation, progress)
-            await installation.writer.seal()
+            await installation.writer.book.seal()
             progress("projecting", 0, 1)
             buildings, main, blocks = await _energies(campus, installation)
             progress("projecting", 1, 1)
@@ -160,7 +160,7 @@ async def _energies(
 
 async def _until_projected(reader: Reader, community: str, installation: Installation) -> None:
     begin = monotonic_seconds()
-    while await reader.projected(community) < installation.writer.size:
+    while await reader.projected(community) < installation.writer.book.size:
         if monotonic_seconds() - begin > PROJECTED_SECONDS_MAX:
             raise Damaged("the projections do not catch up with the book", where=community)
         await asyncio.sleep(0.05)

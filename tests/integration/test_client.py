@@ -6,10 +6,8 @@ from hashlib import sha256
 from itertools import count
 
 import pytest
-from nats.aio.msg import Msg
 
 from ledger.bus import Bus, BusUnavailable
-from ledger.bus.subjects import envelopes, receipts
 from ledger.canonical import encode
 from ledger.client import BookClient, NoReceipt, Refused
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
@@ -148,7 +146,7 @@ async def test_sending_again_after_no_receipt_appends_once(
         with pytest.raises(NoReceipt):
             await operator.append("registry", feeders(0, 2))
     again = campus.writer(store)
-    await again.open()
+    await again.book.open()
     async with running(campus, again, nats_server):
         await operator.append("registry", feeders(0, 2))
     assert (await _registry(store, campus)).count(encode(feeders(0, 1)[0])) == 1
@@ -160,29 +158,30 @@ async def test_without_a_writer_a_client_does_not_open(bus: Bus, campus: Campus)
 
 
 async def test_a_receipt_that_the_ledger_did_not_sign_answers_nothing(
-    site: Site, bus: Bus, campus: Campus
+    site: Site, bus: Bus, campus: Campus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = await client(bus, campus).open()
     forged = 0
 
-    async def forge(message: Msg) -> None:
-        """Tell the client that all is recorded, before the ledger refuses it."""
+    async def forge(community: str, device: str, data: bytes) -> None:
+        """Tell the client that all is recorded, before the ledger can refuse it."""
         nonlocal forged
         answer = Answer(
             code=RECORDED,
             community=campus.community,
             device=OPERATOR,
-            envelope=sha256(message.data).hexdigest(),
+            envelope=sha256(data).hexdigest(),
             heads=[],
             recorded_at=MORNING,
         )
         (receipt,) = sign_receipts(campus.community, [answer], key("forger"))
         for each in (receipt, b"junk", receipt.replace(b'"index":0', b'"index": 0')):
-            await message._client.publish(receipts(campus.community, OPERATOR), each)
+            await site.bus.publish_receipt(community, device, each)
         forged += 1
+        await publish(community, device, data)
 
-    await site.bus._client.subscribe(envelopes(campus.community, OPERATOR), cb=forge)
-    await site.bus._client.flush()
+    publish = bus.publish_envelope
+    monkeypatch.setattr(bus, "publish_envelope", forge)
     site.received.clear()
     twice = enrolment(campus.community, GATEWAY, "gateway", key("other"))
     with pytest.raises(Refused):
@@ -194,7 +193,7 @@ async def test_heads_of_another_device_are_not_taken_for_ones_own(
     store: PostgresSettings, nats_server: EmbeddedNats, bus: Bus, campus: Campus
 ) -> None:
     writer = await campus.opened(store)
-    told = await writer.tell_heads(GATEWAY)
+    told = await writer.book.tell_heads(GATEWAY)
 
     async def wrong(device: str) -> bytes:
         return told

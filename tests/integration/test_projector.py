@@ -109,7 +109,7 @@ async def test_an_idle_projector_writes_nothing(store: PostgresSettings, project
     campus = Campus("campus")
     await campus.opened(store)
     empty = Campus("empty")
-    await empty.writer(store).open()
+    await empty.writer(store).book.open()
     await projector.catch_up()
     async with owner(store) as connection:
         before = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")

@@ -9,6 +9,7 @@ from itertools import count
 import msgspec
 import pytest
 
+from ledger.book import OtherKeys
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
@@ -20,7 +21,7 @@ from ledger.opening import enrolment, rotation
 from ledger.postgres import PostgresSettings
 from ledger.receipt import read_receipt
 from ledger.registry import OPERATOR, SERVICE
-from ledger.writer import OtherKeys, WriterSettings
+from ledger.writer import WriterSettings
 from tests.support.campus import GATEWAY, MORNING, Campus, key, reading, readings, record
 from tests.support.running import running
 from tests.support.store import Book, check_book, migrated, owner, read_book
@@ -154,7 +155,7 @@ async def test_every_refusal_is_answered_under_signature_kept_whole_and_harms_no
         tampered = campus.read(10, 12)
         wrong = tampered.replace(b"1002750", b"1002751")
         assert (await site.send(GATEWAY, wrong)).code == "bad-signature"
-        assert writer.size == begin
+        assert writer.book.size == begin
         assert (await site.send(GATEWAY, tampered)).code == "recorded"
         assert (await site.send(GATEWAY, tampered)).code == "duplicate"
     book = await checked(store, campus)
@@ -181,10 +182,10 @@ async def test_good_envelopes_pass_beside_bad_ones_in_the_same_batch(
     items, expected = [], []
     for number, refused in enumerate(REFUSED.values()):
         device, data = refused.make(campus)
-        items.append(writer.examine(device, data))
-        items.append(writer.examine(GATEWAY, campus.read(number * 3, number * 3 + 3, meter=2)))
+        items.append(writer.book.examine(device, data))
+        items.append(writer.book.examine(GATEWAY, campus.read(number * 3, number * 3 + 3, meter=2)))
         expected += [refused.code, "recorded"]
-    answers = await writer.record(items)
+    answers = await writer.book.record(items)
     assert [answer.code for answer in answers] == expected
     book = await checked(store, campus)
     assert len([row for row in book.events if row["stream"] == "meter/m-2"]) == 3 * len(REFUSED)
@@ -194,7 +195,7 @@ async def test_a_refusal_tells_the_heads_from_which_to_go_on(store: PostgresSett
     writer = await campus.opened(store)
     await record(writer, GATEWAY, campus.read(0, 10))
     device, data = _chain_broken(campus)
-    (answer,) = await writer.record([writer.examine(device, data)])
+    (answer,) = await writer.book.record([writer.book.examine(device, data)])
     assert {head.stream: head.head() for head in answer.heads} == {"meter/m-0": campus.heads["meter/m-0"]}
 
 
@@ -303,9 +304,9 @@ async def test_what_was_parked_is_taken_up_after_a_restart(
     writer = await campus.opened(store)
     first, second = campus.read(0, 2), campus.read(2, 4)
     assert await record(writer, GATEWAY, second) == ["sequence-gap"]
-    await writer.close()
+    await writer.book.close()
     again = campus.writer(store)
-    await again.open()
+    await again.book.open()
     async with running(campus, again, nats_server) as site:
         assert (await site.send(GATEWAY, first)).code == "recorded"
         assert (await site.answer(second)).code == "recorded"
@@ -323,7 +324,7 @@ async def test_positions_tiles_root_and_checkpoint_follow_from_the_events_at_eve
     for events in (1, 200, 45, 1, 1, 1, 250, 12, 490):  # the book begins with 10 events: 256 and 512 are met
         await record(writer, GATEWAY, campus.read(quarter, quarter + events))
         quarter += events
-        sizes.append(writer.size)
+        sizes.append(writer.book.size)
         await checked(store, campus)
     assert {256, 257, 258} <= set(sizes)
 
@@ -344,9 +345,9 @@ async def test_a_log_of_more_than_65536_events_has_tiles_of_two_levels(
     for begin in range(0, 66_000, 5_000):
         envelopes = [campus.read(at, at + 500) for at in range(begin, begin + 5_000, 500)]
         assert await record(writer, GATEWAY, *envelopes) == ["recorded"] * 10
-        if writer.size > 65_000:
-            await writer.close()
-            await writer.open()
+        if writer.book.size > 65_000:
+            await writer.book.close()
+            await writer.book.open()
     book = await checked(store, campus)
     assert [(row["level"], row["index"]) for row in book.tiles if row["level"]] == [(1, 0)]
 
@@ -359,11 +360,11 @@ async def test_a_writer_that_is_opened_again_goes_on_as_if_it_had_never_stopped(
     for events in (3, 243, 256, 30):
         await record(writer, GATEWAY, campus.read(quarter, quarter + events))
         quarter += events
-        size, checkpoint = writer.size, writer.checkpoint
-        await writer.close()
+        size, checkpoint = writer.book.size, writer.book.checkpoint
+        await writer.book.close()
         writer = campus.writer(store)
-        await writer.open()
-        assert (writer.size, writer.checkpoint) == (size, checkpoint)
+        await writer.book.open()
+        assert (writer.book.size, writer.book.checkpoint) == (size, checkpoint)
     await checked(store, campus)
 
 
@@ -388,9 +389,9 @@ async def test_a_block_seals_all_events_before_it_and_nothing_is_sealed_twice(
     sizes = []
     for begin in (0, 7):
         await record(writer, GATEWAY, campus.read(begin, begin + 7))
-        sizes.append(writer.size)
-        assert await writer.seal() is not None
-        assert await writer.seal() is None
+        sizes.append(writer.book.size)
+        assert await writer.book.seal() is not None
+        assert await writer.book.seal() is None
     assert [block.size for block in await _blocks(store, campus)] == sizes
 
 
@@ -399,7 +400,7 @@ async def test_blocks_asked_for_at_the_same_time_do_not_fall_over_one_another(
 ) -> None:
     writer = await campus.opened(store)
     await record(writer, GATEWAY, campus.read(0, 7))
-    sealed = await asyncio.gather(*(writer.seal() for _ in range(5)))
+    sealed = await asyncio.gather(*(writer.book.seal() for _ in range(5)))
     assert len([block for block in sealed if block]) == 1
     assert len(await _blocks(store, campus)) == 1
 
@@ -413,15 +414,15 @@ async def test_a_block_is_sealed_when_enough_events_or_enough_time_have_passed(
     async with running(campus, writer, nats_server) as site:
         await site.send(GATEWAY, campus.read(0, 10))
         await asyncio.sleep(0.2)
-        assert writer.registry.last_block is None
+        assert writer.book.registry.last_block is None
         await site.send(GATEWAY, campus.read(10, 60))
         async with asyncio.timeout(5):
-            while writer.registry.last_block is None:
+            while writer.book.registry.last_block is None:
                 await asyncio.sleep(0.02)
         await site.send(GATEWAY, campus.read(60, 62))
         clock.advance(timedelta(seconds=901))
         async with asyncio.timeout(5):
-            while writer.registry.last_block.number < 2:
+            while writer.book.registry.last_block.number < 2:
                 await asyncio.sleep(0.02)
         clock.advance(timedelta(seconds=10_000))
         await asyncio.sleep(0.2)
@@ -433,7 +434,7 @@ async def test_a_block_can_be_asked_for_and_is_told_as_its_canonical_bytes(
 ) -> None:
     writer = await campus.opened(store)
     async with running(campus, writer, nats_server) as site:
-        size = writer.size
+        size = writer.book.size
         first = await site.bus.ask_seal(campus.community)
         assert await site.bus.ask_seal(campus.community) == first
     (block,) = await _blocks(store, campus)
@@ -478,9 +479,9 @@ async def test_a_revoked_key_counts_no_more_from_its_place_in_the_book_on(
         (GATEWAY, campus.envelope(GATEWAY, {"meter/m-0": readings(2, 4)}, after=campus.heads)),
     ]
     if as_one_batch:
-        answers = await writer.record([writer.examine(*each) for each in sent])
+        answers = await writer.book.record([writer.book.examine(*each) for each in sent])
     else:
-        answers = [(await writer.record([writer.examine(*each)]))[0] for each in sent]
+        answers = [(await writer.book.record([writer.book.examine(*each)]))[0] for each in sent]
     assert [answer.code for answer in answers] == ["recorded", "recorded", "key-revoked"]
     again = enrolment(campus.community, GATEWAY, "gateway", key("gw-1 again"))
     campus.keys[GATEWAY] = key("gw-1 again")
@@ -493,13 +494,13 @@ async def test_an_envelope_judged_before_a_key_was_revoked_is_judged_again(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writer, other = await campus.opened(store), campus.writer(store)
-    await other.open()
-    early = writer.examine(GATEWAY, campus.envelope(GATEWAY, {"meter/m-0": readings(0, 2)}, after={}))
+    await other.book.open()
+    early = writer.book.examine(GATEWAY, campus.envelope(GATEWAY, {"meter/m-0": readings(0, 2)}, after={}))
     revoked = KeyRevoked(device=GATEWAY, key=campus.keys[GATEWAY].public.id, reason="lost")
     assert await record(other, OPERATOR, campus.envelope(OPERATOR, {"registry": [revoked]})) == ["recorded"]
-    await other.close()
-    await writer.close()  # as it does when the store went away: the state is read again
-    (answer,) = await writer.record([early])
+    await other.book.close()
+    await writer.book.close()  # as it does when the store went away: the state is read again
+    (answer,) = await writer.book.record([early])
     assert answer.code == "key-revoked"
 
 
@@ -538,7 +539,7 @@ async def test_two_writers_of_one_community_append_everything_exactly_once(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writers = [await campus.opened(store), campus.writer(store)]
-    await writers[1].open()
+    await writers[1].book.open()
     envelopes = [[campus.read(part * 5, part * 5 + 5, meter) for part in range(8)] for meter in range(2)]
 
     async def work(number: int) -> list[str]:
@@ -558,7 +559,7 @@ async def test_the_same_envelope_at_two_writers_is_recorded_by_one_of_them(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writers = [await campus.opened(store), campus.writer(store)]
-    await writers[1].open()
+    await writers[1].book.open()
     envelope = campus.read(0, 9)
     codes = await asyncio.gather(*(record(writer, GATEWAY, envelope) for writer in writers))
     assert sorted(codes) == [["duplicate"], ["recorded"]]
@@ -569,7 +570,7 @@ async def test_a_writer_that_fell_behind_refuses_nothing_that_the_book_allows(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writer, other = await campus.opened(store), campus.writer(store)
-    await other.open()
+    await other.book.open()
     campus.keys["gw-2"] = key("gw-2")
     enrol = enrolment(campus.community, "gw-2", "gateway", key("gw-2"))
     assert await record(other, OPERATOR, campus.envelope(OPERATOR, {"registry": [enrol]})) == ["recorded"]
@@ -581,17 +582,17 @@ async def test_a_writer_that_fell_behind_refuses_nothing_that_the_book_allows(
 
 async def test_two_writers_seal_one_chain_of_blocks(store: PostgresSettings, campus: Campus) -> None:
     writers = [await campus.opened(store), campus.writer(store)]
-    await writers[1].open()
+    await writers[1].book.open()
     for begin in range(0, 12, 3):
         await record(writers[begin % 2], GATEWAY, campus.read(begin, begin + 3))
-        await asyncio.gather(*(writer.seal() for writer in writers))
+        await asyncio.gather(*(writer.book.seal() for writer in writers))
     await _blocks(store, campus)
 
 
 async def test_two_writers_that_start_at_once_open_one_book(store: PostgresSettings, campus: Campus) -> None:
     writers = [campus.writer(store), campus.writer(store)]
-    await asyncio.gather(*(writer.open() for writer in writers))
-    await asyncio.gather(*(writer.open_community(campus.opening()) for writer in writers))
+    await asyncio.gather(*(writer.book.open() for writer in writers))
+    await asyncio.gather(*(writer.book.open_community(campus.opening()) for writer in writers))
     assert len((await checked(store, campus)).events) == 1
 
 
@@ -625,14 +626,16 @@ async def test_heads_are_told_again_after_the_store_has_dropped_the_connection(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writer = await campus.opened(store)
-    await writer.tell_heads(GATEWAY)
+    await writer.book.tell_heads(GATEWAY)
     async with owner(store) as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'energy-ledger writer'"
         )
     async with asyncio.timeout(5):
-        told = read_receipt(await writer.tell_heads(GATEWAY), campus.community, campus.keys[SERVICE].public)
+        told = read_receipt(
+            await writer.book.tell_heads(GATEWAY), campus.community, campus.keys[SERVICE].public
+        )
     assert len(told.heads) == 4
 
 
@@ -648,9 +651,9 @@ async def test_a_ledger_that_lost_its_keys_does_not_go_on_under_others(
         else:
             changed.log_key = key("another")
         writer = changed.writer(store)
-        await writer.open()
+        await writer.book.open()
         with pytest.raises(OtherKeys):
-            await writer.open_community(opening)
+            await writer.book.open_community(opening)
         await changed.close()
 
 
@@ -658,7 +661,7 @@ async def test_a_book_is_opened_by_its_own_service_and_by_nobody_else(
     store: PostgresSettings, campus: Campus
 ) -> None:
     writer = campus.writer(store)
-    await writer.open()
+    await writer.book.open()
     early = campus.envelope(OPERATOR, {"registry": [FeederAdded(feeder="f", name="f")]}, after={})
     assert await record(writer, OPERATOR, early) == ["not-permitted"]
     await campus.open_book(writer)

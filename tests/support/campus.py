@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+from ledger.book import Book
 from ledger.canonical import encode
 from ledger.clock import Clock, VirtualClock
 from ledger.entry import EMPTY, Head
@@ -141,39 +142,34 @@ class Campus:
         self, postgres: PostgresSettings, clock: Clock | None = None, settings: WriterSettings | None = None
     ) -> Writer:
         """A writer of this community, not opened yet. It works ten days after the first morning."""
-        writer = Writer(
-            self.community,
-            postgres,
-            self.keys[SERVICE],
-            self.log_key,
-            clock or VirtualClock(MORNING + timedelta(days=10)),
-            settings or WriterSettings(wait_seconds=0.05),
-        )
+        clock = clock or VirtualClock(MORNING + timedelta(days=10))
+        book = Book(self.community, postgres, self.keys[SERVICE], self.log_key, clock)
+        writer = Writer(book, clock, settings or WriterSettings(wait_seconds=0.05))
         self._writers.append(writer)
         return writer
 
     async def close(self) -> None:
         """Close all writers that were made."""
         for writer in self._writers:
-            await writer.close()
+            await writer.book.close()
 
     async def opened(
         self, postgres: PostgresSettings, clock: Clock | None = None, settings: WriterSettings | None = None
     ) -> Writer:
         """A writer whose book is open and knows the campus."""
         writer = self.writer(postgres, clock, settings)
-        await writer.open()
+        await writer.book.open()
         await self.open_book(writer)
         return writer
 
     async def open_book(self, writer: Writer) -> None:
         """Open the book through `writer`, and have the operator tell the facts."""
-        await writer.open_community(self.opening())
+        await writer.book.open_community(self.opening())
         self.envelope(SERVICE, {"registry": [self.opening()]})  # as the writer did: the chain goes on from it
         await record(writer, OPERATOR, self.envelope(OPERATOR, {"registry": self.facts()}))
 
 
 async def record(writer: Writer, device: str, *envelopes: bytes) -> list[str]:
     """Have `writer` take envelopes as one batch; the codes of its answers."""
-    answers = await writer.record([writer.examine(device, data) for data in envelopes])
+    answers = await writer.book.record([writer.book.examine(device, data) for data in envelopes])
     return [answer.code for answer in answers]

@@ -22,7 +22,7 @@ class Site:
     def __init__(self, bus: Bus, writer: Writer, service: PublicKey) -> None:
         self.bus = bus
         self.writer = writer
-        self.community = writer.community
+        self.community = writer.book.community
         self.received: list[Answer] = []
         self._service = service
         self._came = asyncio.Event()
@@ -89,4 +89,4 @@ async def running(campus: Campus, writer: Writer, nats: EmbeddedNats) -> AsyncIt
                 yield site
             finally:
                 stop.set()
-    await writer.close()
+    await writer.book.close()

@@ -97,7 +97,7 @@ class Installation:
             try:
                 await writer.run(bus, self._stop)
             finally:
-                await writer.close()
+                await writer.book.close()
 
     async def stop_ledger(self) -> None:
         self._stop.set()
