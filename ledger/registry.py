@@ -177,7 +177,7 @@ class Registry:
         try:
             ZoneInfo(event.zone)
             Verifier.parse(event.log_key)
-        except (ValueError, OSError, NoteError) as error:  # OSError: a zone's name may be that of a folder
+        except (LookupError, ValueError, OSError, NoteError) as error:  # OSError: the name of a folder
             raise Contradiction(
                 f"the time zone or the log's key is none: {error}", where=event.zone
             ) from error

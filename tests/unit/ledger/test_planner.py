@@ -15,7 +15,7 @@ from ledger.merkle import EMPTY_ROOT, Frontier, root_hash
 from ledger.note import Verifier, open_checkpoint
 from ledger.planner import Item, Plan, RunHeader
 from ledger.registry import OPERATOR
-from tests.unit.ledger.campus import COMMUNITY, LOG_KEY, NOW, Book, campus, readings
+from tests.unit.ledger.campus import COMMUNITY, LOG_KEY, NOW, Book, campus, enrolled, key, readings
 
 ORIGIN = "ledger.example/campus"
 
@@ -164,3 +164,16 @@ def test_a_batch_without_events_leaves_the_log_as_it_is(book: Book) -> None:
         "",
         [],
     )
+
+
+def test_an_overlap_applies_only_its_new_events_to_the_registry(book: Book) -> None:
+    before = dict(book.heads)
+    known = [FeederAdded(feeder="f-8", name="8"), enrolled("gw-8", "gateway", key(88))]
+    longer = [*known, FeederAdded(feeder="f-9", name="9")]
+    plan = plan_of(book)
+    for events in (known, longer):
+        envelope = book.sealed(OPERATOR, {"registry": events}, heads=before)
+        plan.take(item(book, OPERATOR, envelope), book.heads, {})
+    assert [answer.code for answer in plan.answers] == ["recorded", "recorded"]
+    assert "f-9" in plan.registry.feeders
+    assert len(plan.events) == 3

@@ -403,3 +403,27 @@ def test_alarms_and_readings_change_nothing(registry: Registry) -> None:
 
 def test_a_tag_is_written_as_in_a_body() -> None:
     assert tag_of(reading(0)) == "meter-read/1"
+
+
+@pytest.mark.parametrize("zone", ["Asia/Bangkokk", "Asia", "../etc", ""])
+def test_a_book_is_not_opened_in_a_time_zone_that_is_none(zone: str) -> None:
+    registry = Registry("campus")
+    with pytest.raises(Contradiction, match="time zone"):
+        registry.apply(msgspec.structs.replace(opening(), zone=zone))
+    assert registry.opened is None
+
+
+def test_nobody_is_enrolled_as_a_second_service(registry: Registry) -> None:
+    contradiction(registry, enrolled("service-2", "service", key(77)), "one service")
+
+
+def test_the_last_operator_and_the_service_keep_their_keys(registry: Registry) -> None:
+    for device in ("operator", "service"):
+        held = registry.devices[device].key
+        assert held is not None
+        contradiction(registry, KeyRevoked(device=device, key=held.id, reason="lost"), "nobody could write")
+    registry.apply(enrolled("operator-2", "operator", key(78)))
+    first = registry.devices["operator"].key
+    assert first is not None
+    registry.apply(KeyRevoked(device="operator", key=first.id, reason="left"))
+    assert registry.devices["operator"].key is None
