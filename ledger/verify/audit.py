@@ -17,7 +17,7 @@ from ledger.book_file import (
     parse_line,
 )
 from ledger.canonical import Malformed, NotCanonical
-from ledger.entry import stream_subject
+from ledger.entry import Head, stream_subject
 from ledger.errors import BadInput
 from ledger.tiles import HASH_BYTES
 from ledger.verify.checkpoint import CheckpointCheck
@@ -36,7 +36,7 @@ from ledger.verify.report import (
     Progress,
     counted,
 )
-from ledger.verify.state import HexHead, State, words
+from ledger.verify.state import State, words
 
 
 class Audit:
@@ -131,7 +131,7 @@ class Audit:
             if not self._may_write(seen.device, run) or not state.readings.can_take(run):
                 return False
         for run in seen.runs:
-            state.heads[run.stream] = HexHead(run.last, run.head)
+            state.heads[run.stream] = Head(run.last, run.head)
             state.readings.take_run(run)
         state.tree.extend(seen.leaves)
         state.position += len(seen.leaves) // HASH_BYTES

@@ -19,13 +19,13 @@ from hashlib import sha256
 
 from ledger.book_file import EnvelopeLine, check_canonical, parse_line
 from ledger.canonical import Malformed, NotCanonical, encode
-from ledger.entry import FORMAT, stream_kind, stream_subject
+from ledger.entry import Head, entry_bytes, entry_hash, stream_kind, stream_subject
 from ledger.envelope import Envelope, Run, RunHead, read_envelope, signature_bytes, signed_text
 from ledger.errors import BadInput
 from ledger.events import STREAM_KINDS, AnyEvent, CommunityOpened, MeterRead, read_bodies
 from ledger.registry import Registry
 from ledger.verify.report import CHAINS, FORM, LOG, SIGNATURES, Place
-from ledger.verify.state import HexHead, State, words
+from ledger.verify.state import State, words
 
 _HASH = re.compile("[0-9a-f]{64}")
 _AFTER_BODIES = re.compile(rb'\],"first":([0-9]{1,16}),"previous":"[^"]*","stream":"([a-z0-9._/-]+)"')
@@ -37,7 +37,7 @@ class _Followed:
 
     run: Run
     events: list[AnyEvent | None]
-    hashes: list[str]
+    hashes: list[bytes]
     known: int
 
     @property
@@ -66,7 +66,7 @@ def take_closely(state: State, data: bytes, number: int) -> None:
         if not opening:
             _take_in(state, followed, position, number)
         leaves = followed.hashes[followed.known :]
-        state.tree.extend(bytes.fromhex("".join(leaves)))
+        state.tree.extend(b"".join(leaves))
         position += len(leaves)
     state.position = position
     state.envelopes += 1
@@ -139,18 +139,18 @@ def _events(state: State, run: Run, number: int) -> list[AnyEvent | None]:
     return events
 
 
-def _cut(state: State, line: EnvelopeLine, number: int) -> list[str]:
-    """The entry hashes that the line gives."""
+def _cut(state: State, line: EnvelopeLine, number: int) -> list[bytes]:
+    """The entry hashes that the line gives; an empty one where it gives something else."""
     if len(line.hashes) % 64 or not line.hashes:
         state.findings.add(FORM, "`hashes` is not made of hashes", _start(line.envelope, number))
     cut = [line.hashes[at : at + 64] for at in range(0, len(line.hashes), 64)]
-    return [each if _HASH.fullmatch(each) else "" for each in cut]
+    return [bytes.fromhex(each) if _HASH.fullmatch(each) else b"" for each in cut]
 
 
 # --- step 3: chains ----------------------------------------------------------------------------
 
 
-def _follow_all(state: State, line: EnvelopeLine, stored: list[str], number: int) -> list[_Followed]:
+def _follow_all(state: State, line: EnvelopeLine, stored: list[bytes], number: int) -> list[_Followed]:
     runs = []
     rest = stored
     found = state.findings.count(CHAINS)
@@ -165,16 +165,15 @@ def _follow_all(state: State, line: EnvelopeLine, stored: list[str], number: int
     return runs
 
 
-def _follow(state: State, run: Run, stored: Sequence[str], number: int) -> _Followed:
+def _follow(state: State, run: Run, stored: Sequence[bytes], number: int) -> _Followed:
     """Continue the chain of a run's stream with its bodies."""
     known = _known(state, run, number)
-    start = f"\x00{FORMAT}\n{state.community}\n{run.stream}\n"
-    previous = run.previous
+    previous = bytes.fromhex(run.previous)
     hashes = []
     for index, body in enumerate(run.bodies):
         sequence = run.first + index
-        text = f"{start}{sequence}\n{previous}\n{sha256(body).hexdigest()}\n"
-        previous = sha256(text.encode()).hexdigest()
+        entry = entry_bytes(state.community, run.stream, sequence, previous, sha256(body).digest())
+        previous = entry_hash(entry)
         told = stored[index - known] if known <= index < known + len(stored) else previous
         if told != previous:
             what = "the event does not hash to the entry hash that the line gives"
@@ -184,7 +183,7 @@ def _follow(state: State, run: Run, stored: Sequence[str], number: int) -> _Foll
     if known:
         _check_known(state, run, known, hashes[known - 1], number)
     if known < len(run.bodies):
-        state.heads[run.stream] = HexHead(run.last, hashes[-1])
+        state.heads[run.stream] = Head(run.last, hashes[-1])
     return _Followed(run, _events(state, run, number), hashes, known)
 
 
@@ -199,13 +198,13 @@ def _known(state: State, run: Run, number: int) -> int:
         state.findings.add(CHAINS, f"before this event {missing} of its stream is missing", place)
         return 0
     if run.first == head.sequence + 1:
-        if run.previous != head.hash:
+        if bytes.fromhex(run.previous) != head.hash:
             state.findings.add(CHAINS, "the event does not continue its stream's chain", place)
         return 0
     return min(run.last, head.sequence) - run.first + 1
 
 
-def _check_known(state: State, run: Run, known: int, mine: str, number: int) -> None:
+def _check_known(state: State, run: Run, known: int, mine: bytes, number: int) -> None:
     """Events that came before must be the same: agreeing at the last shared one is agreeing on all."""
     head = state.head(run.stream)
     last = run.first + known - 1
@@ -235,9 +234,7 @@ def _open_book(state: State, runs: list[_Followed], position: int, number: int) 
 
 
 def _check_signature(state: State, envelope: Envelope, runs: list[_Followed], number: int) -> None:
-    heads = [
-        RunHead(one.run.stream, one.run.first, one.run.last, bytes.fromhex(one.hashes[-1])) for one in runs
-    ]
+    heads = [RunHead(one.run.stream, one.run.first, one.run.last, one.hashes[-1]) for one in runs]
     try:
         key = state.registry.key_of(envelope.device, envelope.key)
         fits = key.verifies(

@@ -28,7 +28,7 @@ from ledger.book_file import (
     parse_line,
 )
 from ledger.canonical import Malformed, NotCanonical
-from ledger.entry import FORMAT, stream_kind, stream_subject
+from ledger.entry import Head, entry_bytes, entry_hash, stream_kind, stream_subject
 from ledger.envelope import RunHead, signed_text
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
@@ -48,7 +48,7 @@ from ledger.verify.report import (
     Progress,
     counted,
 )
-from ledger.verify.state import HexHead, State, words
+from ledger.verify.state import State, words
 
 ROOTS_MAX = 10_000
 
@@ -205,15 +205,18 @@ class ExtractAudit:
         if sequence != head.sequence + 1:
             what = f"the stream's last event before this one is {head.sequence}"
             self._findings.add(CHAINS, what, place)
-        body_hash = sha256(entry.body).hexdigest() if isinstance(entry, Entry) else entry.body_hash
-        text = f"\x00{FORMAT}\n{self.state.community}\n{stream}\n{sequence}\n{head.hash}\n{body_hash}\n"
-        if sha256(text.encode()).hexdigest() != entry.hash:
+        if isinstance(entry, Entry):
+            body_hash = sha256(entry.body).digest()
+        else:
+            body_hash = bytes.fromhex(entry.body_hash)
+        told = bytes.fromhex(entry.hash)
+        if entry_hash(entry_bytes(self.state.community, stream, sequence, head.hash, body_hash)) != told:
             self._findings.add(CHAINS, "the event does not hash to the entry hash that the line gives", place)
-        self.state.heads[stream] = HexHead(sequence, entry.hash)
+        self.state.heads[stream] = Head(sequence, told)
         chain = self._chains.get(stream)
         if chain is None or sequence != head.sequence + 1:
             chain = self._chains[stream] = _Chain(sequence, bytearray())
-        chain.hashes += bytes.fromhex(entry.hash)
+        chain.hashes += told
 
     # --- step 4: log -----------------------------------------------------------------------------
 

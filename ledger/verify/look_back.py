@@ -19,7 +19,7 @@ WANTED_MAX = 100_000
 
 
 class _Wanted(NamedTuple):
-    hash: str
+    hash: bytes
     number: int  # of the line that repeats
 
 
@@ -35,7 +35,7 @@ class LookBack:
         """Whether what is wanted should be looked up before more is remembered."""
         return len(self._wanted) >= WANTED_MAX
 
-    def want(self, stream: str, sequence: int, entry_hash: str, number: int) -> None:
+    def want(self, stream: str, sequence: int, entry_hash: bytes, number: int) -> None:
         """Line `number` repeats the event: the book must have it with the same entry hash."""
         earlier = self._wanted.get((stream, sequence))
         if earlier is None:
@@ -68,7 +68,7 @@ class LookBack:
             known = min(max(sequences.get(run.stream, 0) - run.first + 1, 0), len(run.bodies))
             for sequence in range(run.first + known, run.last + 1):
                 wanted = self._wanted.pop((run.stream, sequence), None)
-                if wanted is not None and line.hashes[at : at + 64] != wanted.hash:
+                if wanted is not None and line.hashes[at : at + 64] != wanted.hash.hex():
                     self._differs(run.stream, sequence, wanted.number)
                 at += 64
             sequences[run.stream] = max(run.last, sequences.get(run.stream, 0))

@@ -13,13 +13,12 @@ ordinary, `read_plain` answers None, and `ledger.verify.closely` takes it apart 
 
 from collections.abc import Mapping
 from datetime import UTC, timedelta
-from hashlib import sha256
 from typing import Annotated
 
 import msgspec
 
 from ledger.canonical import UNREADABLE
-from ledger.entry import FORMAT, is_stream
+from ledger.entry import Head, chain, is_stream
 from ledger.envelope import EVENTS_MAX, RunHead, Signature, Stream, signed_text
 from ledger.events import HashHex, KeyId, MeterRead, Name, Natural, Positive
 from ledger.keys import PublicKey, unb64
@@ -68,8 +67,8 @@ class PlainRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stream: str
     first: int
     last: int
-    previous: str
-    head: str
+    previous: bytes
+    head: bytes
     opening: MeterRead
     closing: MeterRead
     import_step_wh: int
@@ -110,36 +109,29 @@ class PlainReader:
         key = self._keys.get(envelope.key)
         if key is None or envelope.community != self._community:
             return None
-        runs, written, hexes = [], [], []
+        runs, written, leaves = [], [], []
         for run in envelope.runs:
             bodies = list(map(encode, run.bodies))
-            hashes = self._hashes(run, bodies)
-            plain = _sum_up(run, hashes[-1])
+            head = Head(run.first - 1, bytes.fromhex(run.previous))
+            links = chain(self._community, run.stream, head, bodies)
+            plain = _sum_up(run, links[-1].entry_hash)
             if plain is None:
                 return None
             runs.append(plain)
-            hexes += hashes
+            leaves += [link.entry_hash for link in links]
             raw = msgspec.Raw(b"[" + b",".join(bodies) + b"]")
             written.append(_RunBytes(raw, run.first, run.previous, run.stream))
-        hashes_hex = "".join(hexes)
-        if hashes_hex != line.hashes or not _is_written_so(line, written, data) or not _are_fit(runs, hexes):
+        joined = b"".join(leaves)
+        if (
+            joined.hex() != line.hashes
+            or not _is_written_so(line, written, data)
+            or not _are_fit(runs, leaves)
+        ):
             return None
-        heads = [RunHead(run.stream, run.first, run.last, bytes.fromhex(run.head)) for run in runs]
+        heads = [RunHead(run.stream, run.first, run.last, run.head) for run in runs]
         if not key.verifies(signature, signed_text(self._community, envelope.device, heads)):
             return None
-        leaves = bytes.fromhex(hashes_hex)
-        return PlainEnvelope(line.position, envelope.device, envelope.key, runs, leaves)
-
-    def _hashes(self, run: _Run, bodies: list[bytes]) -> list[str]:
-        """The entry hashes of a run: `ledger.entry.chain` in hex alone, since a second digest costs much."""
-        start = f"\x00{FORMAT}\n{self._community}\n{run.stream}\n"
-        previous = run.previous
-        hashes = []
-        for sequence, body in enumerate(bodies, run.first):
-            entry = f"{start}{sequence}\n{previous}\n{sha256(body).hexdigest()}\n"
-            previous = sha256(entry.encode()).hexdigest()
-            hashes.append(previous)
-        return hashes
+        return PlainEnvelope(line.position, envelope.device, envelope.key, runs, joined)
 
 
 def _key(public: bytes) -> PublicKey | None:
@@ -162,17 +154,17 @@ def _is_written_so(line: _Line, runs: list[_RunBytes], data: bytes) -> bool:
     return encode({"envelope": sent, "hashes": line.hashes, "position": line.position}) == data
 
 
-def _are_fit(runs: list[PlainRun], hashes: list[str]) -> bool:
+def _are_fit(runs: list[PlainRun], leaves: list[bytes]) -> bool:
     """Whether the envelope keeps to what `ledger.envelope.read_envelope` asks of its runs."""
     streams = {run.stream for run in runs}
     return (
-        len(hashes) <= EVENTS_MAX
+        len(leaves) <= EVENTS_MAX
         and len(streams) == len(runs)
         and all(stream.startswith(METER) and is_stream(stream) for stream in streams)
     )
 
 
-def _sum_up(run: _Run, head: str) -> PlainRun | None:
+def _sum_up(run: _Run, head: bytes) -> PlainRun | None:
     """What plausibility needs of a run; None when an instant is odd, or time or a register went back."""
     events = run.bodies
     opening = before = events[0]
@@ -207,7 +199,7 @@ def _sum_up(run: _Run, head: str) -> PlainRun | None:
         stream=run.stream,
         first=run.first,
         last=run.first + len(events) - 1,
-        previous=run.previous,
+        previous=bytes.fromhex(run.previous),
         head=head,
         opening=opening,
         closing=events[-1],

@@ -4,10 +4,8 @@ Heads of streams, the registry, the newest readings and the tree's right edge: n
 number of events.
 """
 
-from typing import NamedTuple
-
 from ledger.book_file import Key
-from ledger.entry import NO_HASH
+from ledger.entry import EMPTY, Head
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, BlockSealed, MeterRead, RegisterEpochOpened
 from ledger.key_history import KeyHistory
@@ -19,16 +17,6 @@ from ledger.verify.readings import Readings
 from ledger.verify.report import PLAUSIBILITY, SIGNATURES, Findings, Place
 
 
-class HexHead(NamedTuple):
-    """The newest link of a stream, its hash in hex."""
-
-    sequence: int
-    hash: str
-
-
-NO_HEAD = HexHead(0, NO_HASH.hex())
-
-
 class State:
     """The book as far as it was read."""
 
@@ -38,7 +26,7 @@ class State:
         self.registry = Registry(community)
         self.history = KeyHistory()
         self.listed: list[Key] = []
-        self.heads: dict[str, HexHead] = {}
+        self.heads: dict[str, Head] = {}
         self.tree = LogTree()
         self.position = 0
         self.readings = Readings(self.registry)
@@ -51,9 +39,9 @@ class State:
         """The public keys that the file lists, by id."""
         return {key.id: bytes.fromhex(key.public_key) for key in self.listed}
 
-    def head(self, stream: str) -> HexHead:
+    def head(self, stream: str) -> Head:
         """Where the chain of a stream goes on."""
-        return self.heads.get(stream, NO_HEAD)
+        return self.heads.get(stream, EMPTY)
 
     def apply(self, event: AnyEvent, position: int, place: Place) -> None:
         """Take in a new event of the registry or of a device."""
