@@ -9,7 +9,8 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
 
@@ -24,8 +25,6 @@ REFUSED = {"sequence-gap", "chain-broken"}
 PARTS = (*GATEWAYS, "nats", "writer", "projector", "postgres")
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 SOAK_SECONDS = int(os.environ.get("SOAK_SECONDS", "150"))
-
-SYNC = pytest.mark.parametrize("relaxed", [False, True], ids=["sync always", "sync relaxed"])
 
 
 async def wipe_the_store(here: Site, away_seconds: float) -> None:
@@ -72,6 +71,16 @@ async def hang(here: Site, away_seconds: float) -> None:
     await here.kill("writer-2")
 
 
+@asynccontextmanager
+async def running(folder: Path, *, relaxed: bool, **plan: int) -> AsyncIterator[Site]:
+    """A site whose gateways read and send."""
+    async with site(folder, GATEWAYS, relaxed=relaxed) as here:
+        for name, meters in GATEWAYS.items():
+            here.add_gateway(name, meters, **plan).start()
+        await here.live(5)
+        yield here
+
+
 TRICKS: tuple[Callable[[Site, float], Awaitable[None]], ...] = (
     wipe_the_store,
     set_back_the_store,
@@ -80,33 +89,38 @@ TRICKS: tuple[Callable[[Site, float], Awaitable[None]], ...] = (
 )
 
 
-@SYNC
-async def test_what_was_kept_is_recorded_once_whatever_is_killed(server_folder: Path, relaxed: bool) -> None:
+async def test_what_was_kept_is_recorded_once_whatever_is_killed(server_folder: Path) -> None:
     chance = random.Random(7)
-    async with site(server_folder, GATEWAYS, relaxed=relaxed) as here:
-        for name, meters in GATEWAYS.items():
-            here.add_gateway(name, meters).start()
-        await here.live(5)
-        for victims in [(part,) for part in PARTS] + [("writer", "postgres"), ("nats", "gw-1", "writer")]:
+    async with running(server_folder, relaxed=False) as here:
+        for part in PARTS:
             await asyncio.sleep(chance.uniform(0.05, 0.3))
-            await here.strike(victims, chance.uniform(0, 0.2))
+            await here.strike([part], chance.uniform(0, 0.2))
         await here.live(5)
-        await wipe_the_store(here, 0.1)
-        await here.live(5)
+        await check(here, REFUSED)
+
+
+async def test_what_was_kept_is_recorded_once_whatever_is_killed_together(server_folder: Path) -> None:
+    chance = random.Random(8)
+    async with running(server_folder, relaxed=True) as here:
+        for parts in (("writer", "postgres"), ("nats", "gw-1", "writer")):
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
+            await here.strike(parts, chance.uniform(0, 0.2))
+        await here.live(3)
+        for trick in (wipe_the_store, hang):
+            await trick(here, 0.1)
+        await here.live(3)
         await check(here, REFUSED)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS * 3 + 300)
-@SYNC
+@pytest.mark.parametrize("relaxed", [False, True], ids=["sync always", "sync relaxed"])
 async def test_what_was_kept_is_recorded_once_through_hundreds_of_kills(
     server_folder: Path, relaxed: bool
 ) -> None:
     chance = random.Random(SEED)
     combined = [group for size in (1, 1, 1, 2, 2, 3, 6) for group in combinations(PARTS, size)]
-    async with site(server_folder, GATEWAYS, relaxed=relaxed) as here:
-        for name, meters in GATEWAYS.items():
-            here.add_gateway(name, meters, faults_percent=5, seed=SEED).start()
+    async with running(server_folder, relaxed=relaxed, faults_percent=5, seed=SEED) as here:
         end = monotonic_seconds() + SOAK_SECONDS
         while monotonic_seconds() < end:
             await here.live(chance.choice((0, 1, 20)))

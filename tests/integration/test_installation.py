@@ -1,0 +1,335 @@
+"""An installation as people meet it: from `init` to a book that proves itself, by the command line alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from api.cli import main
+from ledger.clock import monotonic_seconds
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "api"]
+WAIT_SECONDS = 60
+
+SIMULATION = """\
+[[lines]]
+port = 0
+framer = "rtu"
+
+[[lines.meters]]
+unit = 1
+model = "sdm630"
+serial = "20260001"
+registers = "school.csv"
+
+[[lines.meters]]
+unit = 2
+model = "janitza-umg96rm-e"
+registers = "main.csv"
+"""
+REGISTERS = """\
+time,import_wh,export_wh
+2026-01-01T00:00:00Z,0,0
+2026-01-02T00:00:00Z,{import_wh},{export_wh}
+"""
+SCHOOL = {"import_wh": 1_234_500, "export_wh": 67_000}
+CAMPUS = {"import_wh": 9_876_000, "export_wh": 12_000}
+DEAD_LINE = """
+[[gateways.lines]]
+host = "127.0.0.1"
+port = 1
+attempts = 1
+
+[[gateways.lines.meters]]
+id = "m-dead"
+unit = 1
+model = "sdm630"
+building = "school"
+role = "sub"
+rated_w = 10_000
+"""
+
+
+class Place:
+    """A folder in which somebody works with the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "energy-ledger.toml"
+        self.log = folder / "up.log"
+        self._up: subprocess.Popen[bytes] | None = None
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What a command prints that must end with `code`: on standard output if all is well, else as an
+        error that people can read."""
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=self.folder, env=environment(), capture_output=True, text=True,
+            timeout=WAIT_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done.stderr if code else done.stdout
+
+    def ask(self, *words: str) -> Any:
+        """What a command prints as JSON."""
+        return json.loads(self.run(*words, "--json"))
+
+    def up(self) -> None:
+        """Start the installation, and wait until it is ready and its gateway has read the meters."""
+        with self.log.open("wb") as log:
+            self._up = subprocess.Popen(
+                [*COMMAND, "up"], cwd=self.folder, env=environment(), stdout=log, stderr=log
+            )
+        end = monotonic_seconds() + WAIT_SECONDS
+        while "readings kept" not in self.log.read_text():
+            assert self._up.poll() is None, self.log.read_text()
+            assert monotonic_seconds() < end, self.log.read_text()
+
+    def down(self) -> int:
+        """Stop the installation; its exit code."""
+        assert self._up is not None
+        self._up.send_signal(signal.SIGTERM)
+        return self._up.wait(WAIT_SECONDS)
+
+    def end(self) -> None:
+        """End the installation, whatever it does."""
+        if self._up is not None and self._up.poll() is None:
+            self._up.kill()
+            self._up.wait()
+
+    def readings(self, meter: str) -> list[dict[str, Any]]:
+        """The readings of a meter, from a verified extract of the book."""
+        book = self.folder / f"{meter}.jsonl"
+        self.run("export", "--meter", meter, "--out", str(book))
+        self.run("verify", str(book))
+        entries = [json.loads(line).get("entry", {}) for line in book.read_text().splitlines()]
+        return [entry["body"] for entry in entries if entry.get("stream") == f"meter/{meter}"]
+
+
+@pytest.fixture
+def _logs_as_before() -> Iterator[None]:
+    """A command that is run in this process tells logs where to go; others shall not find them there."""
+    yield
+    structlog.reset_defaults()
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command that is run from another folder."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of simulated meters, which `energy-ledger simulate` serves."""
+    folder = tmp_path_factory.mktemp("simulation")
+    (folder / "meters.toml").write_text(SIMULATION)
+    (folder / "school.csv").write_text(REGISTERS.format(**SCHOOL))
+    (folder / "main.csv").write_text(REGISTERS.format(**CAMPUS))
+    command = [*COMMAND, "simulate", "meters.toml", "--json"]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as meters:
+        assert meters.stdout is not None
+        (line,) = json.loads(meters.stdout.readline())
+        yield line["port"]
+        meters.terminate()
+        assert meters.wait(WAIT_SECONDS) == 0
+
+
+@pytest.fixture(scope="module")
+def place(server_root: Path, simulated: int) -> Iterator[Place]:
+    """An installation that runs, made by `init` and a few changes to what it wrote."""
+    folder = server_root / "installation"
+    folder.mkdir()
+    folder.chmod(0o711)
+    made = Place(folder)
+    made.run("init")
+    settings = made.config.read_text()
+    for before, after in (
+        ('host = "192.0.2.10"', 'host = "127.0.0.1"'),
+        ("port = 502", f"port = {simulated}"),
+        ("interval_minutes = 15", "interval_minutes = 5"),
+    ):
+        assert settings.count(before) == 1
+        settings = settings.replace(before, after)
+    made.config.write_text(settings + DEAD_LINE)
+    made.up()
+    yield made
+    made.end()
+
+
+# --- from init to proof --------------------------------------------------------------------------
+
+
+def test_init_does_not_touch_a_file_that_is_there(place: Place) -> None:
+    before = place.config.read_text()
+    assert place.run("init", code=2).startswith("file-exists: ")
+    assert place.config.read_text() == before
+
+
+def test_what_the_meters_show_at_the_start_is_in_the_book(place: Place) -> None:
+    for meter, shown in (("m-school", SCHOOL), ("m-main", CAMPUS)):
+        first, *_ = place.readings(meter)
+        assert {key: first[key] for key in shown} == shown
+        assert first["quality"] == "measured"
+
+
+def test_status_shows_the_settings_as_the_book_has_them(place: Place) -> None:
+    status = place.ask("status")
+    assert status["community"] == "campus"
+    assert status["size"] >= status["projected"] > 0
+    meters = {row["meter"]: (row["role"], row["building"], row["reader"]) for row in status["meters"]}
+    assert meters == {
+        "m-school": ("connection", "school", "gw-1"),
+        "m-main": ("main", None, "gw-1"),
+        "m-dead": ("sub", "school", "gw-1"),
+    }
+    assert {"service", "operator", "gw-1"} <= {row["device"] for row in status["devices"]}
+    assert status["root"] in place.run("status")
+
+
+def test_the_doctor_finds_nothing_wrong_and_one_thing_odd(place: Place) -> None:
+    findings = {finding["what"]: finding for finding in place.ask("doctor")}
+    assert {finding["verdict"] for finding in findings.values()} <= {"well", "odd"}
+    assert {"postgres", "nats", "writer", "book", "projections", "outbox gw-1"} <= set(findings)
+    assert "all is well" in place.run("doctor")
+
+
+def test_a_meter_that_does_not_answer_is_an_alarm_in_the_book(place: Place) -> None:
+    raised = {(row["alarm"], row["meter"], row["device"]) for row in place.ask("alarms")}
+    assert ("meter-offline", "m-dead", "gw-1") in raised
+
+
+def test_the_exported_book_proves_itself_to_whoever_knows_the_logs_key(place: Place) -> None:
+    block = json.loads(place.run("seal"))
+    assert block["community"] == "campus"
+    book = place.folder / "campus.jsonl"
+    place.run("export", "--out", str(book))
+    key = json.loads(book.read_text().splitlines()[0])["book"]["log_key"]
+    assert key.startswith("ledger.example.org/campus+")
+    report = json.loads(place.run("verify", str(book), "--log-key", key, "--json"))
+    assert report["verified"] is True
+    assert report["pinned"] is True
+    assert report["size"] > block["size"]
+    stranger = "ledger.example.org/campus+00000000+" + key.rpartition("+")[2]
+    place.run("verify", str(book), "--log-key", stranger, code=2)
+
+
+def test_rebuilding_the_projections_changes_nothing(place: Place) -> None:
+    before = place.ask("status")
+    assert "projections swapped" in place.run("rebuild")
+    after = place.ask("status")
+    assert (after["meters"], after["devices"]) == (before["meters"], before["devices"])
+
+
+# --- the life of a key ---------------------------------------------------------------------------
+
+
+def public_key(place: Place, device: str) -> str | None:
+    """The valid key of a device, once the projections have caught up with the book."""
+    end = monotonic_seconds() + WAIT_SECONDS
+    while (status := place.ask("status"))["projected"] < status["size"]:
+        assert monotonic_seconds() < end
+    return next(row["public_key"] for row in status["devices"] if row["device"] == device)
+
+
+def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
+    old, new, late = (str(place.folder / f"gw-2{name}.pem") for name in ("", "-new", "-late"))
+    request = place.run("device", "request", "gw-2", "--community", "campus", "--key-file", old)
+    (place.folder / "gw-2.request").write_text(request)
+    place.run("device", "enrol", "gw-2.request")
+    first = public_key(place, "gw-2")
+    assert first == json.loads(request)["public_key"]
+
+    place.run("device", "rotate", "gw-2", "--key-file", old, "--new-key-file", new)
+    second = public_key(place, "gw-2")
+    assert second not in (first, None)
+    refused = place.run("device", "rotate", "gw-2", "--key-file", old, "--new-key-file", late, code=2)
+    assert refused.startswith("key-revoked: ")
+    quarantined = {(row["code"], row["device"]) for row in place.ask("quarantine")}
+    assert ("key-revoked", "gw-2") in quarantined
+
+    place.run("device", "revoke", "gw-2", "--reason", "stolen")
+    assert public_key(place, "gw-2") is None
+    again = place.run("device", "revoke", "gw-2", "--reason", "twice", code=2)
+    assert again.startswith("request-invalid: ")
+    assert place.run("device", "enrol", "gw-2.request", code=2).startswith("contradiction: ")
+
+
+# --- stopping and starting -----------------------------------------------------------------------
+
+
+def test_what_is_stopped_says_so_and_goes_on_with_its_book(place: Place) -> None:
+    before, readings = place.ask("status"), place.readings("m-school")
+    assert place.down() == 0
+    assert place.log.read_text().endswith("stopped\n")
+    assert place.run("status", code=3).startswith("not-running: ")
+    place.up()
+    after = place.ask("status")
+    assert after["size"] >= before["size"]
+    again = place.readings("m-school")
+    assert again[: len(readings)] == readings
+    assert len(again) > len(readings)
+
+
+def test_a_second_installation_in_the_same_folder_is_refused(place: Place) -> None:
+    assert place.run("up", code=3).startswith("folder-in-use: ")
+    place.ask("status")
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "not TOML": (("[community]", "[community"), "cannot be read"),
+    "an unknown table": (("[writer]", "[wrtier]"), "did you mean `writer`?"),
+    "an unknown key": (("interval_minutes", "interval_minute"), "did you mean `interval_minutes`?"),
+    "an interval that no grid has": (("interval_minutes = 15", "interval_minutes = 7"), "interval_minutes"),
+    "a name that the book does not allow": (('id = "campus"', 'id = "My Campus"'), "community.id"),
+    "a zone that there is not": (("Asia/Bangkok", "Asia/Bangok"), "IANA"),
+    "a log's name with a space": (("ledger.example.org/campus", "our ledger"), "community.origin"),
+    "a feeder that is not listed": (('feeder = "feeder-1"', 'feeder = "feeder-9"'), "feeders: feeder-1"),
+    "a building that is not listed": (('building = "school"', 'building = "scool"'), "buildings: school"),
+    "a model that there is not": (('model = "sdm630"', 'model = "sdm360"'), "did you mean sdm630"),
+    "a meter listed twice": (('id = "m-main"', 'id = "m-school"'), "m-school is there twice"),
+    "a unit used twice": (("unit = 2", "unit = 1"), "1 is there twice"),
+    "a main meter in a building": (('role = "main"', 'role = "main"\nbuilding = "school"'), "role main"),
+    "a port in quotes": (("port = 502", 'port = "502"'), "gateways[0].lines[0].port"),
+    "a line without a host": (('host = "192.0.2.10"\n', ""), "missing required field `host`"),
+    "a device's name that is taken": (('id = "gw-1"', 'id = "operator"'), "operator"),
+    "one server of two": (("[writer]", '[nats]\nurl = "nats://127.0.0.1"\n[writer]'), "both"),
+}
+
+
+@pytest.mark.usefixtures("_logs_as_before")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_settings_is_told_in_plain_words(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (before, after), word = MISTAKES[mistake]
+    settings = (ROOT / "api/template.toml").read_text()
+    assert settings.count(before) == 1
+    config = tmp_path / "energy-ledger.toml"
+    config.write_text(settings.replace(before, after))
+    monkeypatch.setattr(sys, "argv", ["energy-ledger", "provision", "--config", str(config)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("settings-invalid: ")
+    assert str(config) in said
+    assert word in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_settings_at_all_are_told_with_what_to_do(tmp_path: Path) -> None:
+    said = Place(tmp_path).run("up", code=2)
+    assert said.startswith("settings-invalid: there is no settings file")
+    assert "energy-ledger init" in said
