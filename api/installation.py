@@ -80,11 +80,11 @@ def meter_places(gateways: Sequence[GatewaySettings]) -> list[MeterPlace]:
 
 @asynccontextmanager
 async def reachable(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with servers to reach: those they name, or embedded ones that end with the block."""
+    """The settings with servers to reach: those they name, or embedded ones that last as long as it does."""
     if not settings.is_embedded:
         yield settings
         return
-    async with EmbeddedServers(settings.data_folder) as servers:
+    async with EmbeddedServers(settings.data_folder) as servers, background(servers.keep):
         postgres = PostgresSettings(url=servers.postgres.dsn)
         nats = BusSettings(
             url=servers.nats.url,

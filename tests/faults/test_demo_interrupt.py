@@ -4,6 +4,7 @@ Ctrl-C is what a terminal makes of it: SIGINT to the whole process group, in whi
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -109,6 +110,14 @@ class Program:
             await asyncio.sleep(POLL_SECONDS)
         return code
 
+    def at_work(self, name: str) -> list[int]:
+        """The processes of that name that work in its folder."""
+        return [
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if _works_in(pid, self.folder) and _read(pid, "comm").strip() == name.encode()
+        ]
+
     def left(self) -> list[str]:
         """The processes that are left of it: of its session, or at work in its folder."""
         return [
@@ -198,6 +207,16 @@ async def broken_off(program: Program, number: signal.Signals) -> int:
     assert list(program.temporary.iterdir()) == []
     assert not there(program.folder, "running.json")
     return code
+
+
+async def until_said(place: Path, *words: str) -> None:
+    """Run a command again and again until it ends well."""
+    end = monotonic_seconds() + START_SECONDS_MAX
+    while monotonic_seconds() < end:
+        with contextlib.suppress(AssertionError):
+            await said(place, *words)
+            return
+    raise AssertionError(f"{words} does not end well")
 
 
 async def said(place: Path, *words: str) -> str:
@@ -303,6 +322,21 @@ async def test_a_killed_installation_leaves_no_server_and_goes_on_with_the_same_
             await program.ended()
             assert await program.nothing_left(), program.left()
             program = up(place)
+    finally:
+        program.end()
+
+
+async def test_an_installation_brings_back_a_server_that_was_killed(place: Path) -> None:
+    program = up(place)
+    try:
+        assert await program.until(program.is_ready), program.output
+        for name in ("nats-server", "postgres"):
+            for pid in program.at_work(name):
+                os.kill(pid, signal.SIGKILL)
+            await until_said(place, "seal")
+        assert program.output.count("server ended by itself") == 2
+        await exported(place, "campus.book.jsonl")
+        assert await broken_off(program, signal.SIGTERM) == 0, program.output
     finally:
         program.end()
 
