@@ -27,7 +27,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-14s %s\n", $$1, $$2}'
 
 demo: $(RUN) ## live through a month on a campus of five buildings; ARGS="..." is passed on
-	$(BIN)/energy-ledger demo $(ARGS)
+	@$(BIN)/energy-ledger demo $(ARGS)
 
 test: $(DEV) ## run all tests but the long soak and the speed measurements
 	$(BIN)/python -m pytest -m "not soak and not benchmark" $(ARGS)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter, validators
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -73,20 +74,22 @@ def _print_json(result: DemoResult) -> None:
 
 
 def _print_tables(result: DemoResult) -> None:
-    table = Table(
-        title=f"{result.days} days of June 2016, {result.events:,} signed events in the book",
-        title_justify="left",
-    )
-    table.add_column("building")
-    for heading in ("import kWh", "in the data", "export kWh", "in the data", "meter shows"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    out.print(f"\n[bold]{result.days} days of June 2016, {result.events:,} signed events in the book[/]")
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # 80 columns are enough for it
+    table.add_column("kWh", no_wrap=True)
+    for heading in ("imported", "in the data", "exported", "in the data"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("step", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for name, building in result.buildings.items():
         _add_row(table, name, building)
     table.add_section()
-    _add_row(table, "campus main meter", result.main)
+    _add_row(table, "main meter", result.main)
     out.print(table)
-    out.print(f"{result.blocks} blocks sealed; tree of {result.tree_size:,} events, root {result.root}\n")
+    out.print("ok: the book equals the data to one step of the meter's register\n")
+    out.print(
+        f"{result.blocks} blocks sealed, tree of {result.tree_size:,} events with root\n{result.root}\n"
+    )
     _print_report("The exported book, verified with Postgres and NATS stopped", result.verification)
     _print_report("The same book with one bit of one reading flipped", result.tampered)
     if result.tamper_found_at:
@@ -102,7 +105,7 @@ def _add_row(table: Table, name: str, result: BuildingResult) -> None:
         _kwh(result.export_wh),
         _kwh(result.data_export_wh),
         f"{result.resolution_wh} Wh",
-        "[green]equal[/]" if result.agrees else "[red]differs[/]",
+        "[green]ok[/]" if result.agrees else "[red]differs[/]",
     )
 
 

@@ -30,6 +30,7 @@ from ledger.settings import Settings, with_servers
 FREE_BYTES_MIN = 2 * 2**30
 BEHIND_MAX = 10_000
 SILENT_MAX = timedelta(hours=1)
+QUARANTINE_SPAN = timedelta(days=1)
 
 
 class Finding(NamedTuple):
@@ -103,7 +104,7 @@ async def _disk(patient: Patient) -> AsyncIterator[Finding]:
 async def _keys(patient: Patient) -> AsyncIterator[Finding]:
     settings = patient.settings
     paths = [settings.keys_folder / f"{name}.pem" for name in ("service", "log", "operator")]
-    paths += [key_file(gateway, settings) for gateway in patient.gateways]
+    paths += [key_file(gateway, settings) for gateway in patient.gateways if not gateway.remote]
     missing = [path for path in paths if not path.exists()]
     for path in paths:
         if path in missing:
@@ -121,6 +122,8 @@ async def _keys(patient: Patient) -> AsyncIterator[Finding]:
 
 async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
     for gateway in patient.gateways:
+        if gateway.remote:
+            continue
         what = f"outbox {gateway.id}"
         path = outbox_file(gateway, patient.settings)
         if not path.exists():
@@ -184,15 +187,17 @@ async def _book(patient: Patient) -> AsyncIterator[Finding]:
             else ""
         )
         yield Finding("projections", verdict, f"{behind:,} events behind the book", hint)
-        refused = [row for row in await reader.quarantine(community, 1_000) if row["resolved_at"] is None]
+        yesterday = SystemClock().now() - QUARANTINE_SPAN
+        rows = await reader.quarantine(community, 1_000)
+        refused = [row for row in rows if row["resolved_at"] is None and row["last_at"] > yesterday]
         if refused:
             codes = sorted({row["code"] for row in refused})
             yield Finding(
-                "quarantine", "odd", f"{len(refused)} messages refused: {', '.join(codes)}",
+                "quarantine", "odd", f"{len(refused)} messages refused in the last day: {', '.join(codes)}",
                 "`energy-ledger quarantine` lists them",
             )  # fmt: skip
         else:
-            yield Finding("quarantine", "well", "nothing was refused")
+            yield Finding("quarantine", "well", "nothing was refused in the last day")
 
 
 async def _meters(patient: Patient) -> AsyncIterator[Finding]:
@@ -206,16 +211,22 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
         names = ", ".join(unknown[:5])
         yield Finding("meters", "wrong", f"not in the registry: {names}", "run `energy-ledger provision`")
     active = [row for row in rows.values() if row["until"] is None]
+    unread = [row["meter"] for row in active if row["reader"] is None]
+    if unread:
+        yield Finding(
+            "meters", "odd", f"nobody is assigned to {', '.join(unread[:5])}",
+            "enrol the gateway (`energy-ledger device enrol`), then run `energy-ledger provision`",
+        )  # fmt: skip
     silent = [
-        row["meter"]
-        for row in active
-        if row["newest"] is None or now - row["newest"].astimezone(UTC) > SILENT_MAX
+        row["meter"] for row in active if now - (row["newest"] or row["since"]).astimezone(UTC) > SILENT_MAX
     ]
     if silent:
         yield Finding(
             "meters", "odd", f"{len(silent)} of {len(active)} silent for an hour: {', '.join(silent[:5])}",
             "`energy-ledger alarms`, then `energy-ledger meter test` on site",
         )  # fmt: skip
+    elif any(row["newest"] is None for row in active):
+        yield Finding("meters", "well", "the first interval ends with the second reading on time")
     elif active:
         yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
 

@@ -147,6 +147,7 @@ async def running(
         started = {
             gateway.id: await stack.enter_async_context(compose(gateway, settings, clock))
             for gateway in gateways
+            if not gateway.remote
         }
         yield Installation(settings, keys, bus, writer, started)
 
@@ -161,7 +162,9 @@ async def provision(
 ) -> int:
     """Bring the registry up to the settings, signed by the operator; returns how many events it took."""
     gateway_keys = {
-        gateway.id: SigningKey.load_or_create(key_file(gateway, settings)) for gateway in gateways
+        gateway.id: SigningKey.load_or_create(key_file(gateway, settings))
+        for gateway in gateways
+        if not gateway.remote
     }
     now = clock.now().replace(microsecond=0)
     events = missing_events(registry, settings, meter_places(gateways), gateway_keys, now)

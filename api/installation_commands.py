@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from api.doctor import Finding, examine
 from api.installation import background, load_installation, running
@@ -28,6 +29,12 @@ class FileExists(BadInput):
     code = "file-exists"
 
 
+class FileNotWritten(BadInput):
+    """A file that cannot be written where it was asked for."""
+
+    code = "file-not-written"
+
+
 class Unwell(LedgerError):
     """The doctor found something that keeps the installation from working."""
 
@@ -43,9 +50,13 @@ def init(path: Path = DEFAULT_CONFIG) -> None:
         Where to write it; an existing file is not touched.
     """
     if path.exists():
-        raise FileExists("there is a settings file already", where=str(path), hint="edit it, or name another")
-    path.write_text(TEMPLATE.read_text())
-    out.print(f"{path} is written: set your feeders, buildings and meters in it, then `energy-ledger up`")
+        what = "a folder of that name" if path.is_dir() else "a settings file"
+        raise FileExists(f"there is {what} already", where=str(path), hint="edit it, or name another")
+    try:
+        path.write_text(TEMPLATE.read_text())
+    except OSError as error:
+        raise FileNotWritten(f"cannot be written: {error.strerror}", where=str(path)) from error
+    out.print(f"{escape(str(path))} is written: put your feeders, buildings and meters in, then run `up`")
 
 
 def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -111,11 +122,12 @@ def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     if wrong:
         raise Unwell(f"{len(wrong)} of {len(findings)} checks failed", where=str(config))
     if not json:
-        out.print("all is well")
+        odd = sum(finding.verdict == "odd" for finding in findings)
+        out.print(f"nothing is wrong; {odd} to look at" if odd else "all is well")
 
 
 def _print(finding: Finding) -> None:
     mark = {"well": "[green]ok   [/]", "odd": "[yellow]odd  [/]", "wrong": "[red]wrong[/]"}[finding.verdict]
-    out.print(f"{mark} {finding.what}: {finding.found}")
+    out.print(f"{mark} {escape(finding.what)}: {escape(finding.found)}")
     if finding.hint:
-        out.print(f"      what to do: {finding.hint}")
+        out.print(f"      what to do: {escape(finding.hint)}")

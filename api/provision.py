@@ -32,7 +32,8 @@ def missing_events(
     """The registry events, in an order that fits, that `settings` ask for and `registry` lacks.
 
     `gateway_keys` are the keys of those gateways that run in this installation; gateways elsewhere are
-    enrolled by request. Nothing is ever taken out of the registry here: that takes an operator's command.
+    enrolled by request, and their meters are assigned to them when they are. Nothing is ever taken out of
+    the registry here: that takes an operator's command.
     """
     events: list[Event] = []
     for feeder in settings.feeders:
@@ -48,12 +49,16 @@ def missing_events(
     for gateway, key in gateway_keys.items():
         if gateway not in registry.devices:
             events.append(enrolment(settings.community.id, gateway, "gateway", key))
+    enrolled = {*registry.devices, *gateway_keys}
     for place in meters:
-        events += _missing_of_meter(registry, place, now)
+        events += _missing_of_meter(registry, place, now, has_reader=place.gateway in enrolled)
     return events
 
 
-def _missing_of_meter(registry: Registry, place: MeterPlace, now: datetime) -> list[Event]:
+def _missing_of_meter(
+    registry: Registry, place: MeterPlace, now: datetime, *, has_reader: bool
+) -> list[Event]:
+    """What one meter needs. It is assigned once its gateway is enrolled, and not before."""
     known = registry.meters.get(place.meter)
     wanted = MeterAdded(
         meter=place.meter,
@@ -64,6 +69,7 @@ def _missing_of_meter(registry: Registry, place: MeterPlace, now: datetime) -> l
         building=place.building,
     )
     events: list[Event] = [] if known and known.added == wanted else [wanted]
-    if known is None or not known.readers or known.readers[-1][1] != place.gateway:
+    is_assigned = known is not None and known.readers and known.readers[-1][1] == place.gateway
+    if has_reader and not is_assigned:
         events.append(MeterAssigned(meter=place.meter, device=place.gateway, since=now))
     return events

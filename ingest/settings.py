@@ -4,6 +4,7 @@
 id = "gw-1"
 key_file = "gw-1.pem"                   # from the file's folder; default <keys folder>/<id>.pem
 models = "models"                       # optional: a folder with further meter models
+remote = true                           # it runs elsewhere, with a key that was enrolled by request
 
 [[gateways.lines]]
 host = "10.0.0.5"
@@ -67,6 +68,7 @@ class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Name
     lines: Annotated[tuple[GatewayLine, ...], Meta(min_length=1)]
+    remote: bool = False
     key_file: str = ""
     models: str = ""
 

@@ -8,7 +8,6 @@ than the one that it is planned against is judged again.
 """
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +48,12 @@ VERIFY_ASIDE_MIN = 8
 
 RETRY_SECONDS = 0.5
 HEADS_REMEMBERED_MAX = 200_000
+
+
+class OtherOpening(BadInput):
+    """The settings differ from what the book was opened with, which never changes."""
+
+    code = "other-opening"
 
 
 class OtherKeys(BadInput):
@@ -247,13 +252,6 @@ class Book:
         await store.resolve_parked(self.community, done, self._now())
         state.parked = await store.parked_streams(self.community)
 
-    async def wake_projectors(self) -> None:
-        """Tell whoever follows the book that it has grown; they look by themselves if this is lost."""
-        async with self._lock:
-            if self._appender is not None:
-                with contextlib.suppress(Unavailable):
-                    await self._appender.wake_projectors(self.community)
-
     async def _until_done(self, use: Callable[[Appender, State], Awaitable[T]]) -> T:
         """What `use` gives. It is begun anew, on a state read anew, until the store lets it finish."""
         while True:
@@ -321,7 +319,7 @@ class Book:
     async def open_community(self, event: CommunityOpened) -> None:
         """Write the first event of the book, unless it has one.
 
-        Raises `OtherKeys` when the book was opened under other keys than these.
+        Raises `OtherKeys` or `OtherOpening` when the book was opened under other keys or rules than these.
         """
         async with self._lock:
             await self._until_done(partial(self._open_once, event))
@@ -338,6 +336,14 @@ class Book:
                 where=self.community,
                 hint="restore the folder of keys: receipts and checkpoints must go on under the same ones",
             )
+        for name in ("zone", "interval_minutes", "currency", "log_key"):
+            was, now = getattr(opened, name), getattr(event, name)
+            if was != now:
+                raise OtherOpening(
+                    f"the book was opened with {name} {was}, the settings ask for {now}",
+                    where=self.community,
+                    hint="these never change under a book: put the settings back, or open another community",
+                )
 
     async def seal(self) -> BlockSealed | None:
         """Seal all events so far into the next block; None when nothing but blocks came since the last."""

@@ -1,15 +1,20 @@
 """Commands that run or tend the services of the book."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ledger.bus import Bus
+from ledger.clock import rfc3339
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
+from ledger.keys import PublicKey
 from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
 from ledger.services import migrate_store, run_projector, run_writer
@@ -20,7 +25,10 @@ FOREIGN_TABLES = ("gateways",)
 
 T = TypeVar("T")
 
-out = Console(highlight=False)
+SENTENCES = ("what", "detail")
+"""Columns that hold sentences."""
+
+out = Console(highlight=False, markup=False)
 progress_console = Console(stderr=True)
 
 
@@ -74,6 +82,7 @@ def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
         async with await Bus.connect(settings.nats, "seal") as bus:
             return await bus.ask_seal(settings.community.id)
 
+    # One line, whatever the terminal's width: scripts read it, and auditors hash it.
     out.print(run(ask()).decode() or "the book is empty: nothing to seal", soft_wrap=True)
 
 
@@ -92,6 +101,7 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
             "community": community,
             "size": fence.size if fence else 0,
             "root": fence.root.hex() if fence else "",
+            "log_key": await reader.log_key(community),
             "projected": await reader.projected(community),
             "blocks": len(await reader.blocks(community)),
         }
@@ -103,10 +113,14 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         return
     out.print(
         f"{book['community']}: {book['size']:,} events, {book['projected']:,} projected, "
-        f"{book['blocks']} blocks\nroot {book['root']}"
+        f"{book['blocks']} blocks\nroot {book['root']}\nlog key, for auditors: {book['log_key']}",
+        soft_wrap=True,
     )
     _print_rows("Meters", meters, ("meter", "role", "building", "reader", "model", "newest"))
-    _print_rows("Devices", devices, ("device", "role", "public_key"))
+    for device in devices:
+        public = device["public_key"]
+        device["key"] = PublicKey.from_hex(public).id if public else "revoked"
+    _print_rows("Devices", devices, ("device", "role", "key"))
 
 
 def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
@@ -150,10 +164,15 @@ def _show(title: str, rows: list[Row], columns: tuple[str, ...], json: bool) -> 
         _print_rows(title, rows, columns)
 
 
+def _shown(value: object) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
+
+
 def _print_rows(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for column in columns:
-        table.add_column(column)
+        # What people type again or look for is shown whole; sentences may break.
+        table.add_column(column, no_wrap=column not in SENTENCES, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
+        table.add_row(*("" if row[column] is None else escape(_shown(row[column])) for column in columns))
     out.print(table if rows else f"{title}: none")

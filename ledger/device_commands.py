@@ -10,15 +10,16 @@ from ledger.book_commands import book_settings
 from ledger.bus import Bus
 from ledger.client import BookClient
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
+from ledger.entry import is_name
 from ledger.errors import BadInput
 from ledger.events import Event, KeyEnrolled, KeyRevoked, Role
-from ledger.keys import PublicKey, SigningKey
+from ledger.keys import KeyFile, PublicKey, SigningKey
 from ledger.opening import enrolment, rotation, service_public
 from ledger.postgres.reader import Reader
 from ledger.registry import OPERATOR
 from ledger.settings import Settings, device_settings, read_toml
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 class RequestInvalid(BadInput):
@@ -41,7 +42,12 @@ def request(device: str, *, role: Role = "gateway", key_file: Path, community: s
     community
         The community that the device belongs to.
     """
-    key = SigningKey.load_or_create(key_file)
+    for name in (device, community):
+        if not is_name(name):
+            raise RequestInvalid(
+                "this is not a name the book allows", where=name, hint="letters a-z, digits, `.`, `_` and `-`"
+            )
+    key = _own_key(key_file)
     out.print(msgspec.json.encode(enrolment(community, device, role, key)).decode())
 
 
@@ -60,6 +66,8 @@ def enrol(request_file: Path, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
     settings = book_settings(config)
     run(_append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event]))
     out.print(f"{event.device} is enrolled as {event.role} with key {event.public_key}")
+    if event.role == "gateway":
+        out.print("`energy-ledger provision`, or the next `up`, assigns it the meters that the settings list")
 
 
 def rotate(device: str, *, key_file: Path, new_key_file: Path, config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -75,7 +83,7 @@ def rotate(device: str, *, key_file: Path, new_key_file: Path, config: ConfigPat
         The next key; it is made if it does not exist.
     """
     settings = device_settings(read_toml(config, environment()), config)
-    new = SigningKey.load_or_create(new_key_file)
+    new = _own_key(new_key_file)
     event = rotation(settings.community.id, device, new)
     run(_append(settings, device, key_file, f"device/{device}", [event]))
     out.print(f"{device} goes on with key {new.public.id}; restart it with {new_key_file}")
@@ -94,6 +102,13 @@ def revoke(device: str, *, reason: str, config: ConfigPath = DEFAULT_CONFIG) -> 
     settings = book_settings(config)
     run(_revoke(settings, device, reason))
     out.print(f"the key of {device} is revoked")
+
+
+def _own_key(path: Path) -> SigningKey:
+    """The key in `path`, made if there is none; its folder must be there. Raises `KeyFile`."""
+    if not path.absolute().parent.is_dir():
+        raise KeyFile("there is no such folder", where=str(path.absolute().parent), hint="make it first")
+    return SigningKey.load_or_create(path)
 
 
 async def _revoke(settings: Settings, device: str, reason: str) -> None:

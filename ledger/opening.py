@@ -23,9 +23,16 @@ class LedgerKeys:
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
-        """The keys in `folder`, made on the first start. Raises `KeyFile`."""
-        names = ("service", "log", "operator")
-        keys = cls(*(SigningKey.load_or_create(folder / f"{name}.pem") for name in names))
+        """The keys in `folder`, all made on the first start. Raises `KeyFile` when only some are there."""
+        paths = [folder / f"{name}.pem" for name in ("service", "log", "operator")]
+        missing = [path.name for path in paths if not path.exists()]
+        if 0 < len(missing) < len(paths):
+            raise KeyFile(
+                f"{' and '.join(missing)} is missing beside the other keys",
+                where=str(folder),
+                hint="restore it from your copy: a new one would not be the one that the book is signed with",
+            )
+        keys = cls(*(SigningKey.load_or_create(path) for path in paths))
         public = folder / SERVICE_PUBLIC
         if not public.exists():
             public.write_text(f"{keys.service.public.bytes.hex()}\n")

@@ -147,7 +147,7 @@ class Plan:
         stream = error.stream if isinstance(error, InStream) else None
         sequence = error.sequence if isinstance(error, InStream) else None
         digest = sha256(item.data).digest()
-        what = f"{error.what} ({error.where})" if error.where else error.what
+        what = f"{error.what} ({error.where})" if error.where and stream is None else error.what
         self.quarantine.append(
             (self.community, digest, error.code, item.device, stream, sequence, what, item.data, self.now)
         )

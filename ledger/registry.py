@@ -292,7 +292,11 @@ class Registry:
         except ValueError as error:
             raise Contradiction("the proof of possession is not base64", where=device) from error
         if not key.verifies(signature, possession_text(self.community, device, public_hex)):
-            raise Contradiction("the proof of possession does not fit the key", where=device)
+            raise Contradiction(
+                "the proof of possession does not fit the key",
+                where=device,
+                hint=f"the request must be made for community {self.community} and device {device}",
+            )
         return key
 
 

@@ -4,6 +4,7 @@ Each package owns its tables of the file: here are those of the book. Secrets ar
 """
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -254,7 +255,23 @@ def with_servers(settings: Settings) -> Settings:
             where=str(path),
             hint="start `energy-ledger up`, which writes it anew",
         ) from error
+    if not _is_alive(running.pid):
+        raise NotRunning(
+            "the embedded servers ended without a word",
+            where=str(settings.data_folder),
+            hint="start `energy-ledger up` again: it goes on with the same book",
+        )
     return msgspec.structs.replace(settings, postgres=running.postgres, nats=running.nats)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
 
 
 def device_settings(tables: Mapping[str, Any], path: Path) -> Settings:

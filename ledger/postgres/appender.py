@@ -135,11 +135,6 @@ class Appender:
         if row is None or row["size"] != batch.before:
             raise Conflict("another writer appended to this community", where=batch.community)
 
-    async def wake_projectors(self, community: str) -> None:
-        """Tell whoever listens that the book has grown."""
-        with translated():
-            await self._connection.execute(statement("notify"), community)
-
     async def _append_events(self, batch: Batch) -> None:
         connection, after = self._connection, batch.after
         fence = await connection.fetchval(

@@ -22,6 +22,7 @@ PROJECTOR = "energy_ledger_projector"
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 120.0
+IDLE_SECONDS_MAX = 120
 _SQL = Path(__file__).parent / "sql"
 
 
@@ -58,7 +59,14 @@ async def connect(
     `synchronous_commit` is asked for by every connection: a server or database default that relaxes it
     would break the promise of a receipt.
     """
-    session = {"application_name": f"energy-ledger {name}", "timezone": "UTC", "synchronous_commit": "on"}
+    session = {
+        "application_name": f"energy-ledger {name}",
+        "timezone": "UTC",
+        "synchronous_commit": "on",
+        # A client that was cut off in the middle must not hold the fence until the kernel gives it up.
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS_MAX}s",
+        "tcp_keepalives_idle": "30",
+    }
     if role:
         session["role"] = role
     if search_path:

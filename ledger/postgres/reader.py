@@ -55,6 +55,11 @@ class Reader:
         rows = await self._rows("projection_positions")
         return next((row["position"] for row in rows if row["community"] == community), 0)
 
+    async def log_key(self, community: str) -> str:
+        """The verifier key that the log's checkpoints are signed with; empty before it is projected."""
+        rows = await self._rows("read_log_key", community)
+        return str(rows[0]["log_key"]) if rows else ""
+
     async def devices(self, community: str) -> list[Row]:
         """Devices with role, public key (none while revoked) and the position that set it."""
         return await self._rows("list_devices", community)

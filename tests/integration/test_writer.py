@@ -9,7 +9,7 @@ from itertools import count
 import msgspec
 import pytest
 
-from ledger.book import OtherKeys
+from ledger.book import OtherKeys, OtherOpening
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
@@ -655,6 +655,18 @@ async def test_a_ledger_that_lost_its_keys_does_not_go_on_under_others(
         with pytest.raises(OtherKeys):
             await writer.book.open_community(opening)
         await changed.close()
+
+
+@pytest.mark.parametrize("change", [{"zone": "Europe/Berlin"}, {"interval_minutes": 30}, {"currency": "EUR"}])
+async def test_what_a_book_was_opened_with_never_changes(
+    store: PostgresSettings, campus: Campus, change: dict[str, object]
+) -> None:
+    writer = await campus.opened(store)
+    size = writer.book.size
+    with pytest.raises(OtherOpening, match=str(next(iter(change.values())))):
+        await writer.book.open_community(msgspec.structs.replace(campus.opening(), **change))
+    await writer.book.open_community(campus.opening())
+    assert writer.book.size == size
 
 
 async def test_a_book_is_opened_by_its_own_service_and_by_nobody_else(

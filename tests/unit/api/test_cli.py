@@ -63,6 +63,34 @@ def test_a_misspelt_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> 
     assert "did you mean `seal_seconds`?" in done.stderr
 
 
+def test_init_tells_plainly_where_it_cannot_write(tmp_path: Path) -> None:
+    for place in ("no/such/folder/x.toml", "."):
+        done = run("init", place, folder=tmp_path)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "[bold]x.toml"
+    run("init", str(path.name), folder=tmp_path)
+    path.write_text(path.read_text().replace('id = "campus"', 'id = "[/x] y"'))
+    done = run("doctor", "--config", path.name, folder=tmp_path)
+    assert "[bold]x.toml" in done.stdout
+    assert "[a-z0-9._-]" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_request_names_what_is_wrong_and_makes_no_folder(tmp_path: Path) -> None:
+    ask = ("device", "request", "--community", "campus", "--key-file")
+    bad_name = run(*ask, "k.pem", "gw 3", folder=tmp_path)
+    assert bad_name.returncode == 2
+    assert bad_name.stderr.startswith("request-invalid: ")
+    no_folder = run(*ask, "no/k.pem", "gw-3", folder=tmp_path)
+    assert no_folder.stderr.startswith("key-file: there is no such folder")
+    assert not (tmp_path / "no").exists()
+    assert run(*ask, "k.pem", "gw-3", folder=tmp_path).returncode == 0
+
+
 def test_verify_starts_without_the_drivers_of_servers() -> None:
     code = (
         "import sys, ledger.audit_commands\n"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from api.provision import MeterPlace, missing_events
 from ledger.events import Event, MeterAssigned
 from ledger.keys import SigningKey
+from ledger.opening import enrolment
 from ledger.registry import Registry
 from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings
 
@@ -53,6 +54,17 @@ def test_a_changed_rating_is_told_once_and_keeps_the_meters_beginning() -> None:
     events = missing_events(registry, SETTINGS, rerated, KEYS, LATER)
     assert [event.since for event in events] == [NOW]  # type: ignore[attr-defined] # one meter-added
     assert missing_events(applied(registry, events), SETTINGS, rerated, KEYS, LATER) == []
+
+
+def test_the_meters_of_a_remote_gateway_are_assigned_once_it_is_enrolled() -> None:
+    remote = [METERS[0]._replace(gateway="gw-far")]
+    events = missing_events(Registry("campus"), SETTINGS, remote, {}, NOW)
+    registry = applied(Registry("campus"), events)
+    assert registry.meters["m-1"].readers == []
+    registry.apply(enrolment("campus", "gw-far", "gateway", KEYS["gw-2"]))
+    assert missing_events(registry, SETTINGS, remote, {}, LATER) == [
+        MeterAssigned(meter="m-1", device="gw-far", since=LATER)
+    ]
 
 
 def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:

@@ -1,0 +1,2 @@
+-- $1 community
+SELECT log_key FROM communities WHERE community = $1
