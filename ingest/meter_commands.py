@@ -6,16 +6,25 @@ the commands loads neither pymodbus nor rich.
 
 import asyncio
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+Unit = Annotated[int, Parameter(validator=Number(gte=0, lte=247))]
+"""A serial line's unit addresses; what is above is reserved (Modbus over Serial Line 1.02, section 2.2)."""
+Port = Annotated[int, Parameter(validator=Number(gte=1, lte=65_535))]
+Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
+Milliseconds = Annotated[int, Parameter(validator=Number(gte=0, lte=600_000))]
 
 
 def scan(
     host: str,
     *,
-    port: int = 502,
+    port: Port = 502,
     framer: Literal["tcp", "rtu"] = "tcp",
     units: str = "1-32",
-    timeout_ms: int = 300,
+    timeout_ms: Milliseconds = 300,
     max_seconds: int = 180,
     models: Path | None = None,
     json: bool = False,
@@ -61,14 +70,14 @@ def check(
     host: str,
     model: str,
     *,
-    unit: int = 1,
-    port: int = 502,
+    unit: Unit = 1,
+    port: Port = 502,
     framer: Literal["tcp", "rtu"] = "tcp",
     ratio: tuple[str, ...] = (),
-    times: int = 5,
-    interval_ms: int = 2000,
-    timeout_ms: int = 1000,
-    pause_ms: int = 75,
+    times: Count = 5,
+    interval_ms: Milliseconds = 2000,
+    timeout_ms: Milliseconds = 1000,
+    pause_ms: Milliseconds = 75,
     models: Path | None = None,
     json: bool = False,
 ) -> None:

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -105,13 +106,22 @@ async def run_test(
         )
 
 
+def _table(first: str, *columns: str) -> Table:
+    """A table that fits 80 columns; its first column is what people type again, so it is never cut."""
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 def show_models(folder: Path | None, *, as_json: bool) -> None:
     """`meter models`. Raises as `load_models`."""
     known = load_models(folder)
     if as_json:
         _print_json([known[name] for name in sorted(known)])
         return
-    table = Table("model", "meters", "function", "import", "export", "power", "serial", "sources")
+    table = _table("model", "meters", "function", "import", "export", "power", "serial", "sources")
     for name in sorted(known):
         model = known[name]
         registers = model.registers
@@ -199,7 +209,7 @@ def _ratios(texts: Iterable[str]) -> dict[str, int]:
 def _show_scan(result: Scan) -> None:
     console = Console()
     if result.found:
-        table = Table("unit", "model", "serial", "import", "export", "power", "remark")
+        table = _table("unit", "model", "serial", "import", "export", "power", "remark")
         for found in result.found:
             for fit in found.fits:
                 reading = fit.reading

@@ -27,6 +27,7 @@ from ledger.events import (
     new_salt,
 )
 from ledger.keys import SigningKey, b64
+from ledger.note import Verifier
 from ledger.planner import Item, Plan
 from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
 from ledger.registry import Registry, possession_text
@@ -88,7 +89,7 @@ def opening() -> CommunityOpened:
         zone="Asia/Bangkok",
         interval_minutes=15,
         currency="THB",
-        log_key="ledger.example/campus+00000000+AQ==",
+        log_key=str(Verifier("ledger.example/campus", SERVICE_KEY.public)),
         service_key=SERVICE_KEY.public.bytes.hex(),
         operator_key=OPERATOR_KEY.public.bytes.hex(),
     )
