@@ -30,11 +30,11 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 import ingest.gateway
+from ingest.courier import SenderSettings
 from ingest.gateway import Gateway, Site
 from ingest.meter_model import find_model, load_models
 from ingest.outbox import Outbox, Outgoing
 from ingest.outbox_file import OutboxUnavailable
-from ingest.sender import SenderSettings
 from ingest.settings import GatewayLine, GatewaySettings, MeterSettings
 from ingest.simulator import (
     ExceptionAnswer,

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ from tests.support.store import owner, projections, read_book
 ROOT = Path(__file__).parents[2]
 AWAY_EXIT_CODE = 3  # of `Unavailable`: a part that is needed does not answer
 RESTART_SECONDS = 0.2
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
 POLL_SECONDS = 0.05
 LOG_LINES = 60
 
@@ -205,7 +205,12 @@ class Site:
             client = BookClient(
                 bus, self.settings.community.id, OPERATOR, self.keys.operator, self.keys.service.public
             )
-            await until("the writer", lambda: _opened(client))
+
+            async def is_answered() -> bool:
+                await client.open()
+                return True
+
+            await until("the writer", is_answered)
             registry = await registry_of(self.settings)
             await client.append("registry", missing_events(registry, self.settings, places, keys, START))
 
@@ -281,7 +286,11 @@ class Site:
         """Wait until every wanted gateway has read so many quarters more."""
         wanted = [plan for name, plan in self.plans.items() if self.services[name].wanted]
         goals = [(Path(plan.witness), polls_of(Path(plan.witness)) + polls) for plan in wanted]
-        await until("more quarters", lambda: _all(polls_of(path) >= goal for path, goal in goals))
+
+        async def are_read() -> bool:
+            return all(polls_of(path) >= goal for path, goal in goals)
+
+        await until("more quarters", are_read)
 
     async def settle(self) -> None:
         """End the load and the writing; return when every gateway holds its receipts and everything is
@@ -385,24 +394,15 @@ async def _rebuild(here: Site) -> None:
         assert await projections(connection) == before, "rebuilding gives other projections"
 
 
-async def until(what: str, ask: Callable[[], Any], seconds: float = WAIT_SECONDS) -> None:
+async def until(what: str, ask: Callable[[], Awaitable[bool]]) -> None:
     """Wait until the answer is yes; what cannot be reached now is asked again."""
-    end = monotonic_seconds() + seconds
+    end = monotonic_seconds() + WAIT_SECONDS
     while True:
         with contextlib.suppress(LedgerError):
             if await ask():
                 return
-        assert monotonic_seconds() < end, f"waited {seconds} s for {what}"
+        assert monotonic_seconds() < end, f"waited {WAIT_SECONDS} s for {what}"
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _opened(client: BookClient) -> bool:
-    await client.open()
-    return True
-
-
-async def _all(truths: Any) -> bool:
-    return all(truths)
 
 
 def _fixed_ports(count: int) -> list[int]:

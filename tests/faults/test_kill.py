@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ async def hang(here: Site, away_seconds: float) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, relaxed: bool, **plan: int) -> AsyncIterator[Site]:
+async def running(folder: Path, *, relaxed: bool, **plan: Any) -> AsyncIterator[Site]:
     """A site whose gateways read and send."""
     async with site(folder, GATEWAYS, relaxed=relaxed) as here:
         for name, meters in GATEWAYS.items():

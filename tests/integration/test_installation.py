@@ -238,7 +238,8 @@ def public_key(place: Place, device: str) -> str | None:
     end = monotonic_seconds() + WAIT_SECONDS
     while (status := place.ask("status"))["projected"] < status["size"]:
         assert monotonic_seconds() < end
-    return next(row["public_key"] for row in status["devices"] if row["device"] == device)
+    key: str | None = next(row["public_key"] for row in status["devices"] if row["device"] == device)
+    return key
 
 
 def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
