@@ -8,7 +8,7 @@ of this depends on any other line, so lines may be read in any order and by seve
 
 What does depend on others (whether that key was valid there, whether the chain and the log go on, how the
 readings follow the last ones) is for `ledger.verify.audit` to see. For a line that is in any way out of the
-ordinary, `read_plain` answers None, and `ledger.verify.closely` takes it apart step by step.
+ordinary, `PlainReader.read` answers None, and `ledger.verify.closely` takes it apart step by step.
 """
 
 from collections.abc import Mapping
