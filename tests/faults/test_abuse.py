@@ -12,7 +12,7 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -214,12 +214,13 @@ def failures_of(witness: Path) -> int:
     return sum(line.startswith("failed ") for line in witness.read_text().splitlines())
 
 
-async def until_full(here: Site) -> None:
-    """Wait until the outbox has refused often, and see that the meters were read all the while."""
+async def until_full(here: Site, fill: Callable[[], None]) -> None:
+    """Fill the disk until the outbox has refused often, and see that the meters were read all the while."""
     witness = Path(here.plans["gw-1"].witness)
 
     async def refused_often() -> bool:
-        return bool(failures_of(witness) > failed + 20)
+        fill()
+        return failures_of(witness) > failed + 20
 
     await here.live(1)
     failed, polls = failures_of(witness), polls_of(witness)
@@ -227,13 +228,11 @@ async def until_full(here: Site) -> None:
     assert polls_of(witness) > polls + 2
 
 
-def exhaust(folder: Path) -> Path:
-    """Take the last byte of a disk; the file that has it."""
-    ballast = folder / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+def exhaust(folder: Path) -> None:
+    """Take the last byte of a disk; what lay aside for emptying an outbox may have made room again."""
+    with contextlib.suppress(OSError), (folder / "ballast").open("ab", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
-    return ballast
 
 
 async def check_recovered(here: Site) -> None:
@@ -249,9 +248,10 @@ async def test_a_gateway_reads_on_while_its_disk_is_full(server_folder: Path, sm
     async with site(server_folder, {"gw-1": GATEWAYS["gw-1"]}) as here:
         here.add_gateway("gw-1", GATEWAYS["gw-1"], outbox=small_disk / "gw-1.db").start()
         await here.live(5)
-        ballast = exhaust(small_disk)
-        await until_full(here)
-        ballast.unlink()
+        await here.kill("writer")
+        await until_full(here, lambda: exhaust(small_disk))
+        (small_disk / "ballast").unlink()
+        await here.revive("writer")
         await check_recovered(here)
 
 
@@ -262,7 +262,7 @@ async def test_a_gateway_reads_on_while_its_outbox_may_not_grow_and_nobody_takes
         room = here.folder / "room"
         await here.kill("nats")
         here.add_gateway("gw-1", GATEWAYS["gw-1"], small_until=str(room)).start()
-        await until_full(here)
+        await until_full(here, lambda: None)
         room.touch()
         await here.revive("nats")
         await check_recovered(here)
