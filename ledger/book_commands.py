@@ -165,7 +165,9 @@ def _show(title: str, rows: list[Row], columns: tuple[str, ...], json: bool) -> 
 
 
 def _shown(value: object) -> str:
-    return rfc3339(value) if isinstance(value, datetime) else str(value)
+    text = rfc3339(value) if isinstance(value, datetime) else str(value)
+    # What others wrote must not steer the reader's terminal.
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _print_rows(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:

@@ -59,7 +59,7 @@ from ledger.block import block_hash
 from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.envelope import Envelope, Signature, Stream
 from ledger.errors import BadInput
-from ledger.events import BlockSealed, HashHex, Instant, KeyId, Name, Natural, Positive, PublicHex, Role, Text
+from ledger.events import BlockSealed, HashHex, Instant, KeyId, Name, Natural, Positive, PublicHex, Role
 
 FORMAT: Literal["energy-ledger-book/1"] = "energy-ledger-book/1"
 LINE_BYTES_MAX = 4 << 20
@@ -87,7 +87,7 @@ class Header(_Part, frozen=True):
 
     community: Name
     format: Literal["energy-ledger-book/1"]
-    log_key: Text
+    log_key: Annotated[str, msgspec.Meta(max_length=300)]  # as in community-opened/1
     scope: Literal["community", "meter"]
     size: Positive
     events: Positive | None = None

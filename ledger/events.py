@@ -236,6 +236,9 @@ _INSTANTS: dict[type[Event], tuple[str, ...]] = {
 }
 """The fields of each type of event that hold instants; none stands deeper than a field."""
 
+YEAR_MIN, YEAR_MAX = 2000, 2199
+"""What is of another age is a slip of the pen, and a gap of two thousand years would be many intervals."""
+
 _decode_event: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 _decode_events: Callable[[bytes], list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent]).decode
 
@@ -258,10 +261,12 @@ def read_bodies(bodies: list[bytes]) -> list[AnyEvent]:
 
 
 def _odd_instant(event: Event) -> str:
-    """The name of a field whose instant is not in UTC and whole seconds; empty when all are."""
+    """The name of a field whose instant is not in UTC, whole seconds and this age; empty when all are."""
     for name in _INSTANTS[type(event)]:
         instant = getattr(event, name)
-        if instant is not None and (instant.tzinfo is not UTC or instant.microsecond):
+        if instant is not None and (
+            instant.tzinfo is not UTC or instant.microsecond or not YEAR_MIN <= instant.year <= YEAR_MAX
+        ):
             return name
     return ""
 
@@ -285,7 +290,7 @@ def _read_body(index: int, body: bytes) -> AnyEvent:
         raise Malformed(f"body {index}: {error}", where=f"body {index}") from error
     if name := _odd_instant(event):
         raise Malformed(
-            f"body {index}: `{name}` is not in UTC and whole seconds",
+            f"body {index}: `{name}` is not in UTC, whole seconds and the years 2000 to 2199",
             where=f"body {index}",
             hint="write instants as 2026-06-01T00:15:00Z",
         )

@@ -99,6 +99,8 @@ class Concern:
                     self.buildings.add(event.building)
             case MeterAssigned(meter=self.meter):
                 self.devices.add(event.device)
+            case KeyEnrolled(role="operator"):
+                self.devices.add(event.device)  # the registry is only as good as the keys that sign it
             case _:
                 pass
 

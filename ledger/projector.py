@@ -145,8 +145,13 @@ class CommunityProjector:
                 int(event.measured_at.timestamp()), event.import_wh, event.export_wh, position,
                 event.serial, event.quality == "estimated",
             )  # fmt: skip
-            if not fold.take(reading):
+            if fold.take(reading):
+                continue
+            try:
                 await fold.take_any(reading, self)
+            except (ArithmeticError, LookupError, ValueError) as error:
+                at = RecordedEvent(position, stream, sequence, body)
+                raise CannotApply(f"the rules fail on this reading: {error}", at) from error
 
     def _fold(self, name: str, at: RecordedEvent) -> MeterFold:
         meter = self._registry.meters.get(name)

@@ -19,6 +19,7 @@ from ledger.block import block_bytes
 from ledger.book import Book, Judged, Read
 from ledger.bus import Bus, Delivery
 from ledger.clock import Clock
+from ledger.entry import is_name
 from ledger.errors import Unavailable
 from ledger.events import Positive
 from ledger.receipt import Answer
@@ -116,6 +117,8 @@ class Writer:
         if not answers:
             return
         for answer, receipt in zip(answers, self.book.sign(answers), strict=True):
+            if not is_name(answer.device):
+                continue  # a subject that no device has: nobody could read the answer
             try:
                 await bus.publish_receipt(self.book.community, answer.device, receipt)
             except Unavailable as error:

@@ -31,6 +31,7 @@ ANSWER_SECONDS = 5.0
 GRACE_SECONDS = 1.0
 """How long after its end a request may still be answered; then it is taken for lost."""
 
+ACKNOWLEDGE = "$JS.ACK."
 _ENDED = {"404", "408"}
 """Statuses that end a request in good order: nothing is there, or its time is over."""
 
@@ -141,13 +142,15 @@ class Intake:
         self._asked, self._asked_until = most, now + wait_seconds + GRACE_SECONDS
 
     async def _take_in(self, message: Msg) -> None:
-        status = message.headers.get("Status") if message.headers else None
-        if status is None:
+        # What JetStream delivers has a place to acknowledge it; what it says of the request has none. Headers
+        # alone tell nothing: whoever publishes may set them.
+        if message.reply.startswith(ACKNOWLEDGE):
             self._arrived.append(message)
             self._asked -= 1
             self._something.set()
             return
         self._asked = 0
+        status = message.headers.get("Status") if message.headers else None
         if status not in _ENDED:
             # No responders, consumer deleted, leadership changed: look at both again before asking.
             log.info("intake interrupted", status=status)

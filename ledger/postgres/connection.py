@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from ledger.postgres.errors import translated
+from ledger.clock import monotonic_seconds
+from ledger.postgres.errors import StoreUnavailable, translated
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -22,6 +23,7 @@ PROJECTOR = "energy_ledger_projector"
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 120.0
+STARTING_POLL_SECONDS = 0.1
 IDLE_SECONDS_MAX = 120
 _SQL = Path(__file__).parent / "sql"
 
@@ -71,14 +73,23 @@ async def connect(
         session["role"] = role
     if search_path:
         session["search_path"] = search_path
-    with translated():
-        return await asyncpg.connect(
-            settings.url,
-            password=settings.password(),
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            server_settings=session,
-        )
+    deadline = monotonic_seconds() + CONNECT_SECONDS
+    while True:
+        try:
+            with translated():
+                return await asyncpg.connect(
+                    settings.url,
+                    password=settings.password(),
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=COMMAND_SECONDS,
+                    server_settings=session,
+                )
+        except StoreUnavailable as error:
+            # A server that is starting, or recovering after a crash, says so and is ready in a moment.
+            starting = isinstance(error.__cause__, asyncpg.CannotConnectNowError)
+            if not starting or monotonic_seconds() > deadline:
+                raise
+            await asyncio.sleep(STARTING_POLL_SECONDS)
 
 
 @asynccontextmanager

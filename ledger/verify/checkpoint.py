@@ -60,7 +60,8 @@ class CheckpointCheck:
             if self._pinned and book_key and book_key != self.log_key:
                 self._findings.add(LOG, f"the book names another log key: {book_key}", Place())
             if not self._pinned and not book_key:
-                self._findings.leave(LOG, "the book names no log key, and none was given")
+                what = "the book lacks its first event, which names the log key, and no key was given"
+                self._findings.add(LOG, what, self._place)
                 return False
             verifier = self._pinned or Verifier.parse(book_key)
             self.log_key = str(verifier)

@@ -124,11 +124,18 @@ class ExtractAudit:
     def notes(self) -> list[str]:
         """How far the extract reaches."""
         registry, own = self._last.get("registry", -1), self._last.get(self._own, -1)
+        notes = []
+        if self._withheld:
+            notes.append(
+                f"{counted(self._withheld, 'event')} of the registry and devices are without their bodies: what"
+                " they say, the end of a key among it, is taken on trust; the whole book shows them"
+            )
         if own <= registry:
-            return []
+            return notes
         return [
+            *notes,
             f"the registry is shown up to position {registry}: that it ended a key between there and the"
-            f" meter's last event at {own} cannot be excluded from an extract"
+            f" meter's last event at {own} cannot be excluded from an extract",
         ]
 
     def run(self, progress: Progress) -> None:
@@ -183,7 +190,12 @@ class ExtractAudit:
             group.entries += 1
             if isinstance(entry, Entry) and (event := self._event(entry, place)):
                 group.events.append((place, entry.position, event))
-        self._withheld += isinstance(entry, Withheld)
+        if isinstance(entry, Withheld):
+            self._withheld += 1
+            if entry.stream == self._own:
+                self._findings.add(
+                    FORM, "the meter's own event is withheld: no honest extract does that", place
+                )
         self.events += 1
         self._follow(entry, place)
         self._prove(entry, place)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from ledger.book import OtherKeys, OtherOpening
+from ledger.bus import subjects
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
@@ -680,3 +681,25 @@ async def test_a_book_is_opened_by_its_own_service_and_by_nobody_else(
     book = await checked(store, campus)
     assert book.events[0]["stream"] == "registry"
     assert b"community-opened/1" in book.events[0]["body"]
+
+
+async def test_a_header_on_an_envelope_is_no_word_of_the_server(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
+) -> None:
+    writer = await campus.opened(store)
+    async with running(campus, writer, nats_server) as site:
+        subject = subjects.envelopes(campus.community, GATEWAY)
+        for status in ("404", "409", "503"):
+            await site.bus._client.publish(subject, b"junk", headers={"Status": status})
+        assert (await site.send(GATEWAY, campus.read(0, 2))).code == "recorded"
+        assert (await site.answer(b"junk", 1)).code == "malformed"
+
+
+async def test_an_answer_to_a_name_that_no_device_has_is_not_sent(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
+) -> None:
+    writer = await campus.opened(store)
+    async with running(campus, writer, nats_server) as site:
+        await site.bus.publish_envelope(campus.community, "Gw\u202e", b"junk")
+        assert (await site.send(GATEWAY, campus.read(0, 2))).code == "recorded"
+    assert (await checked(store, campus)).codes() == [("malformed", 1)]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -87,8 +88,16 @@ def test_a_line_taken_from_another_file_is_found(
     lines, others = ((folder / each).read_bytes().splitlines(keepends=True) for each in (name, other))
     at = data.draw(st.integers(0, len(lines) - 1))
     line = data.draw(st.sampled_from(others))
-    if line != lines[at]:
-        assert_found(folder, b"".join([*lines[:at], line, *lines[at + 1 :]]))
+    if line == lines[at] or hash_told(line) == hash_told(lines[at]) is not None:
+        return  # the same event of the same log, with its body or without: both files tell the truth
+    assert_found(folder, b"".join([*lines[:at], line, *lines[at + 1 :]]))
+
+
+def hash_told(line: bytes) -> str | None:
+    """The entry hash that a line of an extract tells, whether it shows the body or not."""
+    content = msgspec.json.decode(line)
+    entry = content.get("entry") or content.get("withheld") or {}
+    return entry.get("hash")
 
 
 @example(b"")

@@ -134,12 +134,13 @@ async def projections(
 ) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the projections (of one community), table by table, in one order."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for table in PROJECTIONS:
-        rows = await connection.fetch(
-            f"SELECT * FROM {schema}.{table} WHERE $1::text IS NULL OR community = $1",  # noqa: S608 - our own names
-            community,
-        )
-        found[table] = sorted((tuple(row) for row in rows), key=repr)
-    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
-    assert {row["tablename"] for row in tables} == {*TABLES, "version"}, "a table is not looked at"
+    async with connection.transaction(isolation="repeatable_read"):
+        for table in PROJECTIONS:
+            rows = await connection.fetch(
+                f"SELECT * FROM {schema}.{table} WHERE $1::text IS NULL OR community = $1",  # noqa: S608 - our own names
+                community,
+            )
+            found[table] = sorted((tuple(row) for row in rows), key=repr)
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+        assert {row["tablename"] for row in tables} == {*TABLES, "version"}, "a table is not looked at"
     return found

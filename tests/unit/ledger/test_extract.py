@@ -10,7 +10,15 @@ import pytest
 
 from ledger.book_file import EntryLine, WithheldLine, parse_line
 from ledger.canonical import encode
-from ledger.events import AnyEvent, BuildingAdded, KeyRevoked, MeterAdded, MeterAssigned, MeterRead
+from ledger.events import (
+    AnyEvent,
+    BuildingAdded,
+    FeederAdded,
+    KeyRevoked,
+    MeterAdded,
+    MeterAssigned,
+    MeterRead,
+)
 from ledger.export import NothingToExport
 from ledger.keys import b64
 from ledger.merkle import verify_inclusion
@@ -18,7 +26,17 @@ from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.registry import OPERATOR
 from ledger.verify import verify_file
 from tests.unit.ledger.book_lines import BookLines, failing
-from tests.unit.ledger.campus import DEVICES, KEYS, LOG_KEY, MORNING, STRANGER_KEY, reading, readings
+from tests.unit.ledger.campus import (
+    DEVICES,
+    KEYS,
+    LOG_KEY,
+    MORNING,
+    STRANGER_KEY,
+    enrolled,
+    key,
+    reading,
+    readings,
+)
 from tests.unit.ledger.memory_ledger import (
     ORIGIN,
     MemoryLedger,
@@ -241,9 +259,33 @@ def test_the_reader_is_told_how_far_the_registry_is_shown(tmp_path: Path) -> Non
     ledger = open_ledger()
     ledger.send("gw-1", {"meter/m-1": readings(1, 3)})
     report = verify_file(write_extract(ledger, "m-1", tmp_path / "one.jsonl"), str(PINNED))
-    assert "up to position 12" in report.notes[0]
+    assert "up to position 12" in report.notes[-1]
     ledger.send(OPERATOR, {"registry": [MeterAssigned(meter="m-2", device="gw-1", since=MORNING)]})
-    assert verify_file(write_extract(ledger, "m-1", tmp_path / "two.jsonl"), str(PINNED)).notes == []
+    newer = verify_file(write_extract(ledger, "m-1", tmp_path / "two.jsonl"), str(PINNED))
+    assert not any("up to position" in note for note in newer.notes)
+
+
+def test_the_reader_is_told_that_a_withheld_event_may_end_a_key(tmp_path: Path) -> None:
+    report = verify_file(write_extract(open_ledger(), "m-1", tmp_path / "one.jsonl"), str(PINNED))
+    assert any("without their bodies" in note and "the end of a key" in note for note in report.notes)
+
+
+def test_the_meters_own_readings_cannot_be_withheld(extract: BookLines) -> None:
+    at = entry_index(extract, "meter/m-1", 2)
+    entry = msgspec.json.decode(extract.lines[at])["entry"]
+    body_hash = sha256(encode(entry.pop("body"))).hexdigest()
+    extract.lines[at] = encode({"withheld": entry | {"body_hash": body_hash}})
+    assert failing(extract.verify())[FORM] == "meter/m-1 2"
+
+
+def test_an_extract_shows_every_operator_whose_key_signs_the_registry(tmp_path: Path) -> None:
+    ledger = open_ledger()
+    ledger.send(OPERATOR, {"registry": [enrolled("op-2", "operator", key(90))]})
+    ledger.send("op-2", {"registry": [FeederAdded(feeder="f-9", name="9")]}, key(90))
+    first = KeyRevoked(device=OPERATOR, key=KEYS[OPERATOR].public.id, reason="left")
+    ledger.send("op-2", {"registry": [first]}, key(90))
+    ledger.send("gw-1", {"meter/m-1": readings(1, 3)})
+    assert verify_file(write_extract(ledger, "m-1", tmp_path / "one.jsonl"), str(PINNED)).verified
 
 
 def test_an_envelope_signed_by_a_stranger_is_found(extract: BookLines) -> None:
