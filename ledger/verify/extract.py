@@ -127,8 +127,8 @@ class ExtractAudit:
         notes = []
         if self._withheld:
             notes.append(
-                f"{counted(self._withheld, 'event')} of the registry and devices are without their bodies: what"
-                " they say, the end of a key among it, is taken on trust; the whole book shows them"
+                f"{counted(self._withheld, 'event')} of the registry and devices are without their bodies:"
+                " what they say, the end of a key among it, is taken on trust; the whole book shows them"
             )
         if own <= registry:
             return notes
