@@ -21,6 +21,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 
 from ledger.bus import subjects
 from ledger.bus.intake import Intake
+from ledger.bus.tolerant import TolerantClient
 from ledger.errors import BadInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -71,12 +72,13 @@ class Bus:
         """
         try:
             async with asyncio.timeout(patience_seconds):
-                client = await nats.connect(
+                client = TolerantClient()
+                await client.connect(
                     settings.url.split(","),
                     name=name,
                     connect_timeout=CONNECT_SECONDS,
                     # Jitter, so that a thousand gateways do not return in the same instant.
-                    reconnect_time_wait=RECONNECT_SECONDS + random.random(),
+                    reconnect_time_wait=RECONNECT_SECONDS + random.randrange(3),
                     max_reconnect_attempts=-1,
                     error_cb=_log_error,
                     disconnected_cb=partial(_log_disconnected, name),

@@ -703,3 +703,18 @@ async def test_an_answer_to_a_name_that_no_device_has_is_not_sent(
         await site.bus.publish_envelope(campus.community, "Gw\u202e", b"junk")
         assert (await site.send(GATEWAY, campus.read(0, 2))).code == "recorded"
     assert (await checked(store, campus)).codes() == [("malformed", 1)]
+
+
+async def test_a_subject_that_is_not_utf8_silences_nobody(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
+) -> None:
+    writer = await campus.opened(store)
+    async with running(campus, writer, nats_server) as site:
+        prefix = subjects.envelopes(campus.community, "x").encode()[:-1]
+        site.bus._client._transport.write(b"PUB " + prefix + b"\xff\xfe 1\r\nx\r\n")
+        await site.bus._client.flush()
+        for quarter in range(3):
+            sent = campus.read(2 * quarter, 2 * quarter + 2)
+            assert (await site.send(GATEWAY, sent)).code == "recorded"
+        told = await site.bus._jetstream.consumer_info(subjects.STREAM, f"writer-{campus.community}")
+        assert told.num_ack_pending == 0
