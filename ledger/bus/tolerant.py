@@ -3,6 +3,7 @@
 The library decodes every subject as it comes in and lets the error end its reading loop, so one such
 message would silence the connection, and JetStream would deliver it again after every reconnect. NATS
 itself takes any bytes.
+"""
 
 import nats.errors
 import structlog
