@@ -3,6 +3,8 @@
 Real processes read real sockets and are ended with SIGKILL at seeded moments. Afterwards every reading that
 an outbox ever took is in the book exactly once, in its order; the book proves itself; and the projections are
 byte for byte what a rebuild makes of it.
+
+The long version: `SOAK_SECONDS=600 SOAK_SEED=7 pytest -m soak tests/faults/test_kill.py -s`.
 """
 
 import asyncio
