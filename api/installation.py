@@ -31,12 +31,10 @@ from ledger.postgres import PostgresSettings
 from ledger.projector import Projector
 from ledger.registry import OPERATOR, Registry
 from ledger.services import migrate_store, open_writer
-from ledger.settings import Running, Settings, SettingsInvalid, read_toml, settings_from
+from ledger.settings import FOREIGN_TABLES, Running, Settings, SettingsInvalid, read_toml, settings_from
 from ledger.writer import Writer
 
 log = structlog.get_logger(__name__)
-
-GATEWAY_TABLES = ("gateways",)
 
 
 @dataclass(slots=True)
@@ -55,7 +53,7 @@ def load_installation(
 ) -> tuple[Settings, tuple[GatewaySettings, ...]]:
     """All tables of an installation's settings file. Raises `SettingsInvalid`."""
     tables = read_toml(path, environment)
-    settings = settings_from(tables, path, GATEWAY_TABLES)
+    settings = settings_from(tables, path, FOREIGN_TABLES)
     gateways = gateways_from(tables, path)
     buildings = {building.id for building in settings.buildings}
     for gateway in gateways:

@@ -18,10 +18,7 @@ from ledger.keys import PublicKey
 from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
 from ledger.services import migrate_store, run_projector, run_writer
-from ledger.settings import Settings, load_settings
-
-FOREIGN_TABLES = ("gateways",)
-"""Tables of the settings file that other packages own."""
+from ledger.settings import FOREIGN_TABLES, Settings, load_settings
 
 T = TypeVar("T")
 

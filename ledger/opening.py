@@ -74,13 +74,16 @@ def opening_event(settings: Settings, keys: LedgerKeys) -> CommunityOpened:
 
 def enrolment(community: str, device: str, role: Role, key: SigningKey) -> KeyEnrolled:
     """What an operator signs to enrol `device`; holds the device's proof that it has the key."""
-    public_hex = key.public.bytes.hex()
-    possession = b64(key.sign(possession_text(community, device, public_hex)))
-    return KeyEnrolled(device=device, role=role, public_key=public_hex, possession=possession)
+    return KeyEnrolled(device=device, role=role, **_possessed(community, device, key))
 
 
 def rotation(community: str, device: str, key: SigningKey) -> KeyRotated:
     """What `device` signs with its old key to go on with the new `key`."""
+    return KeyRotated(device=device, **_possessed(community, device, key))
+
+
+def _possessed(community: str, device: str, key: SigningKey) -> dict[str, str]:
+    """The fields by which an event tells a new key and shows that the device holds it."""
     public_hex = key.public.bytes.hex()
     possession = b64(key.sign(possession_text(community, device, public_hex)))
-    return KeyRotated(device=device, public_key=public_hex, possession=possession)
+    return {"public_key": public_hex, "possession": possession}

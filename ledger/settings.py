@@ -32,6 +32,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 """Variables that override a key of the file: (table, key)."""
 
 DEVICE_TABLES = ("community", "data", "nats")
+FOREIGN_TABLES = ("gateways",)
+"""Tables of the settings file that other packages own."""
 
 RUNNING = "running.json"
 """In the data folder while an embedded installation runs: how other commands reach its servers."""

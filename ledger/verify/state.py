@@ -34,11 +34,6 @@ class State:
         self.look_back = LookBack(findings)
         self.envelopes = 0
 
-    @property
-    def listed_keys(self) -> dict[str, bytes]:
-        """The public keys that the file lists, by id."""
-        return {key.id: bytes.fromhex(key.public_key) for key in self.listed}
-
     def head(self, stream: str) -> Head:
         """Where the chain of a stream goes on."""
         return self.heads.get(stream, EMPTY)
