@@ -13,27 +13,24 @@ the sum over a gap is exactly what the register says flowed:
   moved, when the meter tells another serial number, or when an operator says so. No energy is invented
   across epochs, except for a rollover, where the operator gives the modulus.
 - A late reading replaces the estimates around it.
-- Gaps up to two hours are estimated linearly, longer ones in the shape of a like day (same meter, same
-  time of day, a week or two or a day before), linearly where there is none.
+- What lies between two marks that are not neighbours is a gap, and `ledger.gap` estimates it.
 
 All of it is integers: whole seconds since 1970 (UTC) and watt-hours.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise, starmap
+from itertools import pairwise, starmap
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from ledger.events import RegisterEpochOpened
+from ledger.gap import LINEAR, Gap, Gaps, Interval, Mark, Quality, intervals
 from ledger.grid import Grid
-from ledger.plausibility import Registers, energy_max_wh, fault
+from ledger.plausibility import energy_max_wh, fault
 
 CONSISTENT_READINGS = 4
-LINEAR_MAX_SECONDS = 2 * 3_600
-LIKE_DAYS_BACK = (7, 14, 1)
-"""Where the shape of a long gap is looked for, in days back."""
 
 SAME_INSTANT = "same-instant-other-value"
 OFF_BOUNDARY = "off-boundary"
@@ -51,38 +48,6 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     position: int
     serial: str | None = None
     estimated: bool = False
-
-
-class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Registers that a reading told at a boundary; `measured` unless it was itself an estimate."""
-
-    at: int
-    import_wh: int
-    export_wh: int
-    position: int
-    epoch: int
-    measured: bool = True
-
-    def registers(self) -> Registers:
-        """The same without where it came from."""
-        return Registers(self.at, self.import_wh, self.export_wh)
-
-
-Quality = Literal["measured", "estimated"]
-
-
-class Interval(msgspec.Struct, frozen=True, gc=False):
-    """The energy of [start, start + step) and the registers at its end, which are `spread` within a gap."""
-
-    start: int
-    import_wh: int
-    export_wh: int
-    import_register_wh: int
-    export_register_wh: int
-    end_quality: Literal["measured", "estimated", "spread"]
-    quality: Quality
-    epoch: int
-    position: int
 
 
 Verdict = Literal["opened", "held", "between"]
@@ -121,7 +86,7 @@ class MeterState(msgspec.Struct):
 
 
 class History(Protocol):
-    """What has been projected before, also in this batch: asked for what is not ordinary only."""
+    """What has been told before, also in this batch: asked for what is not ordinary only."""
 
     async def mark_before(self, meter: str, at: int) -> Mark | None:
         """The newest mark at or before `at`."""
@@ -129,17 +94,17 @@ class History(Protocol):
     async def mark_after(self, meter: str, at: int) -> Mark | None:
         """The oldest mark after `at`."""
 
-    async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Import and export of those intervals that were measured, by start."""
-
 
 @dataclass(slots=True)
 class Changes:
-    """What readings changed: new interval rows, rows that replace others, and readings put aside."""
+    """What readings changed: interval rows that have no forerunner, readings put aside, gaps to estimate.
+
+    Gaps are only noted: however often a batch divides one, its intervals are estimated once, at the end.
+    """
 
     new: list[tuple[str, Interval]] = field(default_factory=list)
-    replaced: list[tuple[str, Interval]] = field(default_factory=list)
     aside: list[tuple[str, Aside]] = field(default_factory=list)
+    gaps: dict[str, Gaps] = field(default_factory=dict)
 
 
 class MeterFold:
@@ -173,7 +138,7 @@ class MeterFold:
         quality: Quality = "measured" if last.measured else "estimated"
         interval = Interval(
             last.at, import_step, export_step, import_wh, export_wh,
-            "measured", quality, state.epoch, reading.position,
+            "measured", quality, state.epoch, reading.position, reading.position,
         )  # fmt: skip
         self._changes.new.append((self.meter, interval))
         state.last = Mark(at, import_wh, export_wh, reading.position, state.epoch)
@@ -198,43 +163,44 @@ class MeterFold:
         elif at < last.at:
             await self._take_late(reading, at, history)
         elif not is_late and (opening := self._due_opening(reading)) is not None:
-            await self._begin_anew(last, reading, at, opening, history)
+            self._begin_anew(last, reading, at, opening)
         elif at == last.at:
             await self._take_again(last, reading, at, history)
         else:
-            await self._continue(last, reading, at, history)
+            self._continue(last, reading, at)
 
-    async def note_opening(self, event: RegisterEpochOpened, history: History) -> None:
+    async def note_opening(self, event: RegisterEpochOpened, position: int, history: History) -> None:
         """An operator opened an epoch: it begins with the first reading from then on.
 
         Where readings from both sides of that instant already stand in two epochs, it is this one that was
-        meant, and only the energy across a rollover is still to be counted.
+        meant, and only the energy across a rollover may still have to be counted.
         """
         since = int(event.since.timestamp())
         before = await history.mark_before(self.meter, since - 1)
         after = await history.mark_after(self.meter, since - 1)
-        if after is None or (before is not None and before.epoch == after.epoch):
+        begun = await history.mark_before(self.meter, after.at) if after is not None else None
+        if after is None or begun is None or (before is not None and before.epoch == begun.epoch):
             opening = Opening(since, event.modulus_wh, event.reason)
             self.state.openings = sorted([*self.state.openings, opening], key=lambda each: each.since)
-        elif before is not None and event.modulus_wh is not None:
+        elif before is not None and event.modulus_wh is not None and before.epoch != after.epoch:
             unrolled = _unrolled(before, after, event.modulus_wh)
             if not fault(before.registers(), unrolled.registers(), self.rated_w):
-                self._changes.replaced += await self._between(before, unrolled, history)
+                self._join(before, unrolled, position)
 
     # --- forward ---------------------------------------------------------------------------
 
-    async def _continue(self, last: Mark, reading: Reading, at: int, history: History) -> None:
+    def _continue(self, last: Mark, reading: Reading, at: int) -> None:
         state = self.state
         mark = self._mark(reading, at, state.epoch)
         reason = fault(last.registers(), mark.registers(), self.rated_w)
         if reason:
-            await self._hold(reading, at, reason, history)
+            self._hold(reading, at, reason)
             return
         state.held.clear()
-        self._changes.new += await self._between(last, mark, history)
+        self._join(last, mark, reading.position)
         self._accept(reading, mark)
 
-    async def _hold(self, reading: Reading, at: int, reason: str, history: History) -> None:
+    def _hold(self, reading: Reading, at: int, reason: str) -> None:
         """Hold a reading; a run of consistent ones that have moved opens a new epoch at its first."""
         state = self.state
         self._put_aside(reading, at, "held", reason)
@@ -242,14 +208,14 @@ class MeterFold:
         held = {self._boundary(each): each for each in [reading, *state.held]}
         state.held = [held[boundary] for boundary in sorted(held)][-CONSISTENT_READINGS:]
         if len(state.held) == CONSISTENT_READINGS and self._are_consistent(state.held):
-            await self._open_with(state.held, EPOCH_CONSISTENT, history)
+            self._open_with(state.held, EPOCH_CONSISTENT)
 
-    async def _open_with(self, run: Sequence[Reading], reason: str, history: History) -> None:
+    def _open_with(self, run: Sequence[Reading], reason: str) -> None:
         """Open an epoch with the first of consistent readings and go on through the others."""
         first, *rest = run
         last = self._open_epoch(first, self._boundary(first), reason)
         for reading in rest:
-            await self._continue(last, reading, self._boundary(reading), history)
+            self._continue(last, reading, self._boundary(reading))
             last = self._mark(reading, self._boundary(reading), self.state.epoch)
 
     def _are_consistent(self, run: Sequence[Reading]) -> bool:
@@ -282,9 +248,7 @@ class MeterFold:
         self._accept(reading, mark)
         return mark
 
-    async def _begin_anew(
-        self, last: Mark, reading: Reading, at: int, opening: Opening, history: History
-    ) -> None:
+    def _begin_anew(self, last: Mark, reading: Reading, at: int, opening: Opening) -> None:
         """Open the epoch that was announced; where a register wrapped, count the energy across first.
 
         It begins with the first of the readings that were held since then and lead up to this one.
@@ -296,10 +260,10 @@ class MeterFold:
             unrolled = _unrolled(last, first, opening.modulus_wh)
             if reason := fault(last.registers(), unrolled.registers(), self.rated_w):
                 state.openings = [opening, *state.openings]  # still to come
-                await self._hold(reading, at, reason, history)
+                self._hold(reading, at, reason)
                 return
-            self._changes.new += await self._between(last, unrolled, history)
-        await self._open_with(run, opening.reason, history)
+            self._join(last, unrolled, reading.position)
+        self._open_with(run, opening.reason)
 
     def _leading_to(self, reading: Reading, since: int) -> list[Reading]:
         """`reading` behind those that were held from `since` on and follow from one another."""
@@ -355,43 +319,18 @@ class MeterFold:
             self._changes.aside.append((self.meter, _aside(reading, at, "opened", "late", mark.epoch)))
         for neighbour in joins:
             first, second = sorted((mark, neighbour), key=_instant_of)
-            self._changes.replaced += await self._between(first, second, history)
+            self._join(first, second, reading.position)
         return mark
 
     # --- parts -----------------------------------------------------------------------------
 
-    async def _between(self, first: Mark, second: Mark, history: History) -> list[tuple[str, Interval]]:
-        """The intervals between two marks of one epoch; their energies sum to the registers' difference."""
-        step = self._grid.step
-        ends = range(first.at + step, second.at + 1, step)
-        weights = await self._weights(first.at, second.at, history)
-        imports = _spread(first.import_wh, second.import_wh, [weight[0] for weight in weights])
-        exports = _spread(first.export_wh, second.export_wh, [weight[1] for weight in weights])
-        is_measured = len(ends) == 1 and first.measured and second.measured
-        quality: Quality = "measured" if is_measured else "estimated"
-        told: Quality = "measured" if second.measured else "estimated"
-        rows = []
-        import_before, export_before = first.import_wh, first.export_wh
-        for end, import_wh, export_wh in zip(ends, imports, exports, strict=True):
-            interval = Interval(
-                end - step, import_wh - import_before, export_wh - export_before, import_wh, export_wh,
-                told if end == second.at else "spread", quality, second.epoch, second.position,
-            )  # fmt: skip
-            rows.append((self.meter, interval))
-            import_before, export_before = import_wh, export_wh
-        return rows
-
-    async def _weights(self, begin: int, end: int, history: History) -> list[tuple[int, int]]:
-        """How a gap's energy is shaped: (import, export) weights an interval."""
-        step = self._grid.step
-        starts = range(begin, end, step)
-        if end - begin > LINEAR_MAX_SECONDS:
-            for days in LIKE_DAYS_BACK:
-                like = [self._grid.like_instant(start, days) for start in starts]
-                known = await history.measured(self.meter, like)
-                if len(known) == len(set(like)):
-                    return [known[start] for start in like]
-        return [(1, 1)] * len(starts)
+    def _join(self, first: Mark, second: Mark, position: int) -> None:
+        """Energy flowed between these two marks, by what the event at `position` told."""
+        gap = Gap(first, second, position)
+        if first == self.state.last and second.at - first.at == self._grid.step:
+            self._changes.new += [(self.meter, interval) for interval in intervals(gap, self._grid, LINEAR)]
+        else:
+            self._changes.gaps.setdefault(self.meter, Gaps()).put(gap)
 
     def _accept(self, reading: Reading, mark: Mark) -> None:
         self.state.last = mark
@@ -429,15 +368,3 @@ def _aside(reading: Reading, at: int, verdict: Verdict, reason: str, epoch: int)
 
 def _instant_of(mark: Mark) -> int:
     return mark.at
-
-
-def _spread(begin: int, end: int, weights: Sequence[int]) -> Iterator[int]:
-    """Registers from `begin` to `end`, shaped by `weights`; the last is exactly `end`.
-
-    Cumulative shares are rounded down, so the differences are integers, never negative, and telescope.
-    """
-    total = sum(weights)
-    if total == 0:
-        weights, total = [1] * len(weights), len(weights)
-    for share in accumulate(weights):
-        yield begin + (end - begin) * share // total

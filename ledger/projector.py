@@ -15,7 +15,7 @@ import structlog
 
 from ledger.block import block_hash
 from ledger.canonical import encode
-from ledger.energy import Changes, Mark, MeterFold, MeterState, Reading
+from ledger.energy import Changes, MeterFold, MeterState, Reading
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged, Unavailable
 from ledger.events import (
@@ -36,6 +36,7 @@ from ledger.events import (
     RegisterEpochOpened,
     read_recorded,
 )
+from ledger.gap import Gap, Gaps, Interval, Mark, estimate, newest, oldest
 from ledger.grid import Grid
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
@@ -43,10 +44,12 @@ from ledger.registry import OPERATOR, SERVICE, Registry
 
 log = structlog.get_logger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Of the rules: projections made by another version are rebuilt before they are used."""
 
 PAGE_EVENTS = 10_000
+ESTIMATES_MAX = 50_000
+"""Estimated intervals in memory before they are written: one reading may end a gap of years."""
 STATES_REMEMBERED_MAX = 100_000
 RETRY_SECONDS = 0.5
 
@@ -109,6 +112,7 @@ class CommunityProjector:
             if events:
                 await self._apply(events)
                 await self._flush()
+                await self._estimate_gaps()
                 await self._write_states()
                 await self._store.move(self.community, position + len(events))
         self.position = position + len(events)
@@ -191,32 +195,58 @@ class CommunityProjector:
         if changes.new:
             await self._store.add_intervals(self.community, changes.new)
             changes.new.clear()
-        if changes.replaced:
-            await self._store.replace_intervals(self.community, changes.replaced)
-            changes.replaced.clear()
         if changes.aside:
             await self._store.add_asides(self.community, changes.aside)
             changes.aside.clear()
+
+    async def _estimate_gaps(self) -> None:
+        """Write the intervals of the gaps that the page left.
+
+        Short ones first: an interval that was measured late may give a long gap of the same page its shape.
+        """
+        gaps = [(meter, gap) for meter, gaps in self._changes.gaps.items() for gap in gaps]
+        self._changes.gaps.clear()
+        await self._write_gaps([each for each in gaps if each[1].is_linear])
+        await self._write_gaps([each for each in gaps if not each[1].is_linear])
+
+    async def _write_gaps(self, gaps: Sequence[tuple[str, Gap]]) -> None:
+        if not gaps:
+            return
+        assert self._grid is not None  # noqa: S101 - readings are folded on a grid
+        await self._store.clear_gaps(self.community, gaps)
+        rows: list[tuple[str, Interval]] = []
+        for meter, gap in gaps:
+            rows += [(meter, row) for row in await estimate(meter, gap, self._grid, self)]
+            if len(rows) > ESTIMATES_MAX:
+                await self._store.add_intervals(self.community, rows)
+                rows.clear()
+        await self._store.add_intervals(self.community, rows)
 
     # --- what the fold may ask (ledger.energy.History) --------------------------------------------
 
     async def mark_before(self, meter: str, at: int) -> Mark | None:
         """The newest mark at or before `at`."""
-        return await self._mark("before", meter, at)
+        return newest(await self._mark("before", meter, at), self._gaps(meter).mark_before(at))
 
     async def mark_after(self, meter: str, at: int) -> Mark | None:
         """The oldest mark after `at`."""
-        return await self._mark("after", meter, at)
+        return oldest(await self._mark("after", meter, at), self._gaps(meter).mark_after(at))
+
+    def _gaps(self, meter: str) -> Gaps:
+        return self._changes.gaps.get(meter, Gaps())
 
     async def _mark(self, which: str, meter: str, at: int) -> Mark | None:
         await self._flush()
         assert self._grid is not None  # noqa: S101 - readings are folded on a grid
         return await self._store.mark(which, self.community, meter, at, self._grid.step)
 
-    async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """The energy of those intervals that were measured."""
-        await self._flush()
-        return await self._store.measured(self.community, meter, starts)
+    # --- what an estimate may ask (ledger.gap.Measurements) ------------------------------------------
+
+    async def measured(
+        self, meter: str, starts: Sequence[int], decided_by: int
+    ) -> dict[int, tuple[int, int]]:
+        """The energy of those intervals that the events up to `decided_by` measured."""
+        return await self._store.measured(self.community, meter, starts, decided_by)
 
     # --- registry rows -------------------------------------------------------------------------
 
@@ -263,7 +293,7 @@ class CommunityProjector:
     async def open_register_epoch(self, at: RecordedEvent, event: RegisterEpochOpened) -> None:
         """An operator's word about a meter's registers."""
         await self._load_states({event.meter})
-        await self._fold(event.meter, at).note_opening(event, self)
+        await self._fold(event.meter, at).note_opening(event, at.position, self)
 
     async def seal_block(self, at: RecordedEvent, event: BlockSealed) -> None:
         """A block."""

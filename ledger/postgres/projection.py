@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Self, cast
 
 import msgspec
 
-from ledger.energy import Aside, Interval, Mark
+from ledger.energy import Aside
 from ledger.errors import Unavailable
+from ledger.gap import Gap, Interval, Mark
 from ledger.postgres.connection import (
     PROJECTOR,
     Connection,
@@ -27,7 +28,7 @@ NEXT = "projection_next"
 
 _INTERVAL_COLUMNS = (
     "community", "meter", "start", "import_wh", "export_wh", "import_register_wh", "export_register_wh",
-    "end_quality", "quality", "epoch", "position",
+    "end_quality", "quality", "epoch", "position", "decided_by",
 )  # fmt: skip
 _ASIDE_COLUMNS = (
     "community", "meter", "position", "at", "import_wh", "export_wh", "verdict", "reason", "epoch",
@@ -187,16 +188,12 @@ class ProjectionStore:
             "meter_intervals", records=records, columns=_INTERVAL_COLUMNS
         )
 
-    async def replace_intervals(self, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
-        """Insert intervals in the place of those that have the same start."""
-        newest = {(meter, interval.start): (meter, interval) for meter, interval in rows}
-        await self._connection.execute(
-            statement("projection_delete_intervals"),
-            community,
-            [meter for meter, _ in newest],
-            [_instant(start) for _, start in newest],
+    async def clear_gaps(self, community: str, gaps: Sequence[tuple[str, Gap]]) -> None:
+        """Make room for the intervals of these gaps."""
+        await self._connection.executemany(
+            statement("projection_clear_gap"),
+            [(community, meter, _instant(gap.first.at), _instant(gap.second.at)) for meter, gap in gaps],
         )
-        await self.add_intervals(community, list(newest.values()))
 
     async def add_asides(self, community: str, rows: Sequence[tuple[str, Aside]]) -> None:
         """Insert readings that ended no interval."""
@@ -223,10 +220,13 @@ class ProjectionStore:
         at = int(row["at"].timestamp())
         return Mark(at, row["import_wh"], row["export_wh"], row["position"], row["epoch"], row["measured"])
 
-    async def measured(self, community: str, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """The energy of those intervals that were measured, by start."""
+    async def measured(
+        self, community: str, meter: str, starts: Sequence[int], decided_by: int
+    ) -> dict[int, tuple[int, int]]:
+        """The energy of those intervals that the events up to `decided_by` measured, by start."""
+        instants = [_instant(start) for start in starts]
         rows = await self._connection.fetch(
-            statement("projection_measured"), community, meter, [_instant(start) for start in starts]
+            statement("projection_measured"), community, meter, instants, decided_by
         )
         return {int(row["start"].timestamp()): (row["import_wh"], row["export_wh"]) for row in rows}
 

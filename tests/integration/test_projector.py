@@ -1,13 +1,14 @@
 """The projector: exactly once, never skipping, and rebuilt to the same bytes beside the live tables."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from ledger import projector as projector_module
 from ledger.canonical import encode
 from ledger.events import AlarmRaised, Event, MeterAdded, RegisterEpochOpened
+from ledger.gap import Interval
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay
 from ledger.projector import VERSION, CommunityProjector, NewerProjections, Projector, rebuild
@@ -103,6 +104,29 @@ async def test_a_book_is_projected_to_its_end_and_not_once_more(
     await projector.close()
     assert await projector.catch_up() == 0
     assert await _dump(store) == before
+
+
+async def test_a_gap_that_a_page_divides_again_and_again_is_written_once(
+    store: PostgresSettings, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+    add_intervals = ProjectionStore.add_intervals
+
+    async def count(self: ProjectionStore, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
+        nonlocal written
+        written += len(rows)
+        await add_intervals(self, community, rows)
+
+    monkeypatch.setattr(ProjectionStore, "add_intervals", count)
+    campus = Campus("campus")
+    writer = await campus.opened(store)
+    newest_first: list[Event] = [reading(quarter, 90 * quarter) for quarter in (0, *range(200, 100, -1))]
+    envelope = campus.envelope(GATEWAY, {"meter/m-0": newest_first})
+    assert await record(writer, GATEWAY, envelope) == ["recorded"]
+    await campus.close()
+    await projector.catch_up()
+    async with owner(store) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM projection.meter_intervals") == written == 200
 
 
 async def test_an_idle_projector_writes_nothing(store: PostgresSettings, projector: Projector) -> None:

@@ -234,6 +234,7 @@ async def _projected(
 
 
 SHAPED_DAY = [Given(quarter, 0, 5_000 + quarter * quarter, 300) for quarter in range(97)]
+LATE_NIGHT = [Given(quarter, 0, 5_000 + 40 * quarter, 300) for quarter in (200, 150, 175, 98, 99, 140)]
 METER_CHANGED = [
     Given(0, 0, 5_000, 300, serial="old"),
     Given(0, 10, 100, 0, serial="new"),
@@ -249,6 +250,7 @@ METER_CHANGED = [
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @example(told=[*SHAPED_DAY, Given(108, 0, 20_000, 300)], pages=[7])  # a gap in the shape of the day before
+@example(told=[*SHAPED_DAY[::2], *LATE_NIGHT, *SHAPED_DAY[1::2], *LATE_NIGHT], pages=[1, 3])  # gaps divided
 @example(told=METER_CHANGED, pages=[1])  # two epochs that begin at one boundary
 @given(told=ANYTHING, pages=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 async def test_the_store_and_any_pages_give_what_the_rules_give_in_memory(

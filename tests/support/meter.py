@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from ledger.canonical import encode
-from ledger.energy import Aside, Changes, Interval, Mark, MeterFold, MeterState, Reading
+from ledger.energy import Aside, Changes, MeterFold, MeterState, Reading
 from ledger.events import RegisterEpochOpened
+from ledger.gap import Interval, Mark, estimate, newest, oldest
 from ledger.grid import Grid
 
 MORNING = datetime(2026, 6, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ def finish(waiting: Coroutine[Any, Any, T]) -> T:
 
 
 class FoldedMeter:
-    """A meter whose readings are taken one by one, and what the projections say of it."""
+    """A meter whose readings are taken one by one, its gaps estimated at once, and what is said of it."""
 
     def __init__(
         self, *, minutes: int = 15, zone: str = BANGKOK, rated_w: int = 10_000, position: int = 0
@@ -83,7 +84,7 @@ class FoldedMeter:
             modulus_wh=modulus_wh,
         )
         self._position += 1
-        finish(self._fold().note_opening(event, self))
+        finish(self._fold().note_opening(event, self._position - 1, self))
         self._flush()
 
     def _fold(self) -> MeterFold:
@@ -94,13 +95,14 @@ class FoldedMeter:
         for _, interval in self._changes.new:
             assert interval.start not in self.rows, "a new interval has no row yet"
             self.rows[interval.start] = interval
-        for _, interval in self._changes.replaced:
-            self.rows[interval.start] = interval
         for _, aside in self._changes.aside:
             assert (aside.position, aside.verdict) not in {(a.position, a.verdict) for a in self.asides}
             self.asides.append(aside)
-        for rows in (self._changes.new, self._changes.replaced, self._changes.aside):
-            rows.clear()
+        for gap in self._changes.gaps.pop(METER, ()):
+            for interval in finish(estimate(METER, gap, self.grid, self)):
+                self.rows[interval.start] = interval
+        self._changes.new.clear()
+        self._changes.aside.clear()
 
     # --- what is said of it --------------------------------------------------------------------
 
@@ -154,16 +156,15 @@ class FoldedMeter:
 
     async def mark_before(self, meter: str, instant: int) -> Mark | None:
         """The newest mark at or before `instant`."""
-        found = [mark for mark in self._marks() if mark.at <= instant]
-        return max(found, key=lambda mark: (mark.at, mark.epoch, mark.measured), default=None)
+        return newest(*(mark for mark in self._marks() if mark.at <= instant))
 
     async def mark_after(self, meter: str, instant: int) -> Mark | None:
         """The oldest mark after `instant`."""
-        found = [mark for mark in self._marks() if mark.at > instant]
-        return min(found, key=lambda mark: (mark.at, mark.epoch, not mark.measured), default=None)
+        return oldest(*(mark for mark in self._marks() if mark.at > instant))
 
-    async def measured(self, meter: str, starts: Sequence[int]) -> dict[int, tuple[int, int]]:
+    async def measured(
+        self, meter: str, starts: Sequence[int], decided_by: int
+    ) -> dict[int, tuple[int, int]]:
         """Import and export of those intervals that were measured, by start."""
-        self._flush()
         rows = [self.rows[start] for start in starts if start in self.rows]
         return {row.start: (row.import_wh, row.export_wh) for row in rows if row.quality == "measured"}

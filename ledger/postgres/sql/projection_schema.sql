@@ -100,7 +100,8 @@ CREATE TABLE meter_intervals (
     end_quality        text        NOT NULL,    -- of the registers: measured, estimated, or spread over a gap
     quality            text        NOT NULL,    -- measured or estimated
     epoch              integer     NOT NULL,
-    position           bigint      NOT NULL,    -- of the reading that decided it
+    position           bigint      NOT NULL,    -- of the reading that told the registers at the (gap's) end
+    decided_by         bigint      NOT NULL,    -- position of the event since which it stands as it is
     PRIMARY KEY (community, meter, start)
 );
 

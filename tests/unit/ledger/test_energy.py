@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.energy import CONSISTENT_READINGS, LINEAR_MAX_SECONDS
+from ledger.energy import CONSISTENT_READINGS
+from ledger.gap import LINEAR_MAX_SECONDS
 from ledger.grid import Grid
 from ledger.plausibility import GLITCH_ZERO, JUMP, ROLLBACK
 from tests.support.meter import FoldedMeter, at
@@ -442,6 +443,18 @@ def test_a_rollover_told_after_the_fact_still_counts_the_energy_across(held: int
     meter.read(q(held + 1), 100 * (held + 1))
     assert meter.imports == [200] + [100] * held
     assert meter.qualities == "m" * (held + 1)
+
+
+@pytest.mark.parametrize("first_told", [1, 4])
+def test_a_rollover_told_twice_is_counted_once(first_told: int) -> None:
+    meter = FoldedMeter()
+    meter.read(q(0), 999_900)
+    for number in range(1, 9):
+        if number in (first_told, 6):
+            meter.open_epoch(q(1), modulus_wh=1_000_000)
+        meter.read(q(number), 100 * number)
+    assert meter.imports == [200] + [100] * 7
+    assert {interval.epoch for interval in meter.intervals} == {1, 2}
 
 
 @pytest.mark.parametrize("modulus", [999_950, 10_000_000])
