@@ -131,6 +131,24 @@ def inclusion_proof(subtree: Subtree, index: int, size: int) -> list[bytes]:
     return [range_hash(subtree, *ends) for ends in inclusion_ranges(index, size)]
 
 
+def inclusion_proofs(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """MTH over some leaf hashes and the audit path of each; every node is hashed once."""
+    paths: list[list[bytes]] = [[] for _ in leaves]
+
+    def join(begin: int, end: int) -> bytes:
+        if end - begin == 1:
+            return leaves[begin]
+        middle = begin + _split(end - begin)
+        left, right = join(begin, middle), join(middle, end)
+        for path in paths[begin:middle]:
+            path.append(right)
+        for path in paths[middle:end]:
+            path.append(left)
+        return node_hash(left, right)
+
+    return (join(0, len(leaves)) if leaves else EMPTY_ROOT), paths
+
+
 def consistency_proof(subtree: Subtree, first: int, second: int) -> list[bytes]:
     """The proof that the tree of `second` leaves extends that of `first`."""
     return [range_hash(subtree, *ends) for ends in consistency_ranges(first, second)]

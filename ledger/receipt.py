@@ -15,14 +15,7 @@ from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.entry import Head
 from ledger.events import HashHex, Instant, Name, Natural
 from ledger.keys import PublicKey, SigningKey, b64, unb64
-from ledger.merkle import (
-    ProofError,
-    inclusion_proof,
-    leaf_hash,
-    path_root,
-    range_hash,
-    subtree_of,
-)
+from ledger.merkle import ProofError, inclusion_proofs, leaf_hash, path_root
 
 RECORDED = "recorded"
 DUPLICATE = "duplicate"
@@ -94,21 +87,19 @@ def _signed_text(community: str, size: int, root: bytes) -> bytes:
 def sign_receipts(community: str, answers: list[Answer], key: SigningKey) -> list[bytes]:
     """The receipts of one batch, in the order of `answers`, under one signature."""
     texts = [encode(answer) for answer in answers]
-    leaves = [leaf_hash(text) for text in texts]
-    subtree = subtree_of(leaves)
-    root = range_hash(subtree, 0, len(leaves))
-    signature = b64(key.sign(_signed_text(community, len(leaves), root)))
+    root, paths = inclusion_proofs([leaf_hash(text) for text in texts])
+    signature = b64(key.sign(_signed_text(community, len(texts), root)))
     return [
         encode(
             Receipt(
                 answer=msgspec.Raw(text),
                 index=index,
-                path=[node.hex() for node in inclusion_proof(subtree, index, len(leaves))],
+                path=[node.hex() for node in path],
                 signature=signature,
-                size=len(leaves),
+                size=len(texts),
             )
         )
-        for index, text in enumerate(texts)
+        for index, (text, path) in enumerate(zip(texts, paths, strict=True))
     ]
 
 

@@ -14,6 +14,7 @@ from ledger.merkle import (
     consistency_ranges,
     fold,
     inclusion_proof,
+    inclusion_proofs,
     inclusion_ranges,
     leaf_hash,
     node_hash,
@@ -48,6 +49,12 @@ def test_every_leaf_of_every_tree_is_proven(size: int) -> None:
         proof = inclusion_proof(SUBTREE, index, size)
         assert proof == rfc9162.path(index, LEAVES[:size])
         verify_inclusion(index, size, LEAVES[index], proof, ROOTS[size])
+
+
+@pytest.mark.parametrize("size", range(SIZE_MAX + 1))
+def test_all_leaves_proven_at_once_are_proven_as_one_by_one(size: int) -> None:
+    paths = [inclusion_proof(SUBTREE, index, size) for index in range(size)]
+    assert inclusion_proofs(LEAVES[:size]) == (ROOTS[size], paths)
 
 
 @pytest.mark.parametrize("second", SIZES)
