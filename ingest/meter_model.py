@@ -24,13 +24,15 @@ folder of its choice, without a line of code. The keys of a file:
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ingest.register_value import REGISTER_TYPES, RegisterType
 from ledger.errors import BadInput
+from ledger.misfit import misfit
+from ledger.words import did_you_mean
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 ADDRESS_SPACE = 0x10000
@@ -172,8 +174,9 @@ def load_model(path: Path) -> MeterModel:
     except (OSError, UnicodeDecodeError) as error:
         raise MeterModelInvalid(f"cannot be read: {error}", where=str(path)) from error
     except msgspec.ValidationError as error:
-        what, key = _split(str(error))
-        raise MeterModelInvalid(what, where=f"{path}: {key}", hint=_HINT) from error
+        what, key, hint = misfit(error, MeterModel)
+        where = f"{path}: {key or 'the whole file'}"
+        raise MeterModelInvalid(what, where=where, hint=hint or _HINT) from error
     except msgspec.DecodeError as error:
         raise MeterModelInvalid(f"is not TOML: {error}", where=str(path), hint=_HINT) from error
 
@@ -199,10 +202,8 @@ def find_model(models: Mapping[str, MeterModel], name: str) -> MeterModel:
     try:
         return models[name]
     except KeyError:
-        known = ", ".join(sorted(models))
-        raise MeterModelUnknown(
-            f"no meter model is called {name!r}", where="model", hint=f"known models: {known}"
-        ) from None
+        hint = f"{did_you_mean(name, models)}known models: {', '.join(sorted(models))}"
+        raise MeterModelUnknown(f"no meter model is called {name!r}", where="model", hint=hint) from None
 
 
 _HINT = "compare the file with those in ingest/models"
@@ -247,10 +248,3 @@ def _check_place(address: int, words: int) -> None:
 def _check_nan(nan: int | None, kind: RegisterType) -> None:
     if nan is not None and not 0 <= nan < 1 << 16 * kind.words:
         raise ValueError(f"`nan` is not a pattern of {16 * kind.words} bits")
-
-
-def _split(message: str) -> tuple[str, str]:
-    """A validation message of msgspec, as what is wrong and the key it is wrong at."""
-    what, _, path = message.partition(" - at `")
-    key: Any = path.removeprefix("$").removeprefix(".").rstrip("`")
-    return what, key or "the whole file"

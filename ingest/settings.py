@@ -23,8 +23,6 @@ rated_w = 100_000
 factors = { ct = 40, pt = 1 }           # transformer ratios, where the installation knows them
 """
 
-import difflib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,20 +33,20 @@ from msgspec import Meta, Struct
 from ingest.meter_model import MeterModel, MeterModelUnknown, find_model, load_models
 from ingest.modbus import LineSettings, MeterOnLine
 from ledger.errors import BadInput
-from ledger.events import Name, Positive
+from ledger.events import Positive
 from ledger.registry import OPERATOR, SERVICE
-from ledger.settings import SettingsInvalid, convert
+from ledger.settings import Id, SettingsInvalid, convert
 
 
 class MeterSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A meter on a line: what it is asked as, and what it stands for."""
 
-    id: Name
+    id: Id
     unit: Annotated[int, Meta(ge=0, le=255)]
     model: str
     rated_w: Positive
     role: Literal["connection", "main", "sub"] = "connection"
-    building: Name | None = None
+    building: Id | None = None
     factors: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -66,7 +64,7 @@ class GatewayLine(LineSettings, frozen=True, forbid_unknown_fields=True, kw_only
 class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A gateway. Paths are absolute, or empty for the default."""
 
-    id: Name
+    id: Id
     lines: Annotated[tuple[GatewayLine, ...], Meta(min_length=1)]
     remote: bool = False
     key_file: str = ""
@@ -90,22 +88,12 @@ class _Gateways(Struct, frozen=True):
     gateways: tuple[GatewaySettings, ...] = ()
 
 
-_TABLES: Mapping[str, type[Struct]] = {
-    "gateways": GatewaySettings,
-    "gateways.lines": GatewayLine,
-    "gateways.lines.meters": MeterSettings,
-}
-
-
 def gateways_from(tables: Mapping[str, Any], path: Path) -> tuple[GatewaySettings, ...]:
     """The gateways in the tables of the settings file at `path`, checked for what cannot be meant.
 
     Raises `SettingsInvalid`, naming the table, the key and what is allowed, or `MeterModelInvalid`.
     """
-    try:
-        found = convert(tables, _Gateways, path).gateways
-    except SettingsInvalid as error:
-        raise SettingsInvalid(error.what, where=error.where, hint=_allowed(error) or error.hint) from error
+    found = convert(tables, _Gateways, path).gateways
     gateways = tuple(_with_paths(gateway, path.parent.absolute()) for gateway in found)
     for gateway in gateways:
         models = gateway.known_models()
@@ -152,9 +140,7 @@ def _check_meter(
     try:
         gateway.on_line(meter, models)
     except MeterModelUnknown as error:
-        near = difflib.get_close_matches(meter.model, sorted(models), 3)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise SettingsInvalid(error.what, where=f"{place}: model", hint=f"{meant}{error.hint}") from error
+        raise SettingsInvalid(error.what, where=f"{place}: model", hint=error.hint) from error
     except BadInput as error:
         raise SettingsInvalid(error.what, where=f"{place}: factors", hint=error.hint) from error
 
@@ -185,16 +171,3 @@ def _with_paths(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
         key_file=str(folder / gateway.key_file) if gateway.key_file else "",
         models=str(folder / gateway.models) if gateway.models else "",
     )
-
-
-def _allowed(error: SettingsInvalid) -> str:
-    """What may stand in the table that the error names."""
-    place = re.sub(r"\[[^]]*]", "", error.where.rpartition(": ")[2])
-    table = _TABLES.get(place)
-    if table is None:
-        return ""
-    names = [field.encode_name for field in msgspec.structs.fields(table)]
-    wrong = re.search(r"unknown field `(.+)`", error.what)
-    near = difflib.get_close_matches(wrong[1], names, 1) if wrong else []
-    meant = f"did you mean `{near[0]}`? " if near else ""
-    return f"{meant}allowed in {place}: {', '.join(sorted(names))}"

@@ -3,12 +3,13 @@
 Each package owns its tables of the file: here are those of the book. Secrets are named by file only.
 """
 
-import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -16,7 +17,9 @@ from ledger.bus import BusSettings
 from ledger.errors import BadInput, Unavailable
 from ledger.events import Name, Text
 from ledger.grid import Grid, UnknownZone
+from ledger.misfit import misfit
 from ledger.postgres.connection import PostgresSettings
+from ledger.words import did_you_mean
 from ledger.writer import WriterSettings
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
@@ -40,6 +43,11 @@ RUNNING = "running.json"
 
 T = TypeVar("T")
 
+Id = Annotated[
+    Name, msgspec.Meta(description="a name is 1 to 64 of these: [a-z0-9._-], no capitals, no spaces")
+]
+"""What feeders, buildings, gateways and meters are called in the book."""
+
 
 class SettingsInvalid(BadInput):
     """The settings file is missing, unreadable or holds a value that does not fit."""
@@ -56,12 +64,21 @@ class NotRunning(Unavailable):
 class CommunitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which community this is, and what its book is opened with."""
 
-    id: Name
+    id: Id
     name: Text = ""
     zone: Text = "Asia/Bangkok"
     interval_minutes: Literal[5, 10, 15, 30, 60] = 15
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] = "THB"
-    origin: Annotated[str, msgspec.Meta(pattern=r"^[^\s+]*\Z", max_length=200)] = ""
+    currency: Annotated[
+        str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="three capitals of ISO 4217, such as THB or EUR")
+    ] = "THB"
+    origin: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\s+]*\Z",
+            max_length=200,
+            description="like a URL without its scheme, no spaces, no +",
+        ),
+    ] = ""
     """Of the log, like a URL without its scheme; default ledger.local/<id>."""
 
 
@@ -75,15 +92,15 @@ class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FeederSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A feeder of the private grid."""
 
-    id: Name
+    id: Id
     name: Text = ""
 
 
 class BuildingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A building and its feeder."""
 
-    id: Name
-    feeder: Name
+    id: Id
+    feeder: Id
     name: Text = ""
 
 
@@ -151,32 +168,17 @@ def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def convert(tables: Mapping[str, Any], kind: type[T], path: Path) -> T:
-    """The tables as the struct `kind`. Raises `SettingsInvalid`, naming table and key."""
+def convert(tables: Mapping[str, Any], kind: type[T], path: Path, others: Iterable[str] = ()) -> T:
+    """The tables as the struct `kind`; `others` are tables that other packages own.
+
+    Raises `SettingsInvalid`, naming table and key and what may stand there.
+    """
+    foreign = set(others)
     try:
-        return msgspec.convert(tables, kind)
+        return msgspec.convert({key: value for key, value in tables.items() if key not in foreign}, kind)
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$")
-        where = f"{path}: {place.rstrip('`').lstrip('.')}" if place else str(path)
-        raise SettingsInvalid(what, where=where, hint=_near(what, kind)) from error
-
-
-def _near(what: str, kind: type[Any]) -> str:
-    """A name that was perhaps meant, for a field that does not exist."""
-    if "unknown field" not in what:
-        return ""
-    unknown = what.rpartition("`")[0].rpartition("`")[2]
-    names = _field_names(kind, set())
-    near = difflib.get_close_matches(unknown, sorted(names), 1)
-    return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(names))}"
-
-
-def _field_names(kind: Any, names: set[str]) -> set[str]:
-    for each in msgspec.structs.fields(kind):
-        names.add(each.encode_name)
-        if isinstance(each.type, type) and issubclass(each.type, msgspec.Struct):
-            _field_names(each.type, names)
-    return names
+        what, place, hint = misfit(error, kind, foreign)
+        raise SettingsInvalid(what, where=f"{path}: {place}" if place else str(path), hint=hint) from error
 
 
 def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] = ()) -> Settings:
@@ -184,9 +186,9 @@ def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] =
 
     Raises `SettingsInvalid`.
     """
-    foreign = set(others)
-    settings = convert({key: value for key, value in tables.items() if key not in foreign}, Settings, path)
+    settings = convert(tables, Settings, path, others)
     _check_zone(settings.community, path)
+    _check_origin(settings.community, path)
     _check_unique([feeder.id for feeder in settings.feeders], "feeders", path)
     _check_unique([building.id for building in settings.buildings], "buildings", path)
     feeders = {feeder.id for feeder in settings.feeders}
@@ -211,7 +213,19 @@ def _check_zone(community: CommunitySettings, path: Path) -> None:
     try:
         Grid(community.interval_minutes, community.zone)
     except UnknownZone as error:
-        raise SettingsInvalid(error.what, where=f"{path}: community.zone", hint=error.hint) from error
+        hint = f"{did_you_mean(community.zone, available_timezones())}{error.hint}"
+        raise SettingsInvalid(error.what, where=f"{path}: community.zone", hint=hint) from error
+
+
+def _check_origin(community: CommunitySettings, path: Path) -> None:
+    """C2SP tlog-checkpoint: an origin is a schema-less URL. It is in every checkpoint, and never changes."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9.-]*://", community.origin)
+    if scheme:
+        raise SettingsInvalid(
+            f"the log's name begins with {scheme[0]}",
+            where=f"{path}: community.origin",
+            hint=f'it is written without: origin = "{community.origin.removeprefix(scheme[0])}"',
+        )
 
 
 def _check_unique(names: list[str], table: str, path: Path) -> None:

@@ -85,14 +85,40 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
         ('[comunity]\nid = "a"', "unknown field `comunity`", "", "did you mean `community`?"),
         (f'{SMALLEST}zome = "Asia/Bangkok"', "unknown field `zome`", "community", "did you mean `zone`?"),
         (f"{SMALLEST}[writer]\nseal_second = 3", "unknown field", "writer", "did you mean `seal_seconds`?"),
-        (f"{SMALLEST}[writer]\nqqq = 3", "unknown field `qqq`", "writer", "known here: "),
-        ('[community]\nid = "My Campus"', "Expected `str` matching regex", "community.id", ""),
-        (f"{SMALLEST}interval_minutes = 7", "Invalid enum value 7", "community.interval_minutes", ""),
-        (f'{SMALLEST}currency = "baht"', "Expected `str` matching regex", "community.currency", ""),
-        (f'{SMALLEST}zone = "Asia/Bankok"', "no time zone 'Asia/Bankok'", "community.zone", "Asia/Bangkok"),
+        (f"{SMALLEST}[writer]\nqqq = 3", "unknown field `qqq`", "writer", "allowed in [writer]: batch_"),
+        (f"{SMALLEST}[data]\nqqq = 3", "unknown field `qqq`", "data", "allowed in [data]: folder, keys"),
+        (
+            f"{SMALLEST}[data]\nfoldr = 3",
+            "unknown field `foldr`",
+            "data",
+            "did you mean `folder`? allowed in",
+        ),
+        (f"{SMALLEST}[[feeders]]\nidd = 3", "unknown field `idd`", "feeders[0]", "in [[feeders]]: id, name"),
+        ("[[qqq]]", "", "", "allowed in this file: buildings, community, data, feeders, nats, postgres, wri"),
+        ('[community]\nid = "My Campus"', "does not have the form", "community.id", "[a-z0-9._-]"),
+        (
+            f"{SMALLEST}interval_minutes = 7",
+            "Invalid enum value 7",
+            "community.interval_minutes",
+            "5, 10, 15, 30, 60",
+        ),
+        (f'{SMALLEST}currency = "baht"', "does not have the form", "community.currency", "such as THB"),
+        (
+            f'{SMALLEST}zone = "Asia/Bankok"',
+            "no time zone 'Asia/Bankok'",
+            "community.zone",
+            "mean `Asia/Bangkok`",
+        ),
         (f'{SMALLEST}zone = "../../etc/passwd"', "no time zone", "community.zone", "Asia/Bangkok"),
         (f'{SMALLEST}zone = ""', "no time zone", "community.zone", "Asia/Bangkok"),
-        (f'data = "here"\n{SMALLEST}', "Expected `object`, got `str`", "data", ""),
+        (
+            f'{SMALLEST}origin = "https://ledger.example.org/campus"',
+            "begins with https://",
+            "community.origin",
+            'origin = "ledger.example.org/campus"',
+        ),
+        (f'{SMALLEST}origin = "our ledger"', "not have the form", "community.origin", "without its scheme"),
+        (f'data = "here"\n{SMALLEST}', "Expected `object`, got `str`", "data", "a table is meant"),
         (f"nats = 4222\n{SMALLEST}", "Expected `object`, got `int`", "nats", ""),
         (f"community = []\n{SMALLEST[12:]}", "", "", ""),
         (f"{SMALLEST}[writer]\nseal_seconds = 0", "Expected `int` >= 1", "writer.seal_seconds", ""),
@@ -119,6 +145,12 @@ def test_a_mistake_is_told_with_its_place_and_what_was_perhaps_meant(
     assert str(tmp_path) in told.value.where
     assert told.value.where.endswith(where)
     assert hint in told.value.hint
+
+
+def test_a_table_that_another_package_owns_may_be_what_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid) as told:
+        read(tmp_path, f'{SMALLEST}[[gateway]]\nid = "gw-1"', others=["gateways"])
+    assert told.value.hint.startswith("did you mean `gateways`? allowed in this file: buildings, ")
 
 
 def test_the_environment_cannot_break_a_file_that_is_wrong_already(tmp_path: Path) -> None:
