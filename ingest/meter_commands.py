@@ -151,7 +151,7 @@ def models(*, folder: Path | None = None, json: bool = False) -> None:
     show_models(folder, as_json=json)
 
 
-def simulate(file: Path, *, models: Path | None = None, json: bool = False) -> None:
+def simulate(file: Path | None = None, *, models: Path | None = None, json: bool = False) -> None:
     """Be the meters described in a file, on real ports, until stopped.
 
     While it runs, each line of standard input is a command to a meter: `<port> <unit> <what>`, where
@@ -161,12 +161,13 @@ def simulate(file: Path, *, models: Path | None = None, json: bool = False) -> N
     Parameters
     ----------
     file
-        The simulation, a TOML file.
+        The simulation, a TOML file. Without one it is ingest/simulator/example.toml, which serves the
+        meters of the file that `init` writes.
     models
         A folder with further meter models.
     json
         Print the opened ports as one line of JSON.
     """
-    from ingest.meter_console import run_simulation  # noqa: PLC0415 - see the head
+    from ingest.simulator.console import run_simulation  # noqa: PLC0415 - see the head
 
     asyncio.run(run_simulation(file, folder=models, as_json=json))

@@ -1,29 +1,32 @@
 """The installer's commands at work: settings in, tables or JSON out."""
 
-import asyncio
 import contextlib
-import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ingest.meter_examination import Examination, MeterDoubtful, examine
-from ingest.meter_model import find_model, load_models
-from ingest.meter_scan import Scan, parse_units, scan_line
-from ingest.modbus import FramerName, Line, LineSettings, MeterOnLine
-from ingest.simulator import Simulator, load_simulation
+from ingest.meter_model import MeterModel, find_model, load_models
+from ingest.meter_probe import Sighting, advice, look_around, other_framer, places_around
+from ingest.meter_scan import SILENT_PROBES, Scan, parse_units, probes_of, scan_line
+from ingest.modbus import FramerName, Line, LineSettings, MeterOnLine, Unreachable
 from ledger.clock import SystemClock
 from ledger.errors import BadInput, LedgerError
+from ledger.words import counted
 
 SCAN_QUIET_MS = 100
+SCAN_UNITS_AROUND = 8
+"""How many of a scan's units are asked with the other framer when none answered."""
+
+TYPED = ("unit", "model")
 MARKS = {"good": "[green]ok[/]", "hint": "[yellow]note[/]", "problem": "[red]problem[/]"}
 
 
@@ -50,25 +53,48 @@ async def run_scan(
         quiet_ms=SCAN_QUIET_MS,
         attempts=1,
     )
-    line = Line(settings, SystemClock())
-    console = Console(stderr=True)
-    columns = (TextColumn("unit {task.fields[unit]}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("scan", total=len(wanted), unit=wanted[0])
-
-        def on_unit(unit: int) -> None:
-            progress.update(task, completed=wanted.index(unit), unit=unit)
-
-        try:
-            result = await scan_line(line, wanted, known, seconds_max=seconds_max, on_unit=on_unit)
-        finally:
-            await line.close()
+    result = await _scanned(settings, wanted, known, seconds_max)
     if as_json:
         _print_json(result)
     else:
         _show_scan(result)
+
+
+async def _scanned(
+    settings: LineSettings, wanted: Sequence[int], known: Mapping[str, MeterModel], seconds_max: int
+) -> Scan:
+    """The scan under a bar; with advice where nobody answered."""
+    other = other_framer(settings.framer)
+    around = ((settings.framer, wanted[0]), *((other, unit) for unit in wanted[:SCAN_UNITS_AROUND]))
+    asked = [models[0] for models in probes_of(known.values())[:SILENT_PROBES]]
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    line = Line(settings, SystemClock())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(wanted))
+
+        def on_place(framer: FramerName, unit: int) -> None:
+            what = f"asking {settings.host}:{settings.port} with framer {framer}, unit {unit}"
+            progress.update(task, description=what)
+
+        def on_unit(unit: int) -> None:
+            progress.update(task, completed=wanted.index(unit))
+            on_place(settings.framer, unit)
+
+        try:
+            result = await scan_line(line, wanted, known, seconds_max=seconds_max, on_unit=on_unit)
+        except Unreachable as error:
+            found = await look_around(settings, around, asked, SystemClock(), on_place)
+            if found is None:
+                raise
+            raise _advised(error, advice((settings.framer, found.unit or 0), found)) from error
+        finally:
+            await line.close()
+        if result.found:
+            return result
+        found = await look_around(settings, around, asked, SystemClock(), on_place)
+        told = advice((settings.framer, (found and found.unit) or 0), found)
+        return msgspec.structs.replace(result, advice=told)
 
 
 async def run_test(
@@ -89,11 +115,7 @@ async def run_test(
     """`meter test`. Raises as `examine`, and MeterDoubtful when a problem was found."""
     meter = MeterOnLine(unit, find_model(load_models(folder), model), _ratios(ratios))
     settings = _settings(host=host, port=port, framer=framer, timeout_ms=timeout_ms, pause_ms=pause_ms)
-    line = Line(settings, SystemClock())
-    try:
-        examination = await examine(line, meter, times=max(times, 1), interval_s=max(interval_ms, 0) / 1000)
-    finally:
-        await line.close()
+    examination = await _examined(settings, meter, max(times, 1), max(interval_ms, 0) / 1000)
     if as_json:
         _print_json(examination)
     else:
@@ -106,12 +128,60 @@ async def run_test(
         )
 
 
-def _table(first: str, *columns: str) -> Table:
-    """A table that fits 80 columns; its first column is what people type again, so it is never cut."""
+async def _examined(settings: LineSettings, meter: MeterOnLine, times: int, interval_s: float) -> Examination:
+    """The examination, which at a terminal says what it tries; one of a silent line ends with advice."""
+    place = f"{settings.host}:{settings.port}"
+    asked = (settings.framer, meter.unit)
+    line = Line(settings, SystemClock())
+    with _telling() as tell:
+
+        def on_turn(turn: int) -> None:
+            tell(
+                f"asking {place} with framer {settings.framer}, unit {meter.unit}, as {meter.model.id}:"
+                f" reading {turn + 1} of {times}"
+            )
+
+        def on_place(framer: FramerName, unit: int) -> None:
+            tell(f"no answer; asking {place} with framer {framer}, unit {unit}")
+
+        async def on_silence(silence: LedgerError) -> None:
+            around = places_around(*asked)
+            found = await look_around(settings, around, [meter.model], SystemClock(), on_place)
+            if found == Sighting(*asked):
+                return  # it answers after all: a bad line, which is worth examining
+            if found is None and isinstance(silence, Unreachable):
+                raise silence
+            raise _advised(silence, advice(asked, found))
+
+        try:
+            return await examine(
+                line, meter, times=times, interval_s=interval_s, on_turn=on_turn, on_silence=on_silence
+            )
+        finally:
+            await line.close()
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[Callable[[str], None]]:
+    """A line at the terminal that says what is going on; nothing where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+def _advised(error: LedgerError, hint: str) -> LedgerError:
+    """The same error with another hint."""
+    return type(error)(error.what, where=error.where, hint=hint)
+
+
+def _table(*columns: str) -> Table:
+    """A table that fits 80 columns; what people type again is never cut."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column(first, no_wrap=True)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column in TYPED, overflow="fold")
     return table
 
 
@@ -137,56 +207,6 @@ def show_models(folder: Path | None, *, as_json: bool) -> None:
     console.print("Sources: how many independent ones agree on the energies, and which.")
     for name in sorted(known):
         console.print(f"  {name}: {known[name].source.note}", highlight=False)
-
-
-async def run_simulation(file: Path, *, folder: Path | None, as_json: bool) -> None:
-    """`simulate`. Raises as `load_simulation` and `Simulator.start`."""
-    simulator = load_simulation(file, load_models(folder), SystemClock())
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the loop by itself
-            loop.add_signal_handler(number, stop.set)
-    async with simulator:
-        if as_json:
-            _print_json(
-                [
-                    {"host": line.host, "port": line.port, "units": sorted(line.meters)}
-                    for line in simulator.lines
-                ]
-            )
-        else:
-            _show_simulation(simulator)
-        Thread(target=_obey, args=(simulator, loop), daemon=True).start()
-        await stop.wait()
-
-
-def obey(simulator: Simulator, text: str) -> None:
-    """Carry out `<port> <unit> <what>`.
-
-    Raises:
-        BadInput: not of that form, or no such meter. CommandUnknown.
-    """
-    port, _, rest = text.strip().partition(" ")
-    unit, _, what = rest.partition(" ")
-    for line in simulator.lines:
-        if str(line.port) == port and unit.isdecimal() and int(unit) in line.meters:
-            line.meters[int(unit)].command(what)
-            return
-    raise BadInput(f"{text.strip()!r} names no meter", where="console", hint="write <port> <unit> <what>")
-
-
-def _obey(simulator: Simulator, loop: asyncio.AbstractEventLoop) -> None:
-    for text in sys.stdin:
-        if text.strip():
-            loop.call_soon_threadsafe(_obey_aloud, simulator, text)
-
-
-def _obey_aloud(simulator: Simulator, text: str) -> None:
-    try:
-        obey(simulator, text)
-    except LedgerError as error:
-        sys.stderr.write(error.diagnostics() + "\n")
 
 
 def _settings(**values: Any) -> LineSettings:
@@ -225,9 +245,13 @@ def _show_scan(result: Scan) -> None:
             if not found.fits:
                 table.add_row(str(found.unit), "no known model fits", *["-"] * 4, "answers")
         console.print(table)
-    console.print(f"{len(result.found)} units answer, {len(result.silent)} are silent")
+    answering, silent = len(result.found), len(result.silent)
+    verbs = "answers" if answering == 1 else "answer", "is" if silent == 1 else "are"
+    console.print(f"{counted(answering, 'unit')} {verbs[0]}, {silent} {verbs[1]} silent")
     if result.unasked:
         console.print(f"no time was left for units {result.unasked[0]} to {result.unasked[-1]}")
+    if result.advice:
+        console.print(f"what to do: {result.advice}", highlight=False)
 
 
 def _show_examination(examination: Examination) -> None:
@@ -246,13 +270,6 @@ def _show_examination(examination: Examination) -> None:
     console.print(table)
     for finding in examination.findings:
         console.print(f"{MARKS[finding.level]:>8}  {finding.text}")
-
-
-def _show_simulation(simulator: Simulator) -> None:
-    console = Console()
-    for line in simulator.lines:
-        units = ", ".join(f"{unit} ({line.meters[unit].model.id})" for unit in sorted(line.meters))
-        console.print(f"{line.host}:{line.port} {line.framer}: units {units}")
 
 
 def _print_json(result: object) -> None:

@@ -1,17 +1,19 @@
 """Reading one meter a few times and saying in plain words whether to trust it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
 
+from ingest.meter_probe import SILENCES
 from ingest.meter_reading import Reading, RegisterUnusable
 from ingest.meter_scan import doubts
 from ingest.modbus import Line, LineCounters, MeterOnLine
 from ledger.clock import monotonic_seconds
 from ledger.errors import BadInput, LedgerError, Unavailable
+from ledger.words import counted
 
 Level = Literal["good", "hint", "problem"]
 
@@ -49,8 +51,23 @@ class Examination(Struct, frozen=True):
         return next((finding.text for finding in self.findings if finding.level == "problem"), None)
 
 
-async def examine(line: Line, meter: MeterOnLine, *, times: int, interval_s: float) -> Examination:
+async def nothing_more(silence: LedgerError) -> None:
+    """What is done about a silent meter by default."""
+
+
+async def examine(
+    line: Line,
+    meter: MeterOnLine,
+    *,
+    times: int,
+    interval_s: float,
+    on_turn: Callable[[int], None] = lambda turn: None,
+    on_silence: Callable[[LedgerError], Awaitable[None]] = nothing_more,
+) -> Examination:
     """Read `meter` `times` times, `interval_s` apart, the first time with its serial number.
+
+    `on_turn` is told before each. `on_silence` is called once, if nobody answers the first time, with the
+    line closed; what it raises ends the examination.
 
     Raises:
         The first error when no reading succeeds at all: what the line says is then the verdict.
@@ -60,6 +77,7 @@ async def examine(line: Line, meter: MeterOnLine, *, times: int, interval_s: flo
     for turn in range(times):
         if turn:
             await asyncio.sleep(interval_s)
+        on_turn(turn)
         began = monotonic_seconds()
         try:
             reading = await line.read(meter, serial=turn == 0)
@@ -68,6 +86,9 @@ async def examine(line: Line, meter: MeterOnLine, *, times: int, interval_s: flo
             samples.append(Sample(_since_ms(began), error=str(error)))
             if not isinstance(error, Unavailable | RegisterUnusable):
                 break  # refused for good
+            if turn == 0 and isinstance(error, SILENCES):
+                await line.close()
+                await on_silence(error)
         else:
             samples.append(Sample(_since_ms(began), reading))
     if failure is not None and not any(sample.reading for sample in samples):
@@ -91,15 +112,15 @@ def _reliability(samples: Sequence[Sample], counters: LineCounters) -> list[Find
     found = [
         Finding("problem", f"{len(failed)} of {len(samples)} readings failed: {failed[0]}")
         if failed
-        else Finding("good", f"all {len(samples)} readings answered")
+        else Finding("good", f"all {counted(len(samples), 'reading')} answered")
     ]
     again = counters.timeouts + counters.garbled + counters.busy
     if again:
         found.append(
             Finding(
                 "hint",
-                f"{counters.timeouts} time-outs, {counters.garbled} garbled and {counters.busy} busy"
-                " answers were tried again: look at wiring, termination and baud rate",
+                f"tried again: {counted(counters.timeouts, 'time-out')}, {counters.garbled} garbled and"
+                f" {counted(counters.busy, 'busy answer')}; look at wiring, termination and baud rate",
             )
         )
     return found

@@ -49,7 +49,7 @@ class FoundUnit(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True):
-    """What is on a line. `unasked` are the units for which no time was left."""
+    """What is on a line. `unasked` are the units that no time was left for; `advice` is for a silent line."""
 
     host: str
     port: int
@@ -57,6 +57,7 @@ class Scan(Struct, frozen=True):
     found: tuple[FoundUnit, ...]
     silent: tuple[int, ...]
     unasked: tuple[int, ...]
+    advice: str = ""
 
 
 def parse_units(text: str) -> tuple[int, ...]:
@@ -91,7 +92,7 @@ async def scan_line(
         Unreachable: there is no connection to the line.
     """
     deadline = monotonic_seconds() + seconds_max
-    probes = _probes(models.values())
+    probes = probes_of(models.values())
     found: list[FoundUnit] = []
     silent: list[int] = []
     for unit in units:
@@ -128,7 +129,7 @@ def doubts(reading: Reading) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _probes(models: Iterable[MeterModel]) -> list[tuple[MeterModel, ...]]:
+def probes_of(models: Iterable[MeterModel]) -> list[tuple[MeterModel, ...]]:
     """Models with the same map together; one of each function code first."""
     groups: dict[object, list[MeterModel]] = {}
     for model in models:

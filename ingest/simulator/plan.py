@@ -1,22 +1,6 @@
-"""A simulation as a TOML file: which meters live how, behind which ports.
+"""A simulation as a TOML file: which meters live how, behind which ports. `example.toml` is one; beyond it:
 
-zone = "Asia/Bangkok"                   # of the profiles' local times
-profiles = "profiles.csv"               # beside this file, or an absolute path
-starts_at = "2026-05-31T17:00:00Z"      # instant of the first row; default: its local time
-
-[[lines]]
-host = "127.0.0.1"
-port = 5020
-framer = "rtu"
-
-[[lines.meters]]
-unit = 1
-model = "sdm630"
-serial = "20260001"
-load = "G1-A"                           # a column of the profiles, times
-peak_w = 120_000
-pv = "PV1"                              # less this one, times
-pv_w = 80_000
+starts_at = "2026-05-31T17:00:00Z"      # instant of the profiles' first row; default: its local time
 
 [[lines.meters]]
 unit = 2
@@ -42,6 +26,10 @@ from ingest.simulator.meter import SimulatedMeter
 from ingest.simulator.source import Profiles, ProfileSource, RegisterSource, RegisterTable, starts_at
 from ledger.clock import Clock, parse_rfc3339
 from ledger.errors import BadInput
+from ledger.misfit import misfit
+
+EXAMPLE = Path(__file__).with_name("example.toml")
+HINT = f"compare it with {EXAMPLE}"
 
 Watts = Annotated[int, Meta(ge=0)]
 
@@ -114,10 +102,12 @@ def load_simulation(path: Path, models: Mapping[str, MeterModel], clock: Clock) 
 def _read(path: Path) -> SimulationPlan:
     try:
         return msgspec.toml.decode(path.read_bytes(), type=SimulationPlan)
+    except msgspec.ValidationError as error:
+        what, place, hint = misfit(error, SimulationPlan)
+        where = f"{path}: {place}" if place else str(path)
+        raise SimulationInvalid(what, where=where, hint=hint or HINT) from error
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise SimulationInvalid(
-            str(error), where=str(path), hint="see the head of ingest/simulator/plan.py"
-        ) from error
+        raise SimulationInvalid(f"cannot be read: {error}", where=str(path), hint=HINT) from error
 
 
 def _meter(

@@ -1,6 +1,6 @@
 """A simulation as a file."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from ingest.meter_model import MeterModelUnknown, load_models
 from ingest.simulator import load_simulation
 from ingest.simulator.meter import CommandUnknown
-from ingest.simulator.plan import SimulationInvalid
+from ingest.simulator.plan import EXAMPLE, SimulationInvalid
 from ledger.clock import VirtualClock
 from ledger.errors import BadInput
 
@@ -104,6 +104,36 @@ def test_a_wrong_file_is_refused_before_a_port_is_opened(
         return
     with pytest.raises(error):
         load_simulation(folder / "plan.toml", load_models(), CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("found", "replacement", "where", "hint"),
+    [
+        ('framer = "rtu"', 'framer = "rtx"', "lines[0].framer", "did you mean `rtu`? allowed: rtu, tcp"),
+        ("peak_w", "peek_w", "lines[0].meters[0]", "did you mean `peak_w`? allowed in [[lines.meters]]: fac"),
+        ("unit = 2", 'unit = "2"', "lines[0].meters[1].unit", "without quotes"),
+        ("[[lines]]", "[lines", "", "ingest/simulator/example.toml"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_place_and_what_is_allowed(
+    folder: Path, found: str, replacement: str, where: str, hint: str
+) -> None:
+    (folder / "plan.toml").write_text(PLAN.replace(found, replacement, 1))
+    with pytest.raises(SimulationInvalid) as told:
+        load_simulation(folder / "plan.toml", load_models(), CLOCK)
+    assert told.value.where.endswith(where)
+    assert hint in told.value.hint
+
+
+def test_an_example_shows_import_and_export_within_a_day() -> None:
+    clock = VirtualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    (line,) = load_simulation(EXAMPLE, load_models(), clock).lines
+    school = line.meters[1]
+    before = school.registers()
+    clock.advance(timedelta(days=1))
+    after = school.registers()
+    assert after.import_wh > before.import_wh
+    assert after.export_wh > before.export_wh
 
 
 def test_an_unknown_zone_is_refused(folder: Path) -> None:
