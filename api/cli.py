@@ -106,16 +106,22 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    finally:
+        _end_by_ctrl_c()  # the interpreter's own end is a moment in which it would be a traceback, or nothing
 
 
 @contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
     """Have Ctrl-C end the program without a word: while it is still loading it holds nothing to let go of."""
     before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _end_by_ctrl_c()
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def _end_by_ctrl_c() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _tell(error: LedgerError) -> None:

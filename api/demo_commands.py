@@ -1,6 +1,8 @@
 """`energy-ledger demo`: the demo's course with a progress bar, then what there is to see."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
@@ -17,6 +19,7 @@ from ledger.errors import Damaged
 from ledger.verify.report import Report
 
 out = Console(highlight=False)
+error = Console(stderr=True, highlight=False)
 
 Days = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=DAYS_MAX))]
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "warnings": "[yellow]warnings[/]"}
@@ -35,13 +38,35 @@ def demo(*, days: Days = DAYS_MAX, json: bool = False) -> None:
         Print one JSON object for scripts instead of tables.
     """
     configure_logs(logging.ERROR)
+    with _farewell():
+        result = _lived(days)
+        if json:
+            _print_json(result)
+        else:
+            _print_tables(result)
+    if not result.verified or not result.tamper_found_at:
+        raise Damaged("the demo's book does not prove what it should", where="demo")
+
+
+@contextmanager
+def _farewell() -> Iterator[None]:
+    """Whoever breaks the demo off is told what became of it."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        error.print("stopped; nothing was left running")
+        raise
+
+
+def _lived(days: int) -> DemoResult:
+    """The demo's course, under bars."""
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=error) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, of: int) -> None:
@@ -55,13 +80,7 @@ def demo(*, days: Days = DAYS_MAX, json: bool = False) -> None:
             show("starting Postgres and NATS", 1, 1)
             show(stage, done, of)
 
-        result = run(live(days, step))
-    if json:
-        _print_json(result)
-    else:
-        _print_tables(result)
-    if not result.verified or not result.tamper_found_at:
-        raise Damaged("the demo's book does not prove what it should", where="demo")
+        return run(live(days, step))
 
 
 def _print_json(result: DemoResult) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 ConfigPath = Annotated[Path, Parameter(name=["--config", "-c"], env_var="ENERGY_LEDGER_CONFIG")]
 """The installation's settings file."""
 
-RECANCEL_SECONDS = 1.0
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 DEFAULT_CONFIG = Path("energy-ledger.toml")
 
@@ -48,31 +48,47 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a command that ends by itself. Ctrl-C and SIGTERM cancel it, so that all it holds is let go; then
-    the program ends with the code that a shell knows this by, 130 or 143."""
+    the program ends with the code that a shell knows this by, 130 or 143.
+
+    The loop's own signal handlers would begin too late and end too early: what comes between its last step
+    and its end they drop, and afterwards they leave SIGINT to a handler that does nothing.
+    """
+    received: list[int] = []
+    cancels: list[Callable[[], object]] = []
+
+    def hear(number: int, frame: object) -> None:
+        received.append(number)
+        for cancel in cancels:
+            cancel()
 
     async def until_done() -> T:
+        loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(main)
-        received: list[signal.Signals] = []
-
-        def cancel(number: signal.Signals) -> None:
-            received.append(number)
+        cancels.append(lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel))
+        if received:
             task.cancel()
-
-        _on_signals(cancel)
-        return await _ended(task, received)
+        return await task
 
     if not structlog.is_configured():
         configure_logs(logging.WARNING)  # on standard output there is nothing but what was asked for
-    return _run(until_done())
+    before = {number: signal.signal(number, hear) for number in STOPPING}
+    try:
+        result = _run(until_done(), received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        sys.exit(128 + received[0])
+    return result
 
 
 def serve(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run a service until SIGTERM or Ctrl-C sets its `stop`; a second signal cancels it as in `run`."""
+    received: list[int] = []
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         task = asyncio.ensure_future(main(stop))
-        received: list[signal.Signals] = []
 
         def ask(number: signal.Signals) -> None:
             log.info("asked to stop", signal=number.name)
@@ -81,37 +97,18 @@ def serve(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
                 task.cancel()
             stop.set()
 
-        _on_signals(ask)
-        await _ended(task, received)
+        for number in STOPPING:
+            asyncio.get_running_loop().add_signal_handler(number, ask, number)
+        await task
 
-    _run(until_stopped())
-
-
-class _Interrupted(Exception):
-    """A signal cancelled what was running."""
-
-    def __init__(self, number: signal.Signals) -> None:
-        super().__init__(number.name)
-        self.exit_code = 128 + number
+    _run(until_stopped(), received)
 
 
-async def _ended(task: "asyncio.Task[T]", received: Sequence[signal.Signals]) -> T:
+def _run(main: Coroutine[Any, Any, T], received: Sequence[int]) -> T:
+    """Run to the end; what a received signal cancelled ends the program."""
     try:
-        return await task
+        return uvloop.run(main)
     except asyncio.CancelledError:
         if not received:
             raise  # nobody asked for it: a service that just vanished would look like one that was stopped
-        raise _Interrupted(received[0]) from None
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    try:
-        return uvloop.run(main)
-    except _Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-
-
-def _on_signals(react: Callable[[signal.Signals], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, react, number)
+        sys.exit(128 + received[0])

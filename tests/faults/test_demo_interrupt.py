@@ -262,15 +262,17 @@ async def test_a_program_that_is_broken_off_while_it_loads_says_nothing(
         pytest.param("data.new-*", signal.SIGINT, id="making the cluster"),
         pytest.param("gw-campus.db", signal.SIGTERM, id="reading meters"),
         pytest.param("*.book.jsonl*", signal.SIGINT, id="exporting"),
+        pytest.param("tampered.book.jsonl", signal.SIGTERM, id="verifying for the last time"),
     ],
 )
-async def test_a_demo_that_is_broken_off_leaves_nothing(
+async def test_a_demo_that_is_broken_off_leaves_nothing_and_says_so(
     place: Path, sign: str, number: signal.Signals
 ) -> None:
     program = demo(place)
     try:
         assert await program.until(lambda: there(place, sign)), program.output
         assert await broken_off(program, number) == 128 + number, program.output
+        assert program.output.endswith("\nstopped; nothing was left running\n")
     finally:
         program.end()
 

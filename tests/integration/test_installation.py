@@ -115,9 +115,11 @@ class Place:
 
 
 @pytest.fixture
-def _logs_as_before() -> Iterator[None]:
-    """A command that is run in this process tells logs where to go; others shall not find them there."""
+def _as_before() -> Iterator[None]:
+    """A command in this process tells logs and Ctrl-C where to go; others shall not find them so."""
+    interrupt = signal.getsignal(signal.SIGINT)
     yield
+    signal.signal(signal.SIGINT, interrupt)
     structlog.reset_defaults()
 
 
@@ -309,7 +311,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.usefixtures("_logs_as_before")
+@pytest.mark.usefixtures("_as_before")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_settings_is_told_in_plain_words(
     mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
