@@ -229,10 +229,16 @@ def _credentials(settings: BusSettings) -> dict[str, Any]:
     if settings.nkey_seed_file:
         options["nkeys_seed"] = settings.nkey_seed_file
     if settings.token_file:
-        options["token"] = Path(settings.token_file).read_text().strip()
+        options["token"] = partial(_token, Path(settings.token_file))
+        options["token"]()  # a file that is missing is told at once
     if settings.ca_file:
         options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
     return options
+
+
+def _token(path: Path) -> str:
+    """The token in a file, read at each introduction: it may have been changed since the last."""
+    return path.read_text(errors="replace").strip()
 
 
 def _get_json(url: str) -> dict[str, Any]:

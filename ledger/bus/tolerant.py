@@ -1,8 +1,10 @@
 """A client that outlives what the library does not.
 
-- A subject that is not UTF-8. The library decodes every subject as it comes in and lets the error end its
-  reading loop, so one such message would silence the connection, and JetStream would deliver it again after
-  every reconnect. NATS itself takes any bytes.
+- A subject or a place to answer that is not UTF-8, and a header that is none. The library reads them as they
+  come in and lets the error end its reading loop, so one such message would silence the connection, and
+  JetStream would deliver it again after every reconnect. NATS itself takes any bytes.
+- An error that the server tells, such as a token that it takes no longer. The library closes the connection
+  for good where the server only hangs up.
 - A server that breaks off during the introduction. The library forgets that connection without closing it
   when it makes the next one.
 """
@@ -10,6 +12,7 @@
 import nats.errors
 import structlog
 from nats.aio.client import Client, Srv
+from nats.protocol.parser import PERMISSIONS_ERR
 
 log = structlog.get_logger(__name__)
 
@@ -18,16 +21,30 @@ TERMINATE = b"+TERM"
 
 
 class TolerantClient(Client):
-    """Passes over messages whose subject cannot be read, and closes what it leaves."""
+    """Passes over what cannot be read, closes what it leaves, and comes back until it is told to stop."""
 
     async def _connect_to_server(self, s: Srv) -> None:
         if self._transport:
             self._transport.close()  # type: ignore[no-untyped-call]  # the library has no type here
         await super()._connect_to_server(s)
 
+    async def _process_err(self, err_msg: str) -> None:
+        if PERMISSIONS_ERR in err_msg:  # one subject is refused, and the server stays
+            await super()._process_err(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None  # the message counts without them
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         try:
-            subject.decode()
+            subject.decode(), reply.decode()
         except UnicodeDecodeError:
             log.warning("message with an unreadable subject passed over", subject=repr(subject))
             await self._forget(reply)
