@@ -17,6 +17,7 @@ from api.demo.life import BuildingResult, DemoResult, live
 from ledger.command_line import configure_logs, run
 from ledger.errors import Damaged
 from ledger.verify.report import Report
+from ledger.words import counted
 
 out = Console(highlight=False)
 error = Console(stderr=True, highlight=False)
@@ -93,7 +94,9 @@ def _print_json(result: DemoResult) -> None:
 
 
 def _print_tables(result: DemoResult) -> None:
-    out.print(f"\n[bold]{result.days} days of June 2016, {result.events:,} signed events in the book[/]")
+    out.print(
+        f"\n[bold]{counted(result.days, 'day')} of June 2016, {result.events:,} signed events in the book[/]"
+    )
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # 80 columns are enough for it
     table.add_column("kWh", no_wrap=True)
     for heading in ("imported", "in the data", "exported", "in the data"):
@@ -107,7 +110,8 @@ def _print_tables(result: DemoResult) -> None:
     out.print(table)
     out.print("ok: the book equals the data to one step of the meter's register\n")
     out.print(
-        f"{result.blocks} blocks sealed, tree of {result.tree_size:,} events with root\n{result.root}\n"
+        f"{counted(result.blocks, 'block')} sealed, tree of {counted(result.tree_size, 'event')} with root\n"
+        f"{result.root}\n"
     )
     _print_report("The exported book, verified with Postgres and NATS stopped", result.verification)
     _print_report("The same book with one bit of one reading flipped", result.tampered)

@@ -12,7 +12,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from api.installation import load_installation, meter_places
+from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxInUse
@@ -26,6 +26,7 @@ from ledger.postgres.connection import close
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader
 from ledger.settings import Settings, with_servers
+from ledger.words import counted
 
 FREE_BYTES_MIN = 2 * 2**30
 BEHIND_MAX = 10_000
@@ -90,6 +91,11 @@ def _wrong(what: str, error: LedgerError) -> Finding:
     return Finding(what, "wrong", str(error), error.hint)
 
 
+async def _lines(patient: Patient) -> AsyncIterator[Finding]:
+    for line in on_example_address(patient.gateways):
+        yield Finding("line", "odd", line, EXAMPLE_HINT)
+
+
 async def _disk(patient: Patient) -> AsyncIterator[Finding]:
     folder = patient.settings.data_folder
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -117,7 +123,9 @@ async def _keys(patient: Patient) -> AsyncIterator[Finding]:
         names = ", ".join(path.name for path in missing)
         yield Finding("keys", "odd", f"not made yet: {names}", "the first `energy-ledger up` makes them")
     else:
-        yield Finding("keys", "well", f"{len(paths)} keys; keep a copy of {settings.keys_folder} elsewhere")
+        yield Finding(
+            "keys", "well", f"{counted(len(paths), 'key')}; keep a copy of {settings.keys_folder} elsewhere"
+        )
 
 
 async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
@@ -139,7 +147,7 @@ async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
             continue
         waiting = outbox.standing().waiting
         outbox.close()
-        yield Finding(what, "well", f"sound, {waiting:,} readings wait for a receipt")
+        yield Finding(what, "well", f"sound, {counted(waiting, 'event')} without a receipt")
 
 
 async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
@@ -178,7 +186,7 @@ async def _book(patient: Patient) -> AsyncIterator[Finding]:
         if fence is None or fence.size == 0:
             yield Finding("book", "wrong", "is not open yet", "start the writer, or `energy-ledger up`")
             return
-        yield Finding("book", "well", f"{fence.size:,} events, root {fence.root.hex()}")
+        yield Finding("book", "well", f"{counted(fence.size, 'event')}, root {fence.root.hex()}")
         behind = fence.size - await reader.projected(community)
         verdict: Literal["well", "wrong"] = "wrong" if behind > BEHIND_MAX else "well"
         hint = (
@@ -186,14 +194,15 @@ async def _book(patient: Patient) -> AsyncIterator[Finding]:
             if behind > BEHIND_MAX
             else ""
         )
-        yield Finding("projections", verdict, f"{behind:,} events behind the book", hint)
+        yield Finding("projections", verdict, f"{counted(behind, 'event')} behind the book", hint)
         yesterday = SystemClock().now() - QUARANTINE_SPAN
         rows = await reader.quarantine(community, 1_000)
         refused = [row for row in rows if row["resolved_at"] is None and row["last_at"] > yesterday]
         if refused:
             codes = sorted({row["code"] for row in refused})
             yield Finding(
-                "quarantine", "odd", f"{len(refused)} messages refused in the last day: {', '.join(codes)}",
+                "quarantine", "odd",
+                f"{counted(len(refused), 'message')} refused in the last day: {', '.join(codes)}",
                 "`energy-ledger quarantine` lists them",
             )  # fmt: skip
         else:
@@ -231,5 +240,5 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
         yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
 
 
-_BEFORE_SERVERS: tuple[Check, ...] = (_disk, _keys, _outboxes)
+_BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes)
 _WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters)

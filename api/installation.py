@@ -36,6 +36,12 @@ from ledger.writer import Writer
 
 log = structlog.get_logger(__name__)
 
+EXAMPLE_HOST = "192.0.2.10"
+"""The template's converter: an address for documentation, at which nobody answers (RFC 5737)."""
+EXAMPLE_HINT = (
+    "put your converter's host and port under [[gateways.lines]], or 127.0.0.1 and a simulated one's"
+)
+
 
 @dataclass(slots=True)
 class Installation:
@@ -65,6 +71,16 @@ def load_installation(
                     hint=f"buildings: {', '.join(sorted(buildings)) or 'none'}",
                 )
     return settings, gateways
+
+
+def on_example_address(gateways: Sequence[GatewaySettings]) -> list[str]:
+    """The lines that are still where the template has them, in words."""
+    return [
+        f"{gateway.id} asks {line.name}: this is the template's example address"
+        for gateway in gateways
+        for line in gateway.lines
+        if line.host == EXAMPLE_HOST
+    ]
 
 
 def meter_places(gateways: Sequence[GatewaySettings]) -> list[MeterPlace]:

@@ -8,7 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from api.doctor import Finding, examine
-from api.installation import background, load_installation, running
+from api.installation import (
+    EXAMPLE_HINT,
+    background,
+    load_installation,
+    on_example_address,
+    running,
+)
 from api.installation import provision as bring_up
 from ingest.settings import GatewaySettings
 from ledger.bus import Bus
@@ -18,6 +24,7 @@ from ledger.errors import BadInput, LedgerError
 from ledger.opening import LedgerKeys
 from ledger.services import registry_of
 from ledger.settings import Settings, with_servers
+from ledger.words import counted
 
 out = Console(highlight=False, soft_wrap=True)
 TEMPLATE = Path(__file__).parent / "template.toml"
@@ -73,7 +80,8 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
             installation = await stack.enter_async_context(running(settings, gateways))
             for gateway in installation.gateways.values():
                 await stack.enter_async_context(background(gateway.run))
-            out.print(_ready_line(settings, gateways, monotonic_seconds() - begin))
+            for line in ready_lines(settings, gateways, monotonic_seconds() - begin):
+                out.print(line, markup=False)
             await stop.wait()
             out.print("stopping: meters are let go, what was taken is answered")
 
@@ -81,12 +89,15 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     out.print("stopped")
 
 
-def _ready_line(settings: Settings, gateways: tuple[GatewaySettings, ...], seconds: float) -> str:
-    meters = sum(len(gateway.meters) for gateway in gateways)
-    return (
-        f"ready in {seconds:.1f} s: community {settings.community.id}, {len(settings.buildings)} buildings, "
-        f"{meters} meters behind {len(gateways)} gateways. Ctrl-C stops it; nothing is lost."
+def ready_lines(settings: Settings, gateways: tuple[GatewaySettings, ...], seconds: float) -> tuple[str, ...]:
+    """What there is to say once an installation is ready, `seconds` after it was started."""
+    buildings, meters = len(settings.buildings), sum(len(gateway.meters) for gateway in gateways)
+    ready = (
+        f"ready in {seconds:.1f} s: community {settings.community.id}, {counted(buildings, 'building')}, "
+        f"{counted(meters, 'meter')} behind {counted(len(gateways), 'gateway')}. "
+        "Ctrl-C stops it; nothing is lost."
     )
+    return ready, *(f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways))
 
 
 def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -101,7 +112,8 @@ def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
             return await bring_up(reached, gateways, keys, bus, registry, SystemClock())
 
     count = run(bring())
-    out.print(f"{count} registry events written" if count else "nothing to do: the registry is up to date")
+    done = f"{counted(count, 'registry event')} written"
+    out.print(done if count else "nothing to do: the registry is up to date")
 
 
 def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
@@ -120,7 +132,7 @@ def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
             _print(finding)
     wrong = [finding for finding in findings if finding.verdict == "wrong"]
     if wrong:
-        raise Unwell(f"{len(wrong)} of {len(findings)} checks failed", where=str(config))
+        raise Unwell(f"{len(wrong)} of {counted(len(findings), 'check')} failed", where=str(config))
     if not json:
         odd = sum(finding.verdict == "odd" for finding in findings)
         out.print(f"nothing is wrong; {odd} to look at" if odd else "all is well")

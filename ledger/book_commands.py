@@ -19,6 +19,7 @@ from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
 from ledger.services import migrate_store, run_projector, run_writer
 from ledger.settings import FOREIGN_TABLES, Settings, load_settings
+from ledger.words import counted
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def rebuild(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
         counts = run(rebuild_projections(settings.postgres, show))
     for community, count in counts.items():
-        out.print(f"{community}: {count:,} events applied, projections swapped")
+        out.print(f"{community}: {counted(count, 'event')} applied, projections swapped")
 
 
 def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -109,8 +110,8 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         out.print_json(msgspec.json.encode(book | {"meters": meters, "devices": devices}).decode())
         return
     out.print(
-        f"{book['community']}: {book['size']:,} events, {book['projected']:,} projected, "
-        f"{book['blocks']} blocks\nroot {book['root']}\nlog key, for auditors: {book['log_key']}",
+        f"{book['community']}: {counted(book['size'], 'event')}, {book['projected']:,} projected, "
+        f"{counted(book['blocks'], 'block')}\nroot {book['root']}\nlog key, for auditors: {book['log_key']}",
         soft_wrap=True,
     )
     _print_rows("Meters", meters, ("meter", "role", "building", "reader", "model", "newest"))

@@ -3,12 +3,16 @@
 import inspect
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from api.cli import COMMANDS
+from api.installation_commands import TEMPLATE, ready_lines
+from ingest.settings import gateways_from
+from ledger.settings import FOREIGN_TABLES, settings_from
 
 EVERY = [command for commands in COMMANDS.values() for command in commands]
 
@@ -49,8 +53,29 @@ def test_the_template_that_init_writes_is_sound_and_never_overwritten(tmp_path: 
     assert again.stderr.startswith("file-exists: ")
     doctor = run("doctor", folder=tmp_path)
     assert "ok    settings: energy-ledger.toml is sound" in doctor.stdout
+    assert "odd   line: gw-1 asks 192.0.2.10:502: this is the template's example address" in doctor.stdout
+    assert "put your converter's host" in doctor.stdout
     assert "wrong servers: not-running" in doctor.stdout
     assert doctor.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("192.0.2.10", ["gw-1 asks 192.0.2.10:502: this is the template's example address; put your"]),
+        ("h", []),
+    ],
+)
+def test_an_installation_that_is_ready_counts_its_parts_and_names_what_is_not_edited(
+    host: str, said: list[str]
+) -> None:
+    text = TEMPLATE.read_text()
+    assert text.count('host = "192.0.2.10"') == 1
+    tables = tomllib.loads(text.replace("192.0.2.10", host))
+    settings = settings_from(tables, TEMPLATE, FOREIGN_TABLES)
+    ready, *more = ready_lines(settings, gateways_from(tables, TEMPLATE), 1.25)
+    assert ready.startswith("ready in 1.2 s: community campus, 1 building, 2 meters behind 1 gateway. Ctrl-C")
+    assert [line[: len(start)] for line, start in zip(more, said, strict=True)] == said
 
 
 def test_a_misspelt_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
