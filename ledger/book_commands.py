@@ -17,13 +17,14 @@ from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, envi
 from ledger.keys import PublicKey
 from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
+from ledger.quarantine import listing, what_to_do
 from ledger.services import migrate_store, run_projector, run_writer
 from ledger.settings import FOREIGN_TABLES, Settings, load_settings
 from ledger.words import counted
 
 T = TypeVar("T")
 
-SENTENCES = ("what", "detail")
+SENTENCES = ("detail",)
 """Columns that hold sentences."""
 
 out = Console(highlight=False, markup=False)
@@ -107,7 +108,7 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
 
     book, meters, devices = run(_read(config, read))
     if json:
-        out.print_json(msgspec.json.encode(book | {"meters": meters, "devices": devices}).decode())
+        _print_json(book | {"meters": meters, "devices": devices})
         return
     out.print(
         f"{book['community']}: {counted(book['size'], 'event')}, {book['projected']:,} projected, "
@@ -122,17 +123,21 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
 
 
 def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
-    """List what was refused and why, newest first.
+    """List what was refused, why, and what to do about it, newest first.
 
     Parameters
     ----------
     most
-        Rows to show.
+        Messages to show.
     json
-        Print a JSON array instead of a table.
+        Print a JSON array instead of lines.
     """
     rows = run(_read(config, lambda reader, community: reader.quarantine(community, most)))
-    _show("Quarantine", rows, ("last_at", "code", "device", "stream", "sequence", "times", "what"), json)
+    if json:
+        _print_json([row | {"what_to_do": what_to_do(row)} for row in rows])
+        return
+    for line in listing(rows) or ["Quarantine: none"]:
+        out.print(_printable(line), soft_wrap=True)
 
 
 def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
@@ -146,7 +151,10 @@ def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = 
         Print a JSON array instead of a table.
     """
     rows = run(_read(config, lambda reader, community: reader.alarms(community, most)))
-    _show("Alarms", rows, ("at", "device", "alarm", "meter", "detail"), json)
+    if json:
+        _print_json(rows)
+    else:
+        _print_rows("Alarms", rows, ("at", "device", "alarm", "meter", "detail"))
 
 
 async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) -> T:
@@ -155,16 +163,16 @@ async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) 
         return await ask(reader, settings.community.id)
 
 
-def _show(title: str, rows: list[Row], columns: tuple[str, ...], json: bool) -> None:
-    if json:
-        out.print_json(msgspec.json.encode(rows).decode())
-    else:
-        _print_rows(title, rows, columns)
+def _print_json(value: object) -> None:
+    out.print_json(msgspec.json.encode(value).decode())
 
 
 def _shown(value: object) -> str:
-    text = rfc3339(value) if isinstance(value, datetime) else str(value)
-    # What others wrote must not steer the reader's terminal.
+    return _printable(rfc3339(value) if isinstance(value, datetime) else str(value))
+
+
+def _printable(text: str) -> str:
+    """What others wrote must not steer the reader's terminal."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 

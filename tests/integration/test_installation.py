@@ -259,6 +259,9 @@ def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
     assert refused.startswith("key-revoked: ")
     quarantined = {(row["code"], row["device"]) for row in place.ask("quarantine")}
     assert ("key-revoked", "gw-2") in quarantined
+    assert "key-revoked, 1 message\n  what to do: give the device the key that counts" in place.run(
+        "quarantine"
+    )
 
     place.run("device", "revoke", "gw-2", "--reason", "stolen")
     assert public_key(place, "gw-2") is None
