@@ -62,6 +62,7 @@ class Flight:
     due: float = 0.0
     sends: int = 0
     sent_at: datetime | None = None
+    is_doubted: bool = False  # refused for a gap once, although all before it was recorded
 
 
 @dataclass(slots=True)
@@ -326,6 +327,9 @@ class Sender:
             # What is missing may be in an earlier one whose answer was lost: that must be known first.
             for other in earlier:
                 other.due = 0.0
+            return
+        if answer.code == SequenceGap.code and not flight.is_doubted:
+            flight.is_doubted, flight.due = True, 0.0  # another writer may have recorded what this one misses
             return
         ours = await asyncio.to_thread(self._outbox.rechain, cut, answer.heads)
         self._forget_from(cut)
