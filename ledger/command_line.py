@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -42,8 +43,20 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Log(),
     )
+
+
+class _Log:
+    """Standard error for logs: that nobody reads them any more, or a full disk, must not keep a service from
+    its work, nor from stopping."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -91,11 +104,11 @@ def serve(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.ensure_future(main(stop))
 
         def ask(number: signal.Signals) -> None:
-            log.info("asked to stop", signal=number.name)
             if stop.is_set():
                 received.append(number)
                 task.cancel()
             stop.set()
+            log.info("asked to stop", signal=number.name)
 
         for number in STOPPING:
             asyncio.get_running_loop().add_signal_handler(number, ask, number)

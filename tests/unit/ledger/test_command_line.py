@@ -84,3 +84,38 @@ def test_what_ran_after_a_command_hears_signals_as_before() -> None:
     )  # fmt: skip
     assert done.stdout == "None\n"
     assert "KeyboardInterrupt" in done.stderr
+
+
+SERVICE = """
+import asyncio, sys
+import structlog
+from ledger.command_line import configure_logs, serve
+
+configure_logs()
+
+async def main(stop):
+    print("ready", flush=True)
+    await stop.wait()
+    structlog.get_logger(__name__).info("stopping")
+    await asyncio.sleep(0)
+
+serve(main)
+"""
+
+
+@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+def test_a_service_stops_also_when_nobody_reads_its_log_any_more(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.stderr.close()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
