@@ -132,7 +132,7 @@ def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
             _print(finding)
     wrong = [finding for finding in findings if finding.verdict == "wrong"]
     if wrong:
-        raise Unwell(f"{len(wrong)} of {counted(len(findings), 'check')} failed", where=str(config))
+        raise Unwell(f"{counted(len(wrong), 'check')} of {len(findings)} failed", where=str(config))
     if not json:
         odd = sum(finding.verdict == "odd" for finding in findings)
         out.print(f"nothing is wrong; {odd} to look at" if odd else "all is well")

@@ -209,9 +209,12 @@ def show_models(folder: Path | None, *, as_json: bool) -> None:
         console.print(f"  {name}: {known[name].source.note}", highlight=False)
 
 
-def _settings(**values: Any) -> LineSettings:
+def _settings(host: str, **values: Any) -> LineSettings:
+    name, _, port = host.partition(":")
+    if port.isdecimal():
+        raise BadInput(f"{host!r} is a host and a port", where="host", hint=f"write {name} --port {port}")
     try:
-        return msgspec.convert(values, LineSettings)
+        return msgspec.convert({"host": host, **values}, LineSettings)
     except msgspec.ValidationError as error:
         raise BadInput(str(error), where="line", hint="see --help for the ranges") from None
 

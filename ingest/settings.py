@@ -98,6 +98,7 @@ def gateways_from(tables: Mapping[str, Any], path: Path) -> tuple[GatewaySetting
     for gateway in gateways:
         models = gateway.known_models()
         for line in gateway.lines:
+            _check_host(line.host, f"{path}: gateways {gateway.id}, lines")
             where = f"{path}: gateways {gateway.id}, lines {line.name}, meters"
             _check_unique((str(meter.unit) for meter in line.meters), "unit", where)
             for meter in line.meters:
@@ -143,6 +144,16 @@ def _check_meter(
         raise SettingsInvalid(error.what, where=f"{place}: model", hint=error.hint) from error
     except BadInput as error:
         raise SettingsInvalid(error.what, where=f"{place}: factors", hint=error.hint) from error
+
+
+def _check_host(host: str, where: str) -> None:
+    name, colon, port = host.partition(":")
+    if not host or (colon and port.isdecimal()):
+        raise SettingsInvalid(
+            f"{host!r} is not the name or address of a machine",
+            where=f"{where}: host",
+            hint=f'write host = "{name}" and port = {port}' if port else "name the converter or meter",
+        )
 
 
 def _check_unique(values: Iterable[str], key: str, where: str) -> None:

@@ -35,15 +35,19 @@ def misfit(error: msgspec.ValidationError, kind: type[Any], more: Iterable[str] 
     `description`.
     """
     what, _, rest = str(error).partition(" - at `$")
+    what = re.sub("^Object (contains )?", "", what)
     place = rest.rstrip("`").lstrip(".")
-    node, description = _node(inspect.type_info(kind), place)
+    whole = inspect.type_info(kind)
+    node, description = _node(whole, place)
     if description and "matching regex" in what:
         return Misfit("the text does not have the form that is asked for", place, description)
-    if (expected := re.match(r"Expected `(\w+)[^`]*`, got", what)) is not None:
-        return Misfit(what, place, EXPECTED.get(expected[1], ""))
+    if (expected := re.match(r"Expected `(\w+)[^`]*`, got `(\w+)", what)) is not None:
+        is_single = expected.groups() == ("array", "object")
+        hint = f"write [[{_name(place)}]], once for each" if is_single else EXPECTED.get(expected[1], "")
+        return Misfit(what, place, hint)
     match node:
         case inspect.StructType():
-            return Misfit(what, place, _keys(what, node, place, () if place else more))
+            return Misfit(what, place, _keys(what, node, whole, place, () if place else more))
         case inspect.LiteralType():
             return Misfit(what, place, _choices(what, node))
     return Misfit(what, place, "")
@@ -66,13 +70,30 @@ def _node(node: inspect.Type | None, place: str) -> tuple[inspect.Type | None, s
     return node, description
 
 
-def _keys(what: str, table: inspect.StructType, place: str, more: Iterable[str]) -> str:
+def _keys(what: str, table: inspect.StructType, whole: inspect.Type, place: str, more: Iterable[str]) -> str:
     names = {field.encode_name for field in table.fields} | set(more)
     unknown = re.search(r"unknown field `(.+)`", what)
-    meant = did_you_mean(unknown[1], names) if unknown else ""
-    name = re.sub(r"\[\d+]", "", place)
+    meant = did_you_mean(unknown[1], names) or _elsewhere(unknown[1], whole) if unknown else ""
+    name = _name(place)
     header = f"[[{name}]]" if place.endswith("]") else f"[{name}]" if name else "this file"
     return f"{meant}allowed in {header}: {', '.join(sorted(names))}"
+
+
+def _elsewhere(key: str, whole: inspect.Type) -> str:
+    """The tables that have such a key: its header may be missing, or stand in a comment."""
+    fields = whole.fields if isinstance(whole, inspect.StructType) else ()
+    tables = [
+        f"[{field.encode_name}]"
+        for field in fields
+        if isinstance(field.type, inspect.StructType)
+        and key in {inner.encode_name for inner in field.type.fields}
+    ]
+    return f"`{key}` belongs under {' or '.join(tables)}; " if tables else ""
+
+
+def _name(place: str) -> str:
+    """The place as a header names it."""
+    return re.sub(r"\[\d+]", "", place)
 
 
 def _choices(what: str, node: inspect.LiteralType) -> str:

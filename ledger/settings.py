@@ -148,7 +148,11 @@ def read_toml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
             "there is no settings file", where=str(path), hint="`energy-ledger init` writes one to start from"
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsInvalid(f"cannot be read: {error}", where=str(path)) from error
+        raise SettingsInvalid(
+            f"cannot be read: {error}",
+            where=str(path),
+            hint="text stands in quotes, numbers do not, and every [header] and key stands once",
+        ) from error
     for table, key in (
         ("data", "folder"), ("data", "keys"), ("postgres", "password_file"), ("nats", "token_file"),
         ("nats", "nkey_seed_file"), ("nats", "ca_file"),
@@ -263,7 +267,7 @@ def with_servers(settings: Settings) -> Settings:
         raise NotRunning(
             "the embedded servers do not run",
             where=str(settings.data_folder),
-            hint="start `energy-ledger up`",
+            hint="start `energy-ledger up`, which they live in, or name servers under [postgres] and [nats]",
         ) from error
     except msgspec.DecodeError as error:
         raise NotRunning(
@@ -295,7 +299,9 @@ def device_settings(tables: Mapping[str, Any], path: Path) -> Settings:
 
     Raises `SettingsInvalid`, `NotRunning`.
     """
-    return with_servers(convert({key: tables[key] for key in DEVICE_TABLES if key in tables}, Settings, path))
+    of_the_store = set(Settings.__struct_fields__) - set(DEVICE_TABLES)
+    mine = {key: value for key, value in tables.items() if key not in of_the_store}
+    return with_servers(convert(mine, Settings, path, FOREIGN_TABLES))
 
 
 def load_settings(path: Path, environment: Mapping[str, str], others: Iterable[str] = ()) -> Settings:

@@ -176,6 +176,7 @@ async def test_an_examination_notices_a_register_that_went_back() -> None:
         ({"ratio": ("ct",)}, BadInput),
         ({"ratio": ("ct=40",)}, BadInput),  # an SDM630 has no ratios
         ({"timeout_ms": 0}, BadInput),
+        ({"host": "127.0.0.1:502"}, BadInput),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_asked(

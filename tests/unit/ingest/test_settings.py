@@ -106,6 +106,8 @@ def test_a_file_without_gateways_has_none() -> None:
             "did you mean `rtu`? allowed: rtu, tcp",
         ),
         ('role = "main"', 'role = "mian"', "mian", "meters[0].role", "did you mean `main`? allowed: connect"),
+        ('"10.0.0.6"', '"10.0.0.6:502"', "machine", "lines: host", 'write host = "10.0.0.6" and port = 502'),
+        ('"10.0.0.6"', '""', "machine", "gateways gw-2, lines: host", "name the converter"),
         ('"m-mall"', '"m-main"', "m-main is there twice", "gateways.lines.meters: id", ""),
         ('"m-mall"', '"M Mall"', "form", "meters[0].id", "[a-z0-9._-]"),
         ('"gw-2"', '"gw-1"', "gw-1 is there twice", "gateways: id", ""),

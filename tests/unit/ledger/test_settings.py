@@ -15,6 +15,7 @@ from ledger.settings import (
     Running,
     Settings,
     SettingsInvalid,
+    device_settings,
     load_settings,
     read_toml,
     settings_from,
@@ -93,6 +94,19 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
             "data",
             "did you mean `folder`? allowed in",
         ),
+        (
+            f'{SMALLEST}[data]\nurl = "x"',
+            "unknown field `url`",
+            "data",
+            "`url` belongs under [postgres] or [nats]",
+        ),
+        (
+            'id = "campus"',
+            "unknown field `id`",
+            "",
+            "`id` belongs under [community]; allowed in this file: b",
+        ),
+        (f'{SMALLEST}[feeders]\nid = "f"', "Expected `array`", "feeders", "write [[feeders]], once for each"),
         (f"{SMALLEST}[[feeders]]\nidd = 3", "unknown field `idd`", "feeders[0]", "in [[feeders]]: id, name"),
         ("[[qqq]]", "", "", "allowed in this file: buildings, community, data, feeders, nats, postgres, wri"),
         ('[community]\nid = "My Campus"', "does not have the form", "community.id", "[a-z0-9._-]"),
@@ -133,7 +147,8 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
         (f'{SMALLEST}[nats]\nurl = "nats://bus"', "both postgres.url and nats.url", "", "leave both out"),
         (f'{SMALLEST}[[feeders]]\nid = "f"\n[[feeders]]\nid = "f"', "f is listed twice", "feeders", ""),
         (f'{SMALLEST}[[buildings]]\nid = "b"\nfeeder = "f"', "feeder f, which is not", "buildings", "none"),
-        (f"{SMALLEST}[", "cannot be read", "", ""),
+        (f"{SMALLEST}[", "cannot be read", "", "text stands in quotes"),
+        (f"{SMALLEST}name = Campus", "cannot be read: Invalid value (at line 3", "", "text stands in quotes"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_was_perhaps_meant(
@@ -169,6 +184,16 @@ def test_a_file_that_is_missing_or_no_text_is_told_as_such(tmp_path: Path, make:
     with pytest.raises(SettingsInvalid) as told:
         read_toml(path, {})
     assert told.value.where == str(path)
+
+
+def test_a_device_needs_nothing_of_the_store_and_is_told_of_a_misspelt_table(tmp_path: Path) -> None:
+    bus = '[nats]\nurl = "nats://bus:4222"\n'
+    path = write(tmp_path, f"{SMALLEST}{bus}[writer]\nqqq = 1\n[[gateways]]\nid = 1\n")
+    assert device_settings(read_toml(path, {}), path).nats.url == "nats://bus:4222"
+    path = write(tmp_path, SMALLEST + bus.replace("nats]", "nat]"))
+    with pytest.raises(SettingsInvalid) as told:
+        device_settings(read_toml(path, {}), path)
+    assert told.value.hint.startswith("did you mean `nats`?")
 
 
 # --- how embedded servers are found ------------------------------------------------------------------
