@@ -22,6 +22,9 @@ from ledger.note import Checkpoint
 from ledger.receipt import DUPLICATE, RECORDED, Answer, Refusal, StreamHead
 from ledger.registry import Contradiction, Registry
 
+WHAT_MAX = 500
+"""Characters that are told of a refusal."""
+
 
 class RunHeader(msgspec.Struct, frozen=True):
     """What the store keeps of a run: with the bodies, the envelope can be written out again."""
@@ -148,6 +151,7 @@ class Plan:
         sequence = error.sequence if isinstance(error, InStream) else None
         digest = sha256(item.data).digest()
         what = f"{error.what} ({error.where})" if error.where and stream is None else error.what
+        what = what[:WHAT_MAX]  # an error may quote a whole message
         self.quarantine.append(
             (self.community, digest, error.code, item.device, stream, sequence, what, item.data, self.now)
         )

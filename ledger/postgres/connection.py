@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from ledger.clock import monotonic_seconds
-from ledger.postgres.errors import StoreUnavailable, translated
+from ledger.postgres.errors import StoreSettings, StoreUnavailable, translated
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -35,8 +35,13 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password_file: str = ""
 
     def password(self) -> str | None:
-        """The password in the file that the settings name."""
-        return Path(self.password_file).read_text().strip() if self.password_file else None
+        """The password in the file that the settings name. Raises `StoreUnavailable`: it may come yet."""
+        try:
+            return Path(self.password_file).read_text().strip() if self.password_file else None
+        except (OSError, ValueError) as error:
+            raise StoreUnavailable(
+                f"the password cannot be read: {type(error).__name__}", where=self.password_file
+            ) from error
 
 
 @cache
@@ -56,7 +61,9 @@ def storable(values: Iterable[Any]) -> tuple[Any, ...]:
 async def connect(
     settings: PostgresSettings, *, name: str, role: str = "", search_path: str = ""
 ) -> Connection:
-    """One connection that works as `role` (the login's own when empty). Raises `StoreUnavailable`.
+    """One connection that works as `role` (the login's own when empty).
+
+    Raises `StoreUnavailable`, or `StoreSettings` for settings that no server can answer to.
 
     `synchronous_commit` is asked for by every connection: a server or database default that relaxes it
     would break the promise of a receipt.
@@ -77,19 +84,32 @@ async def connect(
     while True:
         try:
             with translated():
-                return await asyncpg.connect(
-                    settings.url,
-                    password=settings.password(),
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=COMMAND_SECONDS,
-                    server_settings=session,
-                )
+                return await _connected(settings, session)
         except StoreUnavailable as error:
             # A server that is starting, or recovering after a crash, says so and is ready in a moment.
             starting = isinstance(error.__cause__, asyncpg.CannotConnectNowError)
             if not starting or monotonic_seconds() > deadline:
                 raise
             await asyncio.sleep(STARTING_POLL_SECONDS)
+
+
+async def _connected(settings: PostgresSettings, session: dict[str, str]) -> Connection:
+    password = settings.password()
+    try:
+        return await asyncpg.connect(
+            settings.url,
+            password=password,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=session,
+        )
+    except ValueError as error:
+        # The library's words are left out: they may quote the address, and that may hold a password.
+        raise StoreSettings(
+            "this is not the address of a Postgres",
+            where="postgres.url",
+            hint="postgresql://user@host:5432/database",
+        ) from error
 
 
 @asynccontextmanager

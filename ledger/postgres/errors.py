@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from ledger.errors import Damaged, LedgerError, Unavailable
+from ledger.errors import BadInput, Damaged, LedgerError, Unavailable
 
 
 class StoreUnavailable(Unavailable):
@@ -19,6 +19,12 @@ class StoreRefused(Damaged):
     """Postgres refused a statement: rights, constraints or a schema that is not the expected one."""
 
     code = "store-refused"
+
+
+class StoreSettings(BadInput):
+    """What the settings give as the address of the store is none."""
+
+    code = "store-settings"
 
 
 class Conflict(LedgerError):
@@ -46,7 +52,11 @@ def translated() -> Iterator[None]:
             f"Postgres does not answer: {type(error).__name__}",
             hint="is the server running, has it disk space?",
         ) from error
-    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+    except (
+        asyncpg.SerializationError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.LockNotAvailableError,  # the database may have a lock_timeout
+    ) as error:
         raise StoreUnavailable(f"Postgres asks to try again: {type(error).__name__}") from error
     except asyncpg.PostgresError as error:
         raise StoreRefused(str(error.args[0]) if error.args else type(error).__name__) from error
