@@ -37,7 +37,7 @@ class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_envelopes: Positive = 256
     batch_events: Positive = 6_000
     # for envelopes, before it looks at the time again
-    wait_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    wait_seconds: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
 
 
 Group = list[tuple[Delivery, Judged]]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import msgspec
 import nats
 import nats.errors
 import nats.js.errors
+import nkeys  # type: ignore[import-untyped]  # the library has no types
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -70,6 +72,7 @@ class Bus:
 
         A server that goes away later is waited for without end: the outbox keeps what cannot be sent.
         """
+        credentials = _credentials(settings)
         try:
             async with asyncio.timeout(patience_seconds):
                 client = TolerantClient()
@@ -83,11 +86,13 @@ class Bus:
                     error_cb=_log_error,
                     disconnected_cb=partial(_log_disconnected, name),
                     reconnected_cb=partial(_log_reconnected, name),
-                    **_credentials(settings),
+                    **credentials,
                 )
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise BusUnavailable(
-                "NATS does not answer", where=settings.url, hint="is the server running, is the key right?"
+                "NATS does not answer",
+                where=shown(settings.url),
+                hint="is the server running, is the key right?",
             ) from error
         return cls(client, settings)
 
@@ -144,10 +149,10 @@ class Bus:
         except nats.js.errors.BadRequestError as error:
             raise BusUnavailable(
                 f"the stream {subjects.STREAM} exists with other settings: {error.description}",
-                where=self._settings.url,
+                where=shown(self._settings.url),
             ) from error
         except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable("JetStream does not answer", where=self._settings.url) from error
+            raise BusUnavailable("JetStream does not answer", where=shown(self._settings.url)) from error
 
     async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
         """Hand an envelope to JetStream and wait until it is stored. Raises `BusUnavailable`."""
@@ -223,16 +228,28 @@ class Bus:
             raise BusUnavailable(f"cannot listen: {type(error).__name__}", where=subject) from error
 
 
+def shown(url: str) -> str:
+    """The address as it may be told: what somebody wrote before the @ is nobody else's business."""
+    return re.sub(r"//[^/,]*@", "//", url)
+
+
 def _credentials(settings: BusSettings) -> dict[str, Any]:
-    """The library's options for what the settings name by file."""
+    """The library's options for what the settings name by file. Raises `BusUnavailable` for a useless one."""
     options: dict[str, Any] = {}
-    if settings.nkey_seed_file:
-        options["nkeys_seed"] = settings.nkey_seed_file
-    if settings.token_file:
-        options["token"] = partial(_token, Path(settings.token_file))
-        options["token"]()  # a file that is missing is told at once
-    if settings.ca_file:
-        options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
+    file = ""
+    try:
+        if file := settings.nkey_seed_file:
+            nkeys.from_seed(bytearray(Path(file).read_bytes().strip()))
+            options["nkeys_seed"] = file
+        if file := settings.token_file:
+            options["token"] = partial(_token, Path(file))
+            options["token"]()
+        if file := settings.ca_file:
+            options["tls"] = ssl.create_default_context(cafile=file)
+    except (OSError, ValueError, nkeys.NkeysError) as error:
+        raise BusUnavailable(
+            f"a file that [nats] names cannot be used: {error}", where=file, hint="check its path and content"
+        ) from error
     return options
 
 

@@ -136,7 +136,7 @@ class Intake:
         now = asyncio.get_running_loop().time()
         if self._asked > 0 and now < self._asked_until:
             return
-        request = {"batch": most, "expires": int(wait_seconds * 1_000) * 1_000_000}  # in nanoseconds
+        request = {"batch": most, "expires": max(1, int(wait_seconds * 1_000)) * 1_000_000}  # in ns; 0: never
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.STREAM}.{self._durable}"
         await self._client.publish(subject, json.dumps(request).encode(), self._inbox)
         self._asked, self._asked_until = most, now + wait_seconds + GRACE_SECONDS
