@@ -6,17 +6,18 @@ changes anything.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
+from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxInUse
-from ingest.settings import GatewaySettings
+from ingest.settings import GatewayLine, GatewaySettings, MeterSettings
 from ledger.bus import Bus
 from ledger.clock import SystemClock
 from ledger.errors import LedgerError
@@ -24,13 +25,14 @@ from ledger.keys import SigningKey
 from ledger.postgres import connect
 from ledger.postgres.connection import close
 from ledger.postgres.migrate import pending
-from ledger.postgres.reader import Reader
+from ledger.postgres.reader import Reader, Row
 from ledger.settings import Settings, with_servers
 from ledger.words import counted
 
 FREE_BYTES_MIN = 2 * 2**30
 BEHIND_MAX = 10_000
 SILENT_MAX = timedelta(hours=1)
+ALARMS_MAX = 10_000
 QUARANTINE_SPAN = timedelta(days=1)
 
 
@@ -215,6 +217,7 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
     now = SystemClock().now()
     async with await Reader.open(patient.settings.postgres) as reader:
         rows = {row["meter"]: row for row in await reader.meters(community)}
+        offline = _offline(patient, await reader.alarms(community, ALARMS_MAX))
     unknown = [place.meter for place in meter_places(patient.gateways) if place.meter not in rows]
     if unknown:
         names = ", ".join(unknown[:5])
@@ -226,18 +229,45 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
             "meters", "odd", f"nobody is assigned to {', '.join(unread[:5])}",
             "enrol the gateway (`energy-ledger device enrol`), then run `energy-ledger provision`",
         )  # fmt: skip
+    if offline:
+        names = ", ".join(meter.id for _, meter in offline[:5])
+        line, meter = offline[0]
+        yield Finding(
+            "meters", "odd", f"{counted(len(offline), 'meter')} without an answer: {names}",
+            f"`energy-ledger meter test {line.host} {meter.model} --port {line.port} --framer {line.framer}"
+            f" --unit {meter.unit}` says why; it wants the line for itself, so stop its gateway meanwhile",
+        )  # fmt: skip
+    quiet = {meter.id for _, meter in offline}
     silent = [
-        row["meter"] for row in active if now - (row["newest"] or row["since"]).astimezone(UTC) > SILENT_MAX
-    ]
+        row["meter"] for row in active
+        if now - (row["newest"] or row["since"]).astimezone(UTC) > SILENT_MAX and row["meter"] not in quiet
+    ]  # fmt: skip
     if silent:
         yield Finding(
             "meters", "odd", f"{len(silent)} of {len(active)} silent for an hour: {', '.join(silent[:5])}",
             "`energy-ledger alarms`, then `energy-ledger meter test` on site",
         )  # fmt: skip
+    elif offline:
+        return
     elif any(row["newest"] is None for row in active):
         yield Finding("meters", "well", "the first interval ends with the second reading on time")
     elif active:
         yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
+
+
+def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine, MeterSettings]]:
+    """The meters of the settings whose gateway said last that they do not answer; `alarms` newest first."""
+    last: dict[str, str] = {}
+    for row in alarms:
+        if row["alarm"] in (METER_OFFLINE, METER_ONLINE):
+            last.setdefault(row["meter"], row["alarm"])
+    return [
+        (line, meter)
+        for gateway in patient.gateways
+        for line in gateway.lines
+        for meter in line.meters
+        if last.get(meter.id) == METER_OFFLINE
+    ]
 
 
 _BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes)

@@ -114,6 +114,14 @@ class Place:
         return [entry["body"] for entry in entries if entry.get("stream") == f"meter/{meter}"]
 
 
+def until_projected(place: Place) -> Any:
+    """The status, once the projections have caught up with the book."""
+    end = monotonic_seconds() + WAIT_SECONDS
+    while (status := place.ask("status"))["projected"] < status["size"]:
+        assert monotonic_seconds() < end
+    return status
+
+
 @pytest.fixture
 def _as_before() -> Iterator[None]:
     """A command in this process tells logs and Ctrl-C where to go; others shall not find them so."""
@@ -199,10 +207,20 @@ def test_status_shows_the_settings_as_the_book_has_them(place: Place) -> None:
 
 
 def test_the_doctor_finds_nothing_wrong_and_one_thing_odd(place: Place) -> None:
-    findings = {finding["what"]: finding for finding in place.ask("doctor")}
-    assert {finding["verdict"] for finding in findings.values()} <= {"well", "odd"}
-    assert {"postgres", "nats", "writer", "book", "projections", "outbox gw-1"} <= set(findings)
-    assert "all is well" in place.run("doctor")
+    end = monotonic_seconds() + WAIT_SECONDS
+    while not place.ask("alarms"):
+        assert monotonic_seconds() < end
+    findings = place.ask("doctor")
+    assert {"postgres", "nats", "writer", "book", "projections", "outbox gw-1"} <= {
+        finding["what"] for finding in findings
+    }
+    (odd,) = (finding for finding in findings if finding["verdict"] != "well")
+    assert (odd["what"], odd["verdict"]) == ("meters", "odd")
+    assert odd["found"] == "1 meter without an answer: m-dead"
+    asked = "energy-ledger meter test 127.0.0.1 sdm630 --port 1 --framer tcp --unit 1"
+    assert odd["hint"].startswith(f"`{asked}` says why")
+    assert place.run(*asked.split()[1:], code=3).startswith("unreachable: ")
+    assert "nothing is wrong; 1 to look at" in place.run("doctor")
 
 
 def test_a_meter_that_does_not_answer_is_an_alarm_in_the_book(place: Place) -> None:
@@ -237,9 +255,7 @@ def test_rebuilding_the_projections_changes_nothing(place: Place) -> None:
 
 def public_key(place: Place, device: str) -> str | None:
     """The valid key of a device, once the projections have caught up with the book."""
-    end = monotonic_seconds() + WAIT_SECONDS
-    while (status := place.ask("status"))["projected"] < status["size"]:
-        assert monotonic_seconds() < end
+    status = until_projected(place)
     key: str | None = next(row["public_key"] for row in status["devices"] if row["device"] == device)
     return key
 
