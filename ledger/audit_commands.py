@@ -42,7 +42,8 @@ def verify(
     """Verify an exported book or a meter's extract, with nothing but the file and the log's public key.
 
     Six steps, each with a verdict of its own: form, keys and signatures, chains, log, blocks, plausibility.
-    Ends with an error unless all that proves has passed; implausible readings are warnings.
+    A step that has not seen all of the file is not checked. Ends with an error unless all that proves has
+    passed; implausible readings are warnings.
 
     Parameters
     ----------

@@ -62,8 +62,9 @@ from ledger.errors import BadInput
 from ledger.events import BlockSealed, HashHex, Instant, KeyId, Name, Natural, Positive, PublicHex, Role
 
 FORMAT: Literal["energy-ledger-book/1"] = "energy-ledger-book/1"
-LINE_BYTES_MAX = 4 << 20
-"""No line of a book is longer, since an envelope holds 500 events at most; so no file can fill the memory."""
+LINE_BYTES_MAX = 3 << 19
+"""No line of a book is longer: an envelope has 500 events at most, and no event that comes in such numbers
+takes 2,000 bytes. So no file can fill the memory with one line."""
 
 _GZIP_LEVEL = 6
 _BUFFER_BYTES = 1 << 20
@@ -187,6 +188,11 @@ class EnvelopeLine(_Part, frozen=True):
     hashes: str
     position: Natural
 
+    @property
+    def events(self) -> int:
+        """How many events the envelope has, new or not."""
+        return sum(len(run.bodies) for run in self.envelope.runs)
+
 
 class SignedLine(_Part, frozen=True):
     """One envelope without its bodies."""
@@ -278,6 +284,11 @@ def is_compressed(path: Path) -> bool:
 def open_book(path: Path) -> BufferedReader:
     """The bytes of the file's lines, from the beginning. Raises `NoBookFile`."""
     try:
+        if path.is_dir():
+            raise NoBookFile("this is a folder", where=str(path), hint="name the file in it")
+        if path.exists() and not path.is_file():
+            hint = "parts of a book are read twice: save it to a file and name that"
+            raise NoBookFile("this is no regular file", where=str(path), hint=hint)
         if is_compressed(path):
             return BufferedReader(gzip.GzipFile(path, "rb"), _BUFFER_BYTES)
         return path.open("rb")

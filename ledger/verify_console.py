@@ -13,8 +13,10 @@ from ledger.clock import monotonic_seconds
 from ledger.errors import Damaged
 from ledger.verify import Finding, Report, Verdict, verify_file
 from ledger.verify.report import Progress as Told
+from ledger.verify.report import Status, counted
 
 _STYLES = {"pass": "green", "fail": "bold red", "warnings": "yellow", "not checked": "yellow"}
+_ASK_AGAIN = "ask for a new export; if it shows the same, the book itself was changed"
 
 
 class NotVerified(Damaged):
@@ -75,9 +77,7 @@ class _Rate(ProgressColumn):
 
 
 def _show(out: Console, report: Report, seconds: float, *, show_all: bool) -> None:
-    rate = int(report.events // seconds) if seconds else 0
-    read = f"{report.scope} {report.community}, {report.events:,} events, {rate:,} events/s"
-    out.print(f"{report.file}: {read}", markup=False)
+    out.print(f"{report.file}: {_head(report, seconds)}", markup=False)
     for verdict in report.verdicts:
         style = _STYLES[verdict.status]
         out.print(f"{verdict.step} {verdict.name:<20} [{style}]{verdict.status:<11}[/] ", end="")
@@ -89,6 +89,18 @@ def _show(out: Console, report: Report, seconds: float, *, show_all: bool) -> No
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
     out.print("[bold green]verified[/]" if report.verified else "[bold red]not verified[/]")
+
+
+def _head(report: Report, seconds: float) -> str:
+    """Whose file it is and how much was read."""
+    rate = int(report.events // seconds) if seconds else 0
+    events = f"{counted(report.events, 'event')}, {rate:,} events/s"
+    if not report.community:
+        return "its header cannot be read"
+    if report.meter:
+        readings = counted(report.readings, "reading")
+        return f"meter {report.meter} of community {report.community}, {readings} among {events}"
+    return f"community {report.community}, {events}"
 
 
 def _told(verdict: Verdict) -> str:
@@ -104,14 +116,18 @@ def _place(finding: Finding) -> str:
 
 def _judge(report: Report, *, strict: bool) -> None:
     if not report.verified:
-        first = next((each for each in report.verdicts if each.status in ("fail", "not checked")), None)
-        finding = first.findings[0] if first and first.findings else Finding(first.summary if first else "")
+        worst = (_having(report, "fail") or _having(report, "not checked"))[0]
+        findings = worst.findings or [Finding(worst.summary)]
         raise NotVerified(
-            f"step {first.step if first else 0}, {first.name if first else ''}: {finding.what}",
-            where=finding.where,
-            hint="ask for a new export; if it shows the same, the book itself was changed",
+            f"step {worst.step}, {worst.name}: {findings[0].what}",
+            where=findings[0].where,
+            hint=next((each.hint for each in findings if each.hint), _ASK_AGAIN),
         )
-    implausible = [each for each in report.verdicts if each.status == "warnings"]
+    implausible = _having(report, "warnings")
     if strict and implausible:
         finding = implausible[0].findings[0]
         raise Implausible(finding.what, where=finding.where, hint="ask the operator about this meter")
+
+
+def _having(report: Report, status: Status) -> list[Verdict]:
+    return [verdict for verdict in report.verdicts if verdict.status == status]

@@ -14,7 +14,7 @@ from ledger.registry import Contradiction, Registry
 from ledger.verify.log_tree import LogTree
 from ledger.verify.report import BLOCKS, Findings, Place
 
-WAITING_MAX = 10_000
+WAITING_MAX = 1_000
 """Blocks whose event has not come: a book that seals what it has holds one at a time."""
 
 
@@ -50,8 +50,12 @@ class Blocks:
             self.bad_size = self.bad_size or line.block.size
         else:
             self.good_size = line.block.size if not self.bad_size else self.good_size
-        if line.block.number in self._waiting or len(self._waiting) >= WAITING_MAX:
+        if line.block.number in self._waiting:
             self._findings.add(BLOCKS, f"block {line.block.number} is here again", Place(number))
+            return
+        if len(self._waiting) >= WAITING_MAX:
+            what = f"before block {line.block.number} are {WAITING_MAX:,} whose event has not come"
+            self._findings.add(BLOCKS, what, Place(number))
             return
         self._waiting[line.block.number] = _Waiting(line, number, fault)
 
@@ -86,8 +90,9 @@ class Blocks:
             self._findings.add(BLOCKS, f"{error.what} ({error.where})", place)
             self._registry.last_block = event  # so that the next one is judged by itself
 
-    def end(self) -> None:
-        """The book is over: every block line must have had its event."""
+    def end(self, *, is_cut: bool) -> None:
+        """The book is over: every block line must have had its event, if the file is not cut off before."""
         for waiting in self._waiting.values():
             what = waiting.fault or f"no event seals block {waiting.line.block.number}"
-            self._findings.add(BLOCKS, what, Place(waiting.number))
+            if waiting.fault or not is_cut:
+                self._findings.add(BLOCKS, what, Place(waiting.number))

@@ -52,10 +52,8 @@ class CheckpointCheck:
         self._note, self._place = note, Place(number)
 
     def open(self, book_key: str) -> bool:
-        """Check the signature; `book_key` is what the book's first event names. False if it does not hold."""
-        if not self.is_found:
-            self._findings.leave(LOG, "there is no checkpoint to compare with")
-            return False
+        """Check the signature of the checkpoint, which was found; `book_key` is what the book's first event
+        names. False if it does not hold."""
         try:
             if self._pinned and book_key and book_key != self.log_key:
                 self._findings.add(LOG, f"the book names another log key: {book_key}", Place())

@@ -20,13 +20,14 @@ from hashlib import sha256
 from ledger.book_file import EnvelopeLine, check_canonical, parse_line
 from ledger.canonical import Malformed, NotCanonical, encode
 from ledger.entry import Head, entry_bytes, entry_hash, stream_kind, stream_subject
-from ledger.envelope import Envelope, Run, RunHead, read_envelope, signature_bytes, signed_text
+from ledger.envelope import EVENTS_MAX, Envelope, Run, RunHead, read_envelope, signature_bytes, signed_text
 from ledger.errors import BadInput
 from ledger.events import STREAM_KINDS, AnyEvent, CommunityOpened, MeterRead, read_bodies
 from ledger.registry import Registry
-from ledger.verify.report import CHAINS, FORM, LOG, SIGNATURES, Place
+from ledger.verify.report import BLOCKS, CHAINS, FORM, LOG, PLAUSIBILITY, SIGNATURES, UNREAD, Place
 from ledger.verify.state import State, words
 
+_OTHER_HASH = "the event does not hash to the entry hash that the line gives"
 _HASH = re.compile("[0-9a-f]{64}")
 _AFTER_BODIES = re.compile(rb'\],"first":([0-9]{1,16}),"previous":"[^"]*","stream":"([a-z0-9._/-]+)"')
 
@@ -83,6 +84,10 @@ def _read(state: State, data: bytes, number: int) -> EnvelopeLine | None:
         return None
     assert isinstance(line, EnvelopeLine)  # noqa: S101 - its first key said so
     start = _start(line.envelope, number)
+    if line.events > EVENTS_MAX:
+        what = f"the envelope has {line.events} events, at most {EVENTS_MAX} are allowed"
+        state.findings.add(FORM, what, start)
+        return None
     try:
         check_canonical(line, data)
         read_envelope(encode(line.envelope))
@@ -135,6 +140,7 @@ def _events(state: State, run: Run, number: int) -> list[AnyEvent | None]:
         except BadInput as error:
             what = error.what.removeprefix("body 0").removeprefix(": ").strip()
             state.findings.add(FORM, f"the body {what}", Place(number, run.stream, sequence))
+            state.findings.leave(UNREAD, SIGNATURES, BLOCKS, PLAUSIBILITY)
             events.append(None)
     return events
 
@@ -158,9 +164,8 @@ def _follow_all(state: State, line: EnvelopeLine, stored: list[bytes], number: i
         followed = _follow(state, run, rest, number)
         rest = rest[len(run.bodies) - followed.known :]
         runs.append(followed)
-    new = sum(len(followed.run.bodies) - followed.known for followed in runs)
-    if new != len(stored) and state.findings.count(CHAINS) == found:
-        what = f"the line has {len(stored)} entry hashes for {new} new events"
+    if rest and state.findings.count(CHAINS) == found:
+        what = f"the line has {len(rest)} entry hashes more than new events"
         state.findings.add(CHAINS, what, _start(line.envelope, number))
     return runs
 
@@ -174,9 +179,8 @@ def _follow(state: State, run: Run, stored: Sequence[bytes], number: int) -> _Fo
         sequence = run.first + index
         entry = entry_bytes(state.community, run.stream, sequence, previous, sha256(body).digest())
         previous = entry_hash(entry)
-        told = stored[index - known] if known <= index < known + len(stored) else previous
-        if told != previous:
-            what = "the event does not hash to the entry hash that the line gives"
+        if index >= known and (told := _nth(stored, index - known)) != previous:
+            what = _OTHER_HASH if told else "the line gives no entry hash for the event"
             state.findings.add(CHAINS, what, Place(number, run.stream, sequence))
             previous = told or previous
         hashes.append(previous)
@@ -185,6 +189,11 @@ def _follow(state: State, run: Run, stored: Sequence[bytes], number: int) -> _Fo
     if known < len(run.bodies):
         state.heads[run.stream] = Head(run.last, hashes[-1])
     return _Followed(run, _events(state, run, number), hashes, known)
+
+
+def _nth(stored: Sequence[bytes], index: int) -> bytes:
+    """The entry hash that the line gives; empty where it gives none."""
+    return stored[index] if index < len(stored) else b""
 
 
 def _known(state: State, run: Run, number: int) -> int:

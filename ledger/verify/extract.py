@@ -14,28 +14,16 @@ extract or checkpoint can ask for more); and that the blocks are in order, which
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from ledger.book_file import (
-    CheckpointLine,
-    Entry,
-    EntryLine,
-    Header,
-    KeyLine,
-    Signed,
-    SignedLine,
-    Withheld,
-    WithheldLine,
-    check_canonical,
-    parse_line,
-)
-from ledger.canonical import Malformed, NotCanonical
+from ledger.book_file import Entry, EntryLine, Header, Line, Signed, SignedLine, Withheld, WithheldLine
 from ledger.entry import Head, entry_bytes, entry_hash, stream_kind, stream_subject
-from ledger.envelope import RunHead, signed_text
+from ledger.envelope import EVENTS_MAX, RunHead, signed_text
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
 from ledger.keys import unb64
 from ledger.merkle import ProofError, path_root
+from ledger.verify.audit import Audit
 from ledger.verify.checkpoint import CheckpointCheck
-from ledger.verify.chunks import BookLines, FileCut
+from ledger.verify.lines import BookLines
 from ledger.verify.report import (
     BLOCKS,
     CHAINS,
@@ -43,27 +31,16 @@ from ledger.verify.report import (
     LOG,
     PLAUSIBILITY,
     SIGNATURES,
+    UNREAD,
     Findings,
     Place,
     Progress,
     counted,
 )
-from ledger.verify.state import State, words
+from ledger.verify.state import words
 
 ROOTS_MAX = 10_000
-
-
-@dataclass(slots=True)
-class _Chain:
-    """The entry hashes of a stream from `first` on, 32 bytes each: an envelope may end at any of them."""
-
-    first: int
-    hashes: bytearray
-
-    def at(self, sequence: int) -> str:
-        """The entry hash at `sequence` in hex; empty where the chain is not known."""
-        begin = 32 * (sequence - self.first)
-        return self.hashes[begin : begin + 32].hex() if begin >= 0 else ""
+"""Roots to which the proofs of one file may lead before another one is refused at sight: one is right."""
 
 
 @dataclass(slots=True)
@@ -85,128 +62,111 @@ class _Group:
         return Place(self.number, self.signed.runs[0].stream, self.signed.runs[0].first)
 
 
-class ExtractAudit:
+class ExtractAudit(Audit):
     """One reading of one extract."""
 
     not_applicable = (BLOCKS,)
 
     def __init__(self, book: BookLines, header: Header, check: CheckpointCheck, findings: Findings) -> None:
-        self.state = State(header.community, findings)
-        self.events = 0
-        self._book = book
-        self._header = header
-        self._check = check
-        self._findings = findings
+        super().__init__(book, header, check, findings)
         self._own = f"meter/{header.meter}"
-        self._number = 1
+        self._events = 0
         self._group: _Group | None = None
-        self._chains: dict[str, _Chain] = {}
         self._roots: dict[bytes, Place] = {}
         self._position = -1
-        self._last: dict[str, int] = {}
+        self._shown_until = {"registry": -1, self._own: -1}
         self._withheld = 0
+        findings.leave("an extract holds no blocks; they are checked with the whole book", BLOCKS)
+
+    @property
+    def events(self) -> int:
+        return self._events
 
     @property
     def summaries(self) -> dict[int, str]:
-        """What each step has checked."""
-        state = self.state
+        of_all = super().summaries
         withheld = f", {self._withheld} of them without their bodies" if self._withheld else ""
-        return {
-            FORM: counted(self._number, "line"),
-            SIGNATURES: f"{counted(state.envelopes, 'envelope')}, {counted(len(state.history.keys), 'key')}",
-            CHAINS: f"{counted(self.events, 'event')} in {counted(len(state.heads), 'stream')}{withheld}",
-            LOG: f"{counted(self.events, 'inclusion proof')} into {self._check.summary}",
-            BLOCKS: "",
-            PLAUSIBILITY: f"the readings of {counted(state.readings.meters, 'meter')}",
+        return of_all | {
+            CHAINS: f"{of_all[CHAINS]}{withheld}",
+            LOG: f"{counted(self.events, 'inclusion proof')} into {of_all[LOG]}",
         }
 
     @property
     def notes(self) -> list[str]:
         """How far the extract reaches."""
-        registry, own = self._last.get("registry", -1), self._last.get(self._own, -1)
+        registry, own = self._shown_until["registry"], self._shown_until[self._own]
         notes = []
         if self._withheld:
             notes.append(
                 f"{counted(self._withheld, 'event')} of the registry and devices are without their bodies:"
                 " what they say, the end of a key among it, is taken on trust; the whole book shows them"
             )
-        if own <= registry:
-            return notes
-        return [
-            *notes,
-            f"the registry is shown up to position {registry}: that it ended a key between there and the"
-            f" meter's last event at {own} cannot be excluded from an extract",
-        ]
+        if own > registry:
+            notes.append(
+                f"the registry is shown up to position {registry}: that it ended a key between there and the"
+                f" meter's last event at {own} cannot be excluded from an extract"
+            )
+        return notes
 
-    def run(self, progress: Progress) -> None:
-        """Read all lines after the header. Findings may end it early by raising `Stopped`."""
-        try:
-            while data := self._book.next_line():
-                self._number += 1
-                if not data.endswith(b"\n"):
-                    self._findings.add(FORM, "the file ends within a line", Place(self._number))
-                self._take(data.removesuffix(b"\n"))
-                progress(self.events, self._header.events or 0)
-        except FileCut as error:
-            self._findings.add(FORM, error.what, Place(self._number + 1))
-        self._end()
+    def _read_log(self, progress: Progress) -> None:
+        while data := self._book.next_line():
+            self._number += 1
+            self._take(data.removesuffix(b"\n"))
+            progress(self.events, self._header.events or 0)
 
-    def _take(self, data: bytes) -> None:
-        place = Place(self._number)
-        if self._check.is_found:
-            self._findings.add(FORM, "something follows the checkpoint", place)
-            return
-        try:
-            line = parse_line(data)
-            check_canonical(line, data)
-        except Malformed as error:
-            self._findings.add(FORM, words(error), place)
-            return
-        except NotCanonical as error:
-            self._findings.add(FORM, words(error), place)
+    def _take_line(self, line: Line) -> bool:
         match line:
-            case KeyLine() if self._group is None:
-                self.state.listed.append(line.key)
-            case SignedLine():
+            case SignedLine(signed=signed):
                 self._close_group()
-                self._group = _Group(line.signed, self._number)
-            case EntryLine():
-                self._take_entry(line.entry)
-            case WithheldLine():
-                self._take_entry(line.withheld)
-            case CheckpointLine():
-                self._check.found(line.checkpoint, self._number)
+                self._open_group(signed)
+            case EntryLine(entry=entry) | WithheldLine(withheld=entry):
+                self._take_entry(entry)
             case _:
-                self._findings.add(FORM, "a line of this kind does not belong here", place)
+                return False
+        return True
+
+    def _open_group(self, signed: Signed) -> None:
+        group = _Group(signed, self._number)
+        events = sum(run.last - run.first + 1 for run in signed.runs)
+        if any(run.last < run.first for run in signed.runs):
+            self._findings.add(FORM, "a run of the envelope ends before it begins", group.start)
+        elif events > EVENTS_MAX:
+            what = f"the envelope has {events} events, at most {EVENTS_MAX} are allowed"
+            self._findings.add(FORM, what, group.start)
+        else:
+            self._group = group
 
     def _take_entry(self, entry: Entry | Withheld) -> None:
         place = Place(self._number, entry.stream, entry.sequence)
-        group = self._group
-        if group is None or not group.covers(entry.stream, entry.sequence):
-            self._findings.add(SIGNATURES, "no envelope before this event covers it", place)
         if entry.stream != self._own and stream_kind(entry.stream) not in ("registry", "device"):
             self._findings.add(FORM, f"{entry.stream} does not belong into this extract", place)
-        if group is not None:
-            group.entries += 1
-            if isinstance(entry, Entry) and (event := self._event(entry, place)):
-                group.events.append((place, entry.position, event))
+        event = self._event(entry, place)
+        if self._group is None or not self._group.covers(entry.stream, entry.sequence):
+            self._findings.add(SIGNATURES, "no envelope before this event covers it", place)
+        else:
+            self._group.entries += 1
+            if event is not None:
+                self._group.events.append((place, entry.position, event))
+        self._events += 1
+        self.readings += entry.stream == self._own
+        self._follow(entry, place)
+        self._prove(entry, place)
+        if entry.stream in self._shown_until:
+            self._shown_until[entry.stream] = entry.position
+
+    def _event(self, entry: Entry | Withheld, place: Place) -> AnyEvent | None:
+        """Step 1: the body's content; None where it is withheld or cannot be read."""
         if isinstance(entry, Withheld):
             self._withheld += 1
             if entry.stream == self._own:
-                self._findings.add(
-                    FORM, "the meter's own event is withheld: no honest extract does that", place
-                )
-        self.events += 1
-        self._follow(entry, place)
-        self._prove(entry, place)
-        self._last[entry.stream] = entry.position
-
-    def _event(self, entry: Entry, place: Place) -> AnyEvent | None:
-        """Step 1: the body's content."""
+                what = "the meter's own event is withheld: no honest extract does that"
+                self._findings.add(FORM, what, place)
+            return None
         try:
             return read_bodies([bytes(entry.body)])[0]
         except BadInput as error:
             self._findings.add(FORM, error.what.replace("body 0", "the body"), place)
+            self._findings.leave(UNREAD, SIGNATURES, PLAUSIBILITY)
             return None
 
     # --- step 3: chains --------------------------------------------------------------------------
@@ -225,10 +185,6 @@ class ExtractAudit:
         if entry_hash(entry_bytes(self.state.community, stream, sequence, head.hash, body_hash)) != told:
             self._findings.add(CHAINS, "the event does not hash to the entry hash that the line gives", place)
         self.state.heads[stream] = Head(sequence, told)
-        chain = self._chains.get(stream)
-        if chain is None or sequence != head.sequence + 1:
-            chain = self._chains[stream] = _Chain(sequence, bytearray())
-        chain.hashes += told
 
     # --- step 4: log -----------------------------------------------------------------------------
 
@@ -281,14 +237,18 @@ class ExtractAudit:
     def _check_heads(self, group: _Group) -> None:
         """What is signed must be the chains that are shown."""
         for run in group.signed.runs:
-            chain = self._chains.get(run.stream)
-            if chain is None:
+            head = self.state.heads.get(run.stream)
+            if head is None:
                 continue  # somebody else's stream
             place = Place(group.number, run.stream, run.last)
-            if run.last > self.state.head(run.stream).sequence:
+            if run.last > head.sequence:
                 self._findings.add(CHAINS, "the envelope brought this event, and it is not here", place)
-            elif chain.at(run.last) != run.head:
+            elif run.last < head.sequence:
+                self.state.look_back.want(run.stream, run.last, bytes.fromhex(run.head), group.number)
+            elif run.head != head.hash.hex():
                 self._findings.add(SIGNATURES, "the signed head is not that of the chain", place)
+        if self.state.look_back.is_full:
+            self.state.look_back.compare(self._book.path, self._number)
 
     def _check_signature(self, group: _Group) -> None:
         signed = group.signed
@@ -320,18 +280,14 @@ class ExtractAudit:
     # --- the end -----------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        self._close_group()
-        self.state.check_keys()
+        if self._check.is_found:  # else the events of the last envelope may have been cut off
+            self._close_group()
         if self.events != self._header.events:
             what = f"the header says {self._header.events} events, the file has {self.events}"
             self._findings.add(FORM, what, Place(self._number))
-        if not self._check.is_found:
-            self._findings.add(FORM, "the file ends without a checkpoint", Place(self._number))
-        self._findings.leave(BLOCKS, "an extract holds no blocks; they are checked with the whole book")
-        opened = self.state.registry.opened
-        if self._check.open(opened.log_key if opened else "") and self._check.checkpoint:
-            for root, place in self._roots.items():
-                if root != self._check.checkpoint.root:
-                    self._findings.add(
-                        LOG, "the inclusion proof leads to another root than was signed", place
-                    )
+        super()._end()
+
+    def _compare(self) -> None:
+        for root, place in self._roots.items():
+            if self._check.checkpoint and root != self._check.checkpoint.root:
+                self._findings.add(LOG, "the inclusion proof leads to another root than was signed", place)

@@ -6,16 +6,17 @@ This is rare (a device whose receipt was lost joins what it sends again with som
 up afterwards instead of keeping every hash at hand.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.book_file import EnvelopeLine, kind_of, parse_line
+from ledger.book_file import EntryLine, EnvelopeLine, WithheldLine, parse_line
 from ledger.canonical import Malformed
-from ledger.verify.chunks import BookLines, FileCut
+from ledger.envelope import EVENTS_MAX
+from ledger.verify.lines import BookLines
 from ledger.verify.report import CHAINS, Findings, Place
 
-WANTED_MAX = 100_000
+WANTED_MAX = 50_000
 
 
 class _Wanted(NamedTuple):
@@ -43,36 +44,43 @@ class LookBack:
         elif earlier.hash != entry_hash:
             self._differs(stream, sequence, number)
 
-    def compare(self, path: Path) -> None:
-        """Look up all that is wanted, and forget it."""
+    def compare(self, path: Path, until: int) -> None:
+        """Look up all that is wanted in the lines up to `until`, and forget it."""
         if not self._wanted:
             return
         sequences: dict[str, int] = {}
-        with BookLines(path) as lines, suppress(FileCut):
-            while self._wanted and (data := lines.next_line()):
-                if kind_of(data) == b"envelope":
-                    self._compare(data.removesuffix(b"\n"), sequences)
+        with BookLines(path) as lines:
+            for _ in range(until):
+                if not self._wanted:
+                    return
+                for stream, sequence, told in _new_events(lines.next_line().removesuffix(b"\n"), sequences):
+                    wanted = self._wanted.pop((stream, sequence), None)
+                    if wanted is not None and told != wanted.hash.hex():
+                        self._differs(stream, sequence, wanted.number)
         for (stream, sequence), wanted in self._wanted.items():
             self._differs(stream, sequence, wanted.number)
         self._wanted.clear()
 
-    def _compare(self, data: bytes, sequences: dict[str, int]) -> None:
-        try:
-            line = parse_line(data)
-        except Malformed:
-            return  # which was said when it was first read
-        if not isinstance(line, EnvelopeLine):
-            return
-        at = 0
-        for run in line.envelope.runs:
-            known = min(max(sequences.get(run.stream, 0) - run.first + 1, 0), len(run.bodies))
-            for sequence in range(run.first + known, run.last + 1):
-                wanted = self._wanted.pop((run.stream, sequence), None)
-                if wanted is not None and line.hashes[at : at + 64] != wanted.hash.hex():
-                    self._differs(run.stream, sequence, wanted.number)
-                at += 64
-            sequences[run.stream] = max(run.last, sequences.get(run.stream, 0))
-
     def _differs(self, stream: str, sequence: int, number: int) -> None:
         what = "the envelope repeats an event otherwise than the book has it"
         self._findings.add(CHAINS, what, Place(number, stream, sequence))
+
+
+def _new_events(data: bytes, sequences: dict[str, int]) -> Iterator[tuple[str, int, str]]:
+    """Stream, sequence and entry hash in hex of each event that a line brings; `sequences` are the last ones
+    of the lines before."""
+    try:
+        line = parse_line(data)
+    except Malformed:
+        return  # which was said when it was first read
+    match line:
+        case EntryLine(entry=entry) | WithheldLine(withheld=entry):
+            yield entry.stream, entry.sequence, entry.hash
+        case EnvelopeLine(envelope=envelope, hashes=hashes) if line.events <= EVENTS_MAX:
+            at = 0
+            for run in envelope.runs:
+                known = min(max(sequences.get(run.stream, 0) - run.first + 1, 0), len(run.bodies))
+                for sequence in range(run.first + known, run.last + 1):
+                    yield run.stream, sequence, hashes[at : at + 64]
+                    at += 64
+                sequences[run.stream] = max(run.last, sequences.get(run.stream, 0))

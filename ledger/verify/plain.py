@@ -96,7 +96,8 @@ class PlainReader:
 
     def __init__(self, community: str, keys: Mapping[str, bytes]) -> None:
         self._community = community
-        self._keys = {name: key for name, public in keys.items() if (key := _key(public))}
+        self._listed = keys
+        self._keys: dict[str, PublicKey] = {}  # those that sign something
 
     def read(self, data: bytes) -> PlainEnvelope | None:
         """The envelope in a line given without its newline, if it is sound and brings readings only."""
@@ -106,7 +107,7 @@ class PlainReader:
         except (*UNREADABLE, ValueError):
             return None
         envelope = line.envelope
-        key = self._keys.get(envelope.key)
+        key = self._keys.get(envelope.key) or self._key(envelope.key)
         if key is None or envelope.community != self._community:
             return None
         runs, written, leaves = [], [], []
@@ -133,12 +134,11 @@ class PlainReader:
             return None
         return PlainEnvelope(line.position, envelope.device, envelope.key, runs, joined)
 
-
-def _key(public: bytes) -> PublicKey | None:
-    try:
-        return PublicKey(public)
-    except ValueError:
-        return None  # nobody can have signed with it, so its envelopes are looked at closely
+    def _key(self, name: str) -> PublicKey | None:
+        try:
+            return self._keys.setdefault(name, PublicKey(self._listed[name]))
+        except (KeyError, ValueError):
+            return None  # not listed, or one that nobody can sign with: looked at closely
 
 
 def _is_written_so(line: _Line, runs: list[_RunBytes], data: bytes) -> bool:

@@ -30,6 +30,11 @@ PROOF_STEPS = (FORM, SIGNATURES, CHAINS, LOG, BLOCKS)
 
 FINDINGS_KEPT = 10
 FINDINGS_KEPT_WHEN_ALL = 10_000
+FAULTS_MAX = 10_000
+"""Faults of form, or of the chains, after which the reading is broken off: so that what a file brings without
+right entry hashes cannot fill the memory."""
+
+UNREAD = "what an event says could not be read, so it could not be judged"
 _WORDS_MAX = 400
 
 
@@ -47,12 +52,13 @@ def counted(number: int, noun: str) -> str:
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is not as it should be."""
+    """One thing that is not as it should be, and what to do about it where that is known."""
 
     what: str
     line: int = 0
     stream: str = ""
     sequence: int = 0
+    hint: str = ""
 
     @property
     def where(self) -> str:
@@ -79,11 +85,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A whole verification. `log_key` is the C2SP verifier key that the checkpoint was checked with."""
+    """A whole verification. `log_key` is the C2SP verifier key that the checkpoint was checked with; of an
+    extract `meter` and `readings` tell whose it is and how many readings of that meter were seen in it."""
 
     file: str
     community: str
     scope: str
+    meter: str
+    readings: int
     events: int
     size: int
     root: str
@@ -95,32 +104,36 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Stopped(Exception):
-    """The first thing that proves the file wrong was found, and no more was asked for."""
+    """The reading ends here, and why."""
 
 
 class Findings:
     """Takes down what the steps find. Keeps a bounded number of each step and counts the rest."""
 
     def __init__(self, *, until_first: bool = False, keep: int = FINDINGS_KEPT) -> None:
-        self.is_over = False
         self._until_first = until_first
         self._keep = keep
         self._found: dict[int, list[Finding]] = {step: [] for step in STEPS}
         self._count = dict.fromkeys(STEPS, 0)
         self._unchecked: dict[int, str] = {}
 
-    def add(self, step: int, what: str, place: Place) -> None:
-        """Something is wrong at `place`. Raises `Stopped` when the first such thing is enough."""
+    def add(self, step: int, what: str, place: Place, hint: str = "") -> None:
+        """Something is wrong at `place`. Raises `Stopped` when the first such thing is enough, and when there
+        are `FAULTS_MAX`."""
         if self._count[step] < self._keep:
-            self._found[step].append(Finding(_shown(what), place.line, _shown(place.stream), place.sequence))
+            stream = _shown(place.stream)
+            self._found[step].append(Finding(_shown(what), place.line, stream, place.sequence, hint))
         self._count[step] += 1
         if self._until_first and step in PROOF_STEPS:
-            self.is_over = True
-            raise Stopped
+            raise Stopped("stopped at the first thing that is wrong")
+        if step in (FORM, CHAINS) and self._count[step] >= FAULTS_MAX:
+            what = f"broken off at line {place.line}, after {FAULTS_MAX:,} faults of its {STEPS[step][0]}"
+            raise Stopped(what)
 
-    def leave(self, step: int, why: str) -> None:
-        """The step cannot be checked, or not to its end."""
-        self._unchecked.setdefault(step, why)
+    def leave(self, why: str, *steps: int) -> None:
+        """These steps cannot be checked to their end. The first reason is told, unless they fail."""
+        for step in steps:
+            self._unchecked.setdefault(step, why)
 
     def count(self, step: int) -> int:
         """How much a step has found."""

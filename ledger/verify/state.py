@@ -1,16 +1,26 @@
-"""What an auditor remembers while reading a community's book: as much as the writer does, and no more.
+"""What an auditor remembers while reading a book: as much as the writer does, and no more.
 
-Heads of streams, the registry, the newest readings and the tree's right edge: nothing here grows with the
-number of events.
+Heads of streams, the registry and its keys, the newest readings, the tree's right edge: memory is a function
+of how many meters, devices and buildings the registry names, not of how many events there are.
+
+A file that lies cannot make it grow faster than itself, however well it is compressed. What is remembered was
+brought by an event; an event has the entry hash that it should have, which is 32 bytes that do not compress,
+or is a fault of its chain; and after `FAULTS_MAX` of those the reading is broken off. Of the keys, which are
+listed before the events, only those are remembered whose id is their hash; the lists are compared in a second
+reading.
 """
 
-from ledger.book_file import Key
+from pathlib import Path
+
+from ledger.book_file import KeyLine, kind_of
+from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, BlockSealed, MeterRead, RegisterEpochOpened
 from ledger.key_history import KeyHistory
 from ledger.registry import Contradiction, Registry
 from ledger.verify.blocks import Blocks
+from ledger.verify.lines import BookLines
 from ledger.verify.log_tree import LogTree
 from ledger.verify.look_back import LookBack
 from ledger.verify.readings import Readings
@@ -25,7 +35,6 @@ class State:
         self.findings = findings
         self.registry = Registry(community)
         self.history = KeyHistory()
-        self.listed: list[Key] = []
         self.heads: dict[str, Head] = {}
         self.tree = LogTree()
         self.position = 0
@@ -57,17 +66,19 @@ class State:
         if meter in self.registry.meters and (why := self.readings.take(meter, reading)):
             self.findings.add(PLAUSIBILITY, why, place)
 
-    def check_keys(self) -> None:
-        """Hold the keys that the file lists against those that its events tell of."""
+    def check_keys(self, path: Path) -> None:
+        """Hold the keys that the file lists, read once more, against those that its events told of."""
         told = self.history.keys
-        for number, (listed, key) in enumerate(zip(self.listed, told, strict=False), 2):
-            if listed != key:
-                what = f"the key listed for {listed.device} is not what the events say of {key.device}"
-                self.findings.add(SIGNATURES, what, Place(number))
-                return
-        if len(self.listed) != len(told):
-            what = f"{len(self.listed)} keys are listed, the events tell of {len(told)}"
-            self.findings.add(SIGNATURES, what, Place(min(len(self.listed), len(told)) + 2))
+        with BookLines(path) as lines:
+            lines.next_line()  # the header
+            for number, key in enumerate(told, 2):
+                if lines.next_line() != encode(KeyLine(key)) + b"\n":
+                    what = f"the events tell here of key {key.id} of {key.device}, and the list does not"
+                    self.findings.add(SIGNATURES, what, Place(number))
+                    return
+            if kind_of(lines.next_line()) == b"key":
+                what = f"more keys are listed than the {len(told)} that the events tell of"
+                self.findings.add(SIGNATURES, what, Place(len(told) + 2))
 
 
 def words(error: BadInput) -> str:

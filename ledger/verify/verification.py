@@ -2,26 +2,25 @@
 
 from pathlib import Path
 
-from ledger.book_file import Header, HeaderLine, check_canonical, parse_line
-from ledger.canonical import Malformed, NotCanonical
+from ledger.book_file import Header
 from ledger.note import Verifier
 from ledger.verify.audit import Audit
 from ledger.verify.checkpoint import CheckpointCheck
-from ledger.verify.chunks import BookLines, FileCut, workers_for
+from ledger.verify.chunks import workers_for
+from ledger.verify.community import CommunityAudit
 from ledger.verify.extract import ExtractAudit
+from ledger.verify.header import read_header
+from ledger.verify.lines import BookLines
 from ledger.verify.report import (
     FINDINGS_KEPT,
     FINDINGS_KEPT_WHEN_ALL,
-    FORM,
     PROOF_STEPS,
     STEPS,
     Findings,
-    Place,
     Progress,
     Report,
     Stopped,
 )
-from ledger.verify.state import words
 
 
 def no_progress(done: int, total: int) -> None:
@@ -48,48 +47,34 @@ def verify_file(
     findings = Findings(until_first=until_first, keep=FINDINGS_KEPT_WHEN_ALL if keep_all else FINDINGS_KEPT)
     with BookLines(path) as book:
         try:
-            header = _read_header(book, findings)
+            header = read_header(book, findings)
         except Stopped:
             header = None
         if header is None:
             return _unreadable(path, findings)
         check = CheckpointCheck(header, pinned, findings)
-        audit: Audit | ExtractAudit
+        audit: Audit
         if header.scope == "community":
-            audit = Audit(book, header, check, findings, workers_for(path, workers))
+            audit = CommunityAudit(book, header, check, findings, workers_for(path, workers))
         else:
             audit = ExtractAudit(book, header, check, findings)
+        notes = []
         try:
             audit.run(progress)
-        except Stopped:
-            for step in STEPS:
-                findings.leave(step, "stopped at the first thing that is wrong")
-        return _report(path, header, check, audit, findings)
-
-
-def _read_header(book: BookLines, findings: Findings) -> Header | None:
-    try:
-        data = book.next_line().removesuffix(b"\n")
-        line = parse_line(data)
-        check_canonical(line, data)
-    except (FileCut, Malformed, NotCanonical) as error:
-        findings.add(FORM, f"this is no header of a book: {words(error)}", Place(1))
-        return None
-    if isinstance(line, HeaderLine):
-        of_meter = line.book.meter is not None
-        if (line.book.scope == "meter") == of_meter == (line.book.events is not None):
-            return line.book
-    findings.add(FORM, "the file does not begin with the header of a book", Place(1))
-    return None
+        except Stopped as stopped:
+            findings.leave(str(stopped), *STEPS)
+            notes = [str(stopped)]
+        return _report(path, header, check, audit, findings, notes)
 
 
 def _unreadable(path: Path, findings: Findings) -> Report:
-    for step in STEPS:
-        findings.leave(step, "without its header nothing can be said of the rest")
+    findings.leave("without its header nothing can be said of the rest", *STEPS)
     return Report(
         file=str(path),
         community="",
         scope="",
+        meter="",
+        readings=0,
         events=0,
         size=0,
         root="",
@@ -102,7 +87,7 @@ def _unreadable(path: Path, findings: Findings) -> Report:
 
 
 def _report(
-    path: Path, header: Header, check: CheckpointCheck, audit: Audit | ExtractAudit, findings: Findings
+    path: Path, header: Header, check: CheckpointCheck, audit: Audit, findings: Findings, notes: list[str]
 ) -> Report:
     verdicts = [findings.verdict(step, audit.summaries[step]) for step in STEPS]
     needed = [step for step in PROOF_STEPS if step not in audit.not_applicable]
@@ -110,6 +95,8 @@ def _report(
         file=str(path),
         community=header.community,
         scope=header.scope,
+        meter=header.meter or "",
+        readings=audit.readings,
         events=audit.events,
         size=check.checkpoint.size if check.checkpoint else header.size,
         root=check.checkpoint.root.hex() if check.checkpoint else "",
@@ -117,5 +104,5 @@ def _report(
         pinned=check.is_pinned,
         verified=all(verdict.status == "pass" for verdict in verdicts if verdict.step in needed),
         verdicts=verdicts,
-        notes=[*check.notes, *audit.notes],
+        notes=[*notes, *check.notes, *audit.notes],
     )

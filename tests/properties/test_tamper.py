@@ -60,6 +60,17 @@ def test_any_byte_put_in_left_out_or_replaced_is_found(folder: Path, name: str, 
 
 @QUICKLY
 @given(name=FILES, data=st.data())
+def test_of_a_file_that_ends_anywhere_before_its_end_no_step_has_passed(
+    folder: Path, name: str, data: st.DataObject
+) -> None:
+    book = (folder / name).read_bytes()
+    size = data.draw(st.integers(0, len(book) - 2))
+    report = assert_found(folder, book[:size])
+    assert {verdict.status for verdict in report.verdicts} <= {"fail", "not checked"}
+
+
+@QUICKLY
+@given(name=FILES, data=st.data())
 def test_any_lines_left_out_doubled_or_moved_are_found(folder: Path, name: str, data: st.DataObject) -> None:
     lines = (folder / name).read_bytes().splitlines(keepends=True)
     places = st.integers(0, len(lines))

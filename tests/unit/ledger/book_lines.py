@@ -59,6 +59,12 @@ class BookLines:
         return verify_file(self.write(), **options)
 
 
+def bodies(line: Any) -> list[Any]:
+    """The bodies of an envelope line's first run."""
+    found: list[Any] = line["envelope"]["runs"][0]["bodies"]
+    return found
+
+
 def failing(report: Report) -> dict[str, str]:
     """The steps that failed and the first bad place of each: an event, or a line where no event is known."""
     found = {}

@@ -1,0 +1,43 @@
+"""What a person is told of a verification begins with whose file it is and ends with what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.verify_console import NotVerified, run_verify
+from tests.unit.ledger.book_lines import BookLines
+from tests.unit.ledger.memory_ledger import busy_ledger, write_extract
+
+
+def verify(path: Path) -> None:
+    run_verify(path, "", as_json=False, until_first=False, show_all=False, strict=False, workers=1)
+
+
+def test_the_head_of_a_book_names_its_community(original: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verify(original)
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.startswith(f"{original}: community campus, 44 events, ")
+
+
+def test_the_head_of_an_extract_names_its_meter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_extract(busy_ledger(), "m-1", tmp_path / "m-1.jsonl")
+    verify(path)
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.startswith(f"{path}: meter m-1 of community campus, 16 readings among 34 events, ")
+
+
+def test_a_file_that_was_cut_off_is_to_be_copied_again(
+    book: BookLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = book.write()
+    path.write_bytes(path.read_bytes()[:9_000])
+    with pytest.raises(NotVerified, match="step 1, form") as told:
+        verify(path)
+    assert "copy it again" in told.value.hint
+    assert " pass " not in capsys.readouterr().out
+
+
+def test_what_failed_is_named_before_what_could_not_be_checked(book: BookLines) -> None:
+    book.lines = [book.lines[0], book.lines[-1]]
+    with pytest.raises(NotVerified, match="step 4, log"):
+        verify(book.write())
