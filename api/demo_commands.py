@@ -117,7 +117,7 @@ def _print_tables(result: DemoResult) -> None:
     _print_report("The same book with one bit of one reading flipped", result.tampered)
     if result.tamper_found_at:
         out.print(f"found at [bold]{result.tamper_found_at}[/]\n")
-    out.print(f"done in {result.seconds:.0f} s; nothing is left running. Next: `energy-ledger init` and `up`")
+    out.print(f"done in {result.seconds:.0f} s; nothing is left running. Next: README.md, Running a campus")
 
 
 def _add_row(table: Table, name: str, result: BuildingResult) -> None:
