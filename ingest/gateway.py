@@ -27,6 +27,7 @@ from ingest.settings import GatewaySettings
 from ingest.validation import ALARMS_MEMORY, Validation
 from ledger.bus import Bus, BusSettings, BusUnavailable
 from ledger.clock import Clock, rfc3339
+from ledger.grid import Grid
 from ledger.keys import PublicKey, SigningKey
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class Site(Struct, frozen=True):
     bus: BusSettings
     key: SigningKey
     outbox: Path
+    zone: str = "UTC"  # the community's: intervals begin on its local hour
 
 
 class GatewayStatus(Struct, frozen=True):
@@ -69,7 +71,7 @@ class GatewayStatus(Struct, frozen=True):
 class Gateway:
     """Use as `async with`: it sends from then on; `run` polls until stopped, `poll_once` a single slot.
 
-    Entering raises what `Outbox.open` raises; `run` raises `OutboxDamaged`.
+    Entering raises what `Outbox.open` raises, and `UnknownZone`; `run` raises `OutboxDamaged`.
     """
 
     def __init__(
@@ -99,8 +101,15 @@ class Gateway:
             rated_w = {meter.id: meter.rated_w for meter in self._settings.meters}
             validation = Validation(rated_w, alarms, memory)
             self._recorder = Recorder(self._outbox, validation, alarms, self._clock, self._wake)
-            interval = self._site.interval_minutes
-            self._poller = Poller(self._lines(), self._clock, interval, self._keep, validation.is_suspicious)
+            grid = Grid(self._site.interval_minutes, self._site.zone)
+            self._poller = Poller(
+                self._lines(),
+                self._clock,
+                self._site.interval_minutes,
+                self._keep,
+                validation.is_suspicious,
+                offset_seconds=grid.offset,
+            )
         except BaseException:
             await asyncio.to_thread(self._outbox.close)
             raise

@@ -41,6 +41,7 @@ def compose(
         bus=settings.nats,
         key=SigningKey.load(key_file(gateway, settings)),
         outbox=outbox_file(gateway, settings),
+        zone=settings.community.zone,
     )
     return Gateway(gateway, site, clock, sender_settings)
 

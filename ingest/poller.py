@@ -73,13 +73,14 @@ class PollCounters:
     failures: int = 0
 
 
-def next_slot(now: datetime, interval: timedelta, last: datetime | None) -> datetime:
+def next_slot(now: datetime, interval: timedelta, last: datetime | None, offset_seconds: int = 0) -> datetime:
     """The first boundary after `now` that is not `last`: a clock set back a little does not repeat a slot.
 
-    Boundaries are whole multiples of `interval` since 1970 in UTC.
+    Boundaries are whole multiples of `interval` since 1970 in UTC, `offset_seconds` later.
     """
-    begun = int(now.timestamp()) // int(interval.total_seconds())
-    slot = datetime.fromtimestamp((begun + 1) * interval.total_seconds(), UTC)
+    step = int(interval.total_seconds())
+    begun = (int(now.timestamp()) - offset_seconds) // step
+    slot = datetime.fromtimestamp((begun + 1) * step + offset_seconds, UTC)
     return slot + interval if slot == last else slot
 
 
@@ -94,11 +95,13 @@ class Poller:
         sink: Sink,
         is_suspicious: IsSuspicious,
         batch_seconds: float = BATCH_SECONDS,
+        offset_seconds: int = 0,
     ) -> None:
         self.counters = PollCounters()
         self._lines = lines
         self._clock = clock
         self._interval = timedelta(minutes=interval_minutes)
+        self._offset_seconds = offset_seconds
         self._sink = sink
         self._is_suspicious = is_suspicious
         self._batch_seconds = batch_seconds
@@ -117,7 +120,7 @@ class Poller:
         last: datetime | None = None
         await self.poll_once(self._clock.now())
         while not self._stop.is_set():
-            slot = next_slot(self._clock.now(), self._interval, last)
+            slot = next_slot(self._clock.now(), self._interval, last, self._offset_seconds)
             if not await self._reach(max(slot, self._clock.now() + READING_APART)):
                 break
             missed = (self._clock.now() - slot) // self._interval
@@ -135,7 +138,7 @@ class Poller:
         """
         self.counters.slots += 1
         # Half a slot at least, also when the program was started just before a boundary.
-        over = next_slot(instant + self._interval / 2, self._interval, None)
+        over = next_slot(instant + self._interval / 2, self._interval, None, self._offset_seconds)
         seconds = (over - self._clock.now()).total_seconds()
         tasks = {asyncio.create_task(self._poll_line(line, seconds)) for line in self._lines}
         patience: float | None = self._batch_seconds
