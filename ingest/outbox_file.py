@@ -86,14 +86,14 @@ class OutboxFile:
 
         Raises `OutboxDamaged`, `OutboxInUse`, `OutboxUnavailable` or `OutboxFull`.
         """
-        _check_presence(path)
         try:
+            _check_presence(path)
             if not path.exists():
                 _create(path)
             connection = _connect(path, factory)
         except sqlite3.Error as error:
             raise _coded(error, path) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             raise OutboxUnavailable(f"the outbox cannot be made: {error}", where=str(path)) from error
         opened = cls(path, connection, reserve_bytes)
         try:
@@ -169,7 +169,10 @@ class OutboxFile:
 
 
 def _check_presence(path: Path) -> None:
-    """An outbox is made whole and then named, so an empty file or a log alone was one once."""
+    """An outbox is made whole and then named, so an empty file or a log alone was one once; and whoever made
+    a link meant the outbox behind it, which a new one must not replace."""
+    if path.is_symlink() and not path.exists():
+        raise OutboxUnavailable("the link leads nowhere", where=str(path), hint="is the disk mounted?")
     lost = path.stat().st_size == 0 if path.exists() else _log_of(path).exists()
     if lost:
         raise _damaged("the outbox is empty or gone while traces of it are there", path)
