@@ -39,7 +39,8 @@ log = structlog.get_logger(__name__)
 EXAMPLE_HOST = "192.0.2.10"
 """The template's converter: an address for documentation, at which nobody answers (RFC 5737)."""
 EXAMPLE_HINT = (
-    "put your converter's host and port under [[gateways.lines]], or 127.0.0.1 and a simulated one's"
+    "put your converter's host and port under [[gateways.lines]], or those of `energy-ledger simulate`,"
+    " 127.0.0.1 and 5020"
 )
 
 
