@@ -130,18 +130,26 @@ class Audit(ABC):
     # --- the end ---------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        state, path = self.state, self._book.path
-        state.look_back.compare(path, self._number)
-        state.blocks.end(is_cut=not self._check.is_found)
+        self._read_again()
+        self.state.blocks.end(is_cut=not self._check.is_found)
         if self._check.is_found:
-            state.check_keys(path)
-            opened = state.registry.opened
+            opened = self.state.registry.opened
             if self._check.open(opened.log_key if opened else ""):
                 self._compare()
         else:
             self._findings.add(FORM, "the file ends without a checkpoint", Place(self._number), _COPY_AGAIN)
             self._findings.leave("there is no checkpoint to compare with", LOG)
         self._admit()
+
+    def _read_again(self) -> None:
+        """Compare what was not kept: the events that envelopes repeat, and the keys."""
+        try:
+            self.state.look_back.compare(self._book.path, self._number)
+            if self._check.is_found:
+                self.state.check_keys(self._book.path)
+        except FileCut as error:
+            self._findings.add(FORM, error.what, Place(self._number), error.hint)
+            self._findings.leave("the file could not be read a second time", SIGNATURES, CHAINS)
 
     def _admit(self) -> None:
         """Say of no step that it has passed if it has not seen everything that it is about."""

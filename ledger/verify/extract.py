@@ -138,6 +138,12 @@ class ExtractAudit(Audit):
 
     def _take_entry(self, entry: Entry | Withheld) -> None:
         place = Place(self._number, entry.stream, entry.sequence)
+        head = self.state.head(entry.stream)
+        if entry.sequence != head.sequence + 1:
+            what = f"the stream's last event before this one is {head.sequence}"
+            self._findings.add(CHAINS, what, place)
+        if entry.sequence <= head.sequence:
+            return  # it is here again, or too late
         if entry.stream != self._own and stream_kind(entry.stream) not in ("registry", "device"):
             self._findings.add(FORM, f"{entry.stream} does not belong into this extract", place)
         event = self._event(entry, place)
@@ -172,19 +178,16 @@ class ExtractAudit(Audit):
     # --- step 3: chains --------------------------------------------------------------------------
 
     def _follow(self, entry: Entry | Withheld, place: Place) -> None:
-        stream, sequence = entry.stream, entry.sequence
-        head = self.state.head(stream)
-        if sequence != head.sequence + 1:
-            what = f"the stream's last event before this one is {head.sequence}"
-            self._findings.add(CHAINS, what, place)
         if isinstance(entry, Entry):
             body_hash = sha256(entry.body).digest()
         else:
             body_hash = bytes.fromhex(entry.body_hash)
+        previous = self.state.head(entry.stream).hash
         told = bytes.fromhex(entry.hash)
-        if entry_hash(entry_bytes(self.state.community, stream, sequence, head.hash, body_hash)) != told:
+        text = entry_bytes(self.state.community, entry.stream, entry.sequence, previous, body_hash)
+        if entry_hash(text) != told:
             self._findings.add(CHAINS, "the event does not hash to the entry hash that the line gives", place)
-        self.state.heads[stream] = Head(sequence, told)
+        self.state.heads[entry.stream] = Head(entry.sequence, told)
 
     # --- step 4: log -----------------------------------------------------------------------------
 

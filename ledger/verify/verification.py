@@ -89,7 +89,8 @@ def _unreadable(path: Path, findings: Findings) -> Report:
 def _report(
     path: Path, header: Header, check: CheckpointCheck, audit: Audit, findings: Findings, notes: list[str]
 ) -> Report:
-    verdicts = [findings.verdict(step, audit.summaries[step]) for step in STEPS]
+    summaries = audit.summaries
+    verdicts = [findings.verdict(step, summaries[step]) for step in STEPS]
     needed = [step for step in PROOF_STEPS if step not in audit.not_applicable]
     return Report(
         file=str(path),

@@ -1,6 +1,6 @@
 """A book file as a list of lines that can be changed, for tests of what a change is found by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,18 @@ class BookLines:
         """Replace a text in a line, once."""
         assert old.encode() in self.lines[at]
         self.lines[at] = self.lines[at].replace(old.encode(), new.encode(), 1)
+
+    def mutilated(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The lines with each of them dropped, doubled or swapped with the next."""
+        lines = self.lines
+        for at in range(len(lines)):
+            for changed in (
+                lines[:at] + lines[at + 1 :],
+                [*lines[: at + 1], *lines[at:]],
+                [*lines[:at], *reversed(lines[at : at + 2]), *lines[at + 2 :]],
+            ):
+                if changed != lines:
+                    yield at, changed
 
     def write(self) -> Path:
         """The changed book beside the first."""

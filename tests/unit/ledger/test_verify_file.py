@@ -11,6 +11,8 @@ import pytest
 from ledger.book_file import LINE_BYTES_MAX, NoBookFile
 from ledger.note import Verifier
 from ledger.verify import Report, verify_file
+from ledger.verify.lines import FileCut
+from ledger.verify.state import State
 from tests.unit.ledger.book_lines import BookLines, failing
 from tests.unit.ledger.campus import STRANGER_KEY
 from tests.unit.ledger.memory_ledger import ORIGIN, busy_ledger, write_extract
@@ -68,6 +70,17 @@ def test_an_event_that_cannot_be_read_leaves_open_what_it_says(book: BookLines) 
     report = book.verify()
     assert report.verdicts[0].status == "fail"
     assert "pass" not in (report.verdicts[1].status, report.verdicts[5].status)
+
+
+def test_what_cannot_be_read_a_second_time_is_in_the_report(
+    book: BookLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(state: State, path: Path) -> None:
+        raise FileCut("the file cannot be read to its end")
+
+    monkeypatch.setattr(State, "check_keys", broken)
+    report = book.verify()
+    assert statuses(report) == ["fail", "not checked", "not checked", "pass", "pass", "pass"]
 
 
 # --- added to -------------------------------------------------------------------------------------

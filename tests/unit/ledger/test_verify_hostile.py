@@ -201,6 +201,17 @@ def test_a_signed_head_that_lies_behind_the_chain_is_looked_up(extract: BookLine
     assert failing(extract.verify())[CHAINS] == "meter/m-1 11"
 
 
+def test_an_event_that_comes_again_in_an_extract_is_a_fault_and_counts_once(extract: BookLines) -> None:
+    """Else the events of one envelope, said over and over, would be remembered each time."""
+    begin, end = extract.index("signed", 1), extract.index("signed", 2)
+    again = extract.lines[begin + 1 : end]
+    extract.lines[end:end] = again * 5
+    report = extract.verify()
+    assert failing(report) == {CHAINS: "registry 2"}
+    assert report.verdicts[2].found == 5 * len(again)
+    assert report.events == 34
+
+
 def test_keys_are_compared_with_the_list_however_long_it_is(book: BookLines) -> None:
     keys = len([line for line in book.lines if line.startswith(b'{"key"')])
     book.lines[1:1] = [book.lines[1]] * 50
