@@ -33,6 +33,11 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("verify", "ledger.audit_commands:verify", "Verify such a file, with the ledger off."),
         Command("seal", "ledger.book_commands:seal", "Seal all events so far into a block now."),
     ),
+    "Settle": (
+        Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
+        Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
+        Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
+    ),
     "Operate": (
         Command("alarms", "ledger.book_commands:alarms", "List the alarms that gateways raised."),
         Command("quarantine", "ledger.book_commands:quarantine", "List what was refused and why."),

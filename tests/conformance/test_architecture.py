@@ -29,11 +29,11 @@ IMPORT_LAW = {
 }
 """Which of our packages each package may import."""
 
-DOORS = {
+DOORS: dict[str, str | tuple[str, ...]] = {
     "asyncpg": "ledger/postgres/",
     "nats": "ledger/bus/",
     "pymodbus": "ingest/modbus/",
-    "sqlite3": "ingest/",
+    "sqlite3": ("ingest/", "settlement/plain/"),
     "web3": "contracts/",
     "litestar": "api/",
     "subprocess": "ledger/embedded/",

@@ -1,0 +1,89 @@
+"""Calendars of the days on which a tariff's working-day windows do not hold, as the regulator publishes them.
+
+A file of `settlement/tariffs/holidays` lists them by year with their source. A year that was not yet held
+against the publication is provisional; a year that is not listed is a hole, and nothing is guessed.
+"""
+
+import tomllib
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from ledger.errors import BadInput
+from ledger.misfit import misfit
+
+
+class CalendarInvalid(BadInput):
+    """A calendar's file does not make sense."""
+
+    code = "calendar-invalid"
+
+
+class CalendarHole(BadInput):
+    """A calendar does not have a year."""
+
+    code = "calendar-hole"
+
+
+class Year(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The holidays of one year."""
+
+    year: int
+    source: str
+    days: tuple[date, ...]
+    provisional: bool = False
+
+
+class CalendarFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of a calendar."""
+
+    name: str
+    years: tuple[Year, ...]
+
+
+class Calendar:
+    """Days by year."""
+
+    def __init__(self, name: str, years: tuple[Year, ...]) -> None:
+        self.name = name
+        self._years = {each.year: each for each in years}
+        self._days = frozenset(day for each in years for day in each.days)
+
+    def is_holiday(self, day: date) -> bool:
+        """Whether it is one. Raises `CalendarHole`."""
+        self.year(day.year)
+        return day in self._days
+
+    def year(self, number: int) -> Year:
+        """What is known of a year. Raises `CalendarHole`."""
+        if number not in self._years:
+            raise CalendarHole(
+                f"the calendar {self.name} does not have the holidays of {number}",
+                hint="add the year with its source, as the regulator has published it",
+            )
+        return self._years[number]
+
+
+NO_HOLIDAYS = Calendar("none", ())
+
+
+@cache
+def load_calendar(name: str, folder: Path) -> Calendar:
+    """The calendar of this name. Raises `CalendarInvalid`."""
+    path = folder / f"{name}.toml"
+    try:
+        file = msgspec.convert(tomllib.loads(path.read_text()), CalendarFile)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CalendarInvalid(f"cannot be read: {error}", where=str(path)) from error
+    except msgspec.ValidationError as error:
+        what, place, hint = misfit(error, CalendarFile)
+        raise CalendarInvalid(what, where=f"{path}: {place}" if place else str(path), hint=hint) from error
+    for each in file.years:
+        for day in each.days:
+            if day.year != each.year:
+                raise CalendarInvalid(f"{day} is not in {each.year}", where=str(path))
+    if len({each.year for each in file.years}) < len(file.years):
+        raise CalendarInvalid("a year is listed twice", where=str(path))
+    return Calendar(file.name, file.years)

@@ -1,0 +1,61 @@
+"""One interval, settled: agreements, the mechanism on what is left, the grid for the rest, the journal."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from settlement.amounts import amount_micro
+from settlement.journal import Posting, Residual, postings
+from settlement.market import Band, Market, Routes, Share, Trade
+from settlement.mechanisms import MECHANISMS, Parameters
+from settlement.offers import Metered, Order, offers
+
+
+class Rules(NamedTuple):
+    """By what a community settles its intervals."""
+
+    mechanism: str
+    parameters: Parameters
+    routes: Routes
+    feeder_of: Callable[[str], str]
+    operator_fee_micro_per_kwh: int = 0
+
+
+class Settled(NamedTuple):
+    """What came out of an interval."""
+
+    trades: list[Trade]
+    shares: list[Share]
+    residuals: list[Residual]
+
+    def journal(self) -> Iterator[Posting]:
+        """The postings; they sum to zero in energy and in money."""
+        return postings(self.trades, self.residuals)
+
+
+def settle(
+    rules: Rules, band: Band, metered: Sequence[Metered], orders: Mapping[str, Sequence[Order]]
+) -> Settled:
+    """Settle one interval; the same for any order in which buildings and orders come."""
+    metered = sorted(metered)
+    mechanism = MECHANISMS[rules.mechanism]
+    sells, buys = offers(metered, orders if mechanism.takes_orders else {}, rules.feeder_of)
+    market = Market(band, sells, buys, rules.routes, rules.operator_fee_micro_per_kwh)
+    trades, shares = mechanism.decide(market, rules.parameters)
+    return Settled(trades, shares, _residuals(metered, trades, band))
+
+
+def _residuals(metered: Sequence[Metered], trades: Sequence[Trade], band: Band) -> list[Residual]:
+    bought: dict[str, int] = {}
+    sold: dict[str, int] = {}
+    for trade in trades:
+        bought[trade.buyer] = bought.get(trade.buyer, 0) + trade.energy_milliwh
+        sold[trade.seller] = sold.get(trade.seller, 0) + trade.energy_milliwh
+    retail, feed_in = band
+    found = []
+    for building, imported, exported in metered:
+        rest, surplus = imported - bought.get(building, 0), exported - sold.get(building, 0)
+        residual = Residual(
+            building, rest, amount_micro(rest, retail), surplus, amount_micro(surplus, feed_in)
+        )
+        found.append(residual)
+    return found

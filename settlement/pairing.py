@@ -1,0 +1,85 @@
+"""Who traded with whom, once it is settled how much each sold and bought.
+
+Within a feeder first, then from feeder to feeder, sellers in order of their names and buyers in the opposite
+order, each pair as much as fits (the north-west corner rule). So there are fewer trades than sellers and
+buyers, the same for any order in which the offers came, and a building that both gave and took in an interval
+hardly meets itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from settlement.clearing import Cleared, FeederPair
+from settlement.market import Market, Offer, Trade, trade
+
+
+class _Parties(NamedTuple):
+    """The buildings of one feeder with energy to be given or taken, the next one last."""
+
+    names: list[str]
+    energies: list[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.energies)
+
+
+def pair(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], cleared: Cleared) -> list[Trade]:
+    """The trades of what was cleared; `sells` and `buys` are the offers that were, in the same order."""
+    sellers = _parties(sells, cleared.sold, last_first=True)
+    buyers = _parties(buys, cleared.bought, last_first=False)
+    flows = cleared.flows or _flows(sellers, buyers)
+    trades = []
+    for seller_feeder, buyer_feeder in sorted(flows, key=_near_first):
+        wheeling = market.routes.wheeling(seller_feeder, buyer_feeder)
+        price = cleared.prices[seller_feeder]
+        matched = _match(sellers[seller_feeder], buyers[buyer_feeder], flows[seller_feeder, buyer_feeder])
+        trades += [trade(market, *each, price, wheeling) for each in matched]
+    return trades
+
+
+def _near_first(pair: FeederPair) -> tuple[bool, FeederPair]:
+    return pair[0] != pair[1], pair
+
+
+def _parties(offers: Sequence[Offer], energies: Sequence[int], *, last_first: bool) -> dict[str, _Parties]:
+    by_feeder: dict[str, dict[str, int]] = {}
+    for offer, energy in zip(offers, energies, strict=True):
+        if energy:
+            totals = by_feeder.setdefault(offer.feeder, {})
+            totals[offer.building] = totals.get(offer.building, 0) + energy
+    found = {}
+    for feeder, totals in by_feeder.items():
+        names = sorted(totals, reverse=last_first)
+        found[feeder] = _Parties(names, [totals[name] for name in names])
+    return found
+
+
+def _flows(sellers: Mapping[str, _Parties], buyers: Mapping[str, _Parties]) -> dict[FeederPair, int]:
+    """What flows between feeders where it costs nothing: as much as can be stays on its feeder."""
+    sold = {feeder: parties.total for feeder, parties in sorted(sellers.items())}
+    bought = {feeder: parties.total for feeder, parties in sorted(buyers.items())}
+    flows: dict[FeederPair, int] = {}
+    for seller, buyer in sorted(((s, b) for s in sold for b in bought), key=_near_first):
+        energy = min(sold[seller], bought[buyer])
+        if energy:
+            flows[seller, buyer] = energy
+            sold[seller] -= energy
+            bought[buyer] -= energy
+    return flows
+
+
+def _match(sellers: _Parties, buyers: _Parties, energy_milliwh: int) -> list[tuple[str, str, int]]:
+    """Pairs of sellers and buyers for so much energy, which both give up."""
+    found = []
+    left = energy_milliwh
+    while left:
+        energy = min(left, sellers.energies[-1], buyers.energies[-1])
+        found.append((sellers.names[-1], buyers.names[-1], energy))
+        left -= energy
+        for parties in (sellers, buyers):
+            parties.energies[-1] -= energy
+            if not parties.energies[-1]:
+                parties.names.pop()
+                parties.energies.pop()
+    return found

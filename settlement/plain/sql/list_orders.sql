@@ -1,0 +1,2 @@
+-- All orders in order of time.
+SELECT start, building, line, side, energy, price, feeder FROM orders ORDER BY start, building, line

@@ -1,0 +1,79 @@
+"""The files of a what-if. They appear together when all has been settled, or not at all."""
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import BadInput
+from settlement.journal import Posting
+from settlement.market import Share, Trade
+from settlement.standing import Standing
+
+TRADES = ("interval_start", "seller", "buyer", "energy_milliwh", "price_micro_per_kwh", "amount_micro")
+SHARES = ("interval_start", *Share._fields)
+JOURNAL = ("interval_start", *Posting._fields)
+
+_FILES = {
+    "trades.csv": TRADES,
+    "shares.csv": SHARES,
+    "journal.csv": JOURNAL,
+    "buildings.csv": Standing._fields,
+}
+_BUFFER_BYTES = 1 << 20
+
+
+class CannotWrite(BadInput):
+    """The folder for the result cannot be written."""
+
+    code = "cannot-write"
+
+
+class ResultFiles:
+    """Takes rows as they are settled."""
+
+    def __init__(self, writers: dict[str, Any]) -> None:
+        self._trades = writers["trades.csv"].writerows
+        self._shares = writers["shares.csv"].writerows
+        self._journal = writers["journal.csv"].writerows
+        self._buildings = writers["buildings.csv"].writerows
+
+    def interval(
+        self, shown: str, trades: Iterable[Trade], shares: Iterable[Share], postings: Iterable[Posting]
+    ) -> None:
+        """One interval's rows."""
+        self._trades([(shown, *trade[:5]) for trade in trades])
+        self._shares([(shown, *share) for share in shares])
+        self._journal([(shown, *posting) for posting in postings])
+
+    def buildings(self, standings: Iterable[Standing]) -> None:
+        """The summary."""
+        self._buildings(standings)
+
+
+@contextmanager
+def result_files(folder: Path) -> Iterator[ResultFiles]:
+    """Files that move into `folder` when the block ends well. Raises `CannotWrite`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".what-if-", dir=folder) as name:
+            draft = Path(name)
+            files = {
+                each: draft.joinpath(each).open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
+                for each in _FILES
+            }
+            try:
+                writers = {each: csv.writer(file, lineterminator="\n") for each, file in files.items()}
+                for each, header in _FILES.items():
+                    writers[each].writerow(header)
+                yield ResultFiles(writers)
+            finally:
+                for file in files.values():
+                    file.close()
+            for each in _FILES:
+                os.replace(draft.joinpath(each), folder.joinpath(each))
+    except OSError as error:
+        raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
