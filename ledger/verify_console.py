@@ -49,7 +49,8 @@ def run_verify(
         )
     out = Console(highlight=False, soft_wrap=True)
     if as_json:
-        out.file.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+        out.file.write(msgspec.json.format(msgspec.json.encode(report)).decode())
+        out.file.write("\n")
     else:
         _show(out, report, monotonic_seconds() - begin, show_all=show_all)
     _judge(report, strict=strict)

@@ -35,7 +35,7 @@ FAULTS_MAX = 10_000
 right entry hashes cannot fill the memory."""
 
 UNREAD = "what an event says could not be read, so it could not be judged"
-_WORDS_MAX = 400
+_WORDS_MAX = 250
 
 
 class Place(NamedTuple):
