@@ -16,7 +16,7 @@ from ledger.events import Event, KeyEnrolled, KeyRevoked, Role
 from ledger.keys import KeyFile, PublicKey, SigningKey
 from ledger.opening import enrolment, rotation, service_public
 from ledger.postgres.reader import Reader
-from ledger.registry import OPERATOR
+from ledger.registry import OPERATOR, SERVICE
 from ledger.settings import Settings, device_settings, read_toml
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -82,6 +82,12 @@ def rotate(device: str, *, key_file: Path, new_key_file: Path, config: ConfigPat
     new_key_file
         The next key; it is made if it does not exist.
     """
+    if device == SERVICE:
+        raise RequestInvalid(
+            "the service's key is not rotated",
+            where=device,
+            hint="devices hold it to check receipts: open a new book if it was stolen",
+        )
     settings = device_settings(read_toml(config, environment()), config)
     new = _own_key(new_key_file)
     event = rotation(settings.community.id, device, new)

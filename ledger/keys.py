@@ -133,18 +133,21 @@ class SigningKey:
     def load_or_create(cls, path: Path) -> "SigningKey":
         """The key in `path`; a new one is written there first if there is none."""
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             cls.generate().save(path)
         return cls.load(path)
 
     def save(self, path: Path) -> None:
         """Write the key as PEM, readable by its owner alone; an existing file is never replaced."""
         pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise KeyFile(f"the key cannot be written: {error.strerror}", where=str(path)) from error
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature over `message`."""

@@ -82,6 +82,11 @@ class CommunitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """Of the log, like a URL without its scheme; default ledger.local/<id>."""
 
 
+PathText = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\x00]*$", extra_json_schema={"description": "a path, without a zero byte"})
+]
+
+
 class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where this installation keeps its files."""
 

@@ -115,7 +115,7 @@ def test_a_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_a_key_file_is_never_replaced(tmp_path: Path) -> None:
     KEY.save(tmp_path / "key.pem")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(KeyFile, match="exists"):
         SigningKey.generate().save(tmp_path / "key.pem")
     assert SigningKey.load(tmp_path / "key.pem").public.bytes == KEY.public.bytes
 
@@ -211,3 +211,10 @@ def test_openssl_makes_and_reads_our_keys_and_signatures(tmp_path: Path) -> None
     check = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(public), "-in", str(text)]
     checked = subprocess.run([*check, "-sigfile", str(signature)], check=False, capture_output=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_key_that_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(KeyFile) as caught:
+        SigningKey.load_or_create(tmp_path / "file" / "service.pem")
+    assert str(tmp_path / "file") in caught.value.where
