@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from ledger.events import BuildingAdded, Event, FeederAdded, MeterAdded, MeterAssigned
+from ledger.event import Event
+from ledger.events import BuildingAdded, FeederAdded, MeterAdded, MeterAssigned
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
 from ledger.registry import Registry

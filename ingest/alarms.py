@@ -11,7 +11,8 @@ import structlog
 
 from ingest.outbox import Outgoing
 from ledger.canonical import encode
-from ledger.events import AlarmRaised, new_salt
+from ledger.event import new_salt
+from ledger.events import AlarmRaised
 
 log = structlog.get_logger(__name__)
 

@@ -33,7 +33,7 @@ from msgspec import Meta, Struct
 from ingest.meter_model import MeterModel, MeterModelUnknown, find_model, load_models
 from ingest.modbus import LineSettings, MeterOnLine
 from ledger.errors import BadInput
-from ledger.events import Positive
+from ledger.event import Positive
 from ledger.registry import OPERATOR, SERVICE
 from ledger.settings import Id, SettingsInvalid, convert
 

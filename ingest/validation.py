@@ -20,7 +20,8 @@ from ingest.meter_reading import Reading, RegisterUnusable
 from ingest.observation import Observation
 from ingest.outbox import Outgoing
 from ledger.canonical import INTEGER_MAX, encode
-from ledger.events import MeterRead, Quality, new_salt
+from ledger.event import Quality, new_salt
+from ledger.events import MeterRead
 from ledger.plausibility import GLITCH_ZERO, JUMP, ROLLBACK, Registers, fault
 
 log = structlog.get_logger(__name__)

@@ -25,7 +25,8 @@ from ledger.clock import Clock
 from ledger.entry import EMPTY, NO_HASH, Head
 from ledger.envelope import NewRun, seal_envelope
 from ledger.errors import BadInput, Damaged, Unavailable
-from ledger.events import BlockSealed, CommunityOpened, Event, read_bodies
+from ledger.event import Event
+from ledger.events import BlockSealed, CommunityOpened, read_bodies
 from ledger.keys import SigningKey
 from ledger.log_edge import LogEdge, split_peaks
 from ledger.merkle import EMPTY_ROOT, Frontier

@@ -59,7 +59,8 @@ from ledger.block import block_hash
 from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.envelope import Envelope, Signature, Stream
 from ledger.errors import BadInput
-from ledger.events import BlockSealed, HashHex, Instant, KeyId, Name, Natural, Positive, PublicHex, Role
+from ledger.event import HashHex, Instant, KeyId, Name, Natural, Positive, PublicHex, Role
+from ledger.events import BlockSealed
 
 FORMAT: Literal["energy-ledger-book/1"] = "energy-ledger-book/1"
 LINE_BYTES_MAX = 3 << 19

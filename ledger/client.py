@@ -10,7 +10,7 @@ from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.envelope import EVENTS_MAX, NewRun, seal_envelope
 from ledger.errors import BadInput, Unavailable
-from ledger.events import Event
+from ledger.event import Event
 from ledger.keys import PublicKey, SigningKey
 from ledger.merkle import ProofError
 from ledger.receipt import HEADS, Answer, read_receipt

@@ -12,7 +12,8 @@ from ledger.client import BookClient
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.entry import is_name
 from ledger.errors import BadInput
-from ledger.events import Event, KeyEnrolled, KeyRevoked, Role
+from ledger.event import Event, Role
+from ledger.events import KeyEnrolled, KeyRevoked
 from ledger.keys import KeyFile, PublicKey, SigningKey
 from ledger.opening import enrolment, rotation, service_public
 from ledger.postgres.reader import Reader

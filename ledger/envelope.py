@@ -16,7 +16,7 @@ import msgspec
 
 from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.entry import Head, Link, chain, is_name, is_stream
-from ledger.events import HashHex, KeyId, Name, Positive
+from ledger.event import HashHex, KeyId, Name, Positive
 from ledger.keys import SigningKey, b64, unb64
 
 EVENTS_MAX = 500

@@ -1,51 +1,32 @@
 """The facts the book can hold: one frozen struct an event type, tagged `<kebab-name>/<version>`.
 
-A body is the canonical JSON of one of these. A type, once published, keeps its fields for ever: what has to
-change gets the next version beside it. Bodies about a person's building carry a `salt`, so that a hash tells
-nothing about the reading behind it and a body can be erased by law without breaking the chain.
+Who takes part and what meters read stands here, what is traded and settled in `ledger.market_events`; both
+have their base in `ledger.event`.
 """
 
-import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from ledger.canonical import INTEGER_MAX, UNREADABLE, Malformed, NotCanonical, encode
-
-Natural = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
-Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-# `$` also matches before a newline at the end of a text: the length or the look-ahead shuts that door.
-Name = Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}$)[a-z0-9._-]{1,64}$(?!\n)")]
-Text = Annotated[str, msgspec.Meta(max_length=200)]
-PublicHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
-KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
-HashHex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
-Salt = Annotated[str, msgspec.Meta(min_length=16, max_length=16)]
-Base64 = Annotated[str, msgspec.Meta(max_length=88)]
-
-Role = Literal["service", "operator", "gateway", "meter", "building"]
-Quality = Literal["measured", "estimated", "suspect"]
-
-
-def new_salt() -> str:
-    """12 random bytes in base64url."""
-    return urlsafe_b64encode(secrets.token_bytes(12)).decode()
-
-
-class Event(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="type",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
-    """A fact, in the past tense."""
-
+from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
+from ledger.event import (
+    Base64,
+    Event,
+    HashHex,
+    Instant,
+    Integer,
+    KeyId,
+    Name,
+    Natural,
+    Positive,
+    PublicHex,
+    Quality,
+    Role,
+    Salt,
+    Text,
+)
 
 # --- registry: who takes part ------------------------------------------------------------------
 

@@ -31,11 +31,11 @@ from ledger.book_file import (
     new_book,
 )
 from ledger.errors import Damaged
+from ledger.event import Event
 from ledger.events import (
     AnyEvent,
     BuildingAdded,
     CommunityOpened,
-    Event,
     FeederAdded,
     KeyEnrolled,
     KeyRevoked,

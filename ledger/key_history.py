@@ -6,7 +6,8 @@ It tells what the events say and judges nothing: whether an event may say so is 
 import msgspec
 
 from ledger.book_file import Key
-from ledger.events import CommunityOpened, Event, KeyEnrolled, KeyRevoked, KeyRotated, Role
+from ledger.event import Event, Role
+from ledger.events import CommunityOpened, KeyEnrolled, KeyRevoked, KeyRotated
 from ledger.keys import key_id
 from ledger.registry import OPERATOR, SERVICE
 

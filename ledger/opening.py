@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ledger.events import CommunityOpened, KeyEnrolled, KeyRotated, Role
+from ledger.event import Role
+from ledger.events import CommunityOpened, KeyEnrolled, KeyRotated
 from ledger.keys import KeyFile, PublicKey, SigningKey, b64
 from ledger.note import Verifier
 from ledger.registry import possession_text

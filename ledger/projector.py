@@ -18,13 +18,13 @@ from ledger.canonical import encode
 from ledger.energy import Changes, MeterFold, MeterState, Reading
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged, Unavailable
+from ledger.event import Event
 from ledger.events import (
     AlarmRaised,
     AnyEvent,
     BlockSealed,
     BuildingAdded,
     CommunityOpened,
-    Event,
     FeederAdded,
     KeyEnrolled,
     KeyRevoked,

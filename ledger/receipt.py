@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.canonical import UNREADABLE, Malformed, NotCanonical, encode
 from ledger.entry import Head
-from ledger.events import HashHex, Instant, Name, Natural
+from ledger.event import HashHex, Instant, Name, Natural
 from ledger.keys import PublicKey, SigningKey, b64, unb64
 from ledger.merkle import ProofError, inclusion_proofs, leaf_hash, path_root
 

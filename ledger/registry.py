@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 from ledger.block import NO_BLOCK, block_hash
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput
+from ledger.event import Event, Role
 from ledger.events import (
     STREAM_KINDS,
     AnyEvent,
     BlockSealed,
     BuildingAdded,
     CommunityOpened,
-    Event,
     FeederAdded,
     KeyEnrolled,
     KeyRevoked,
@@ -29,7 +29,6 @@ from ledger.events import (
     MeterRead,
     MeterRetired,
     RegisterEpochOpened,
-    Role,
 )
 from ledger.keys import PublicKey, unb64
 from ledger.note import NoteError, Verifier

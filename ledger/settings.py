@@ -15,7 +15,7 @@ import msgspec
 
 from ledger.bus import BusSettings
 from ledger.errors import BadInput, Unavailable
-from ledger.events import Name, Text
+from ledger.event import Name, Text
 from ledger.grid import Grid, UnknownZone
 from ledger.misfit import misfit
 from ledger.postgres.connection import PostgresSettings

@@ -21,7 +21,7 @@ from ledger.bus import Bus, Delivery
 from ledger.clock import Clock
 from ledger.entry import is_name
 from ledger.errors import Unavailable
-from ledger.events import Positive
+from ledger.event import Positive
 from ledger.receipt import Answer
 
 log = structlog.get_logger(__name__)

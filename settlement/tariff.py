@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from ledger.errors import BadInput
-from ledger.events import Name
+from ledger.event import Name
 from ledger.misfit import misfit
 from ledger.words import did_you_mean
 from settlement.amounts import MICRO, PPM

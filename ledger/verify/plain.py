@@ -20,7 +20,8 @@ import msgspec
 from ledger.canonical import UNREADABLE
 from ledger.entry import Head, chain, is_stream
 from ledger.envelope import EVENTS_MAX, RunHead, Signature, Stream, signed_text
-from ledger.events import HashHex, KeyId, MeterRead, Name, Natural, Positive
+from ledger.event import HashHex, KeyId, Name, Natural, Positive
+from ledger.events import MeterRead
 from ledger.keys import PublicKey, unb64
 
 METER = "meter/"

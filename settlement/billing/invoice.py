@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ledger.canonical import encode
-from ledger.events import Instant, Integer, Name, Natural, Positive, Salt, Text
+from ledger.event import Instant, Integer, Name, Natural, Positive, Salt, Text
 
 Kind = Literal["preview", "invoice", "credit-note"]
 LineKind = Literal[

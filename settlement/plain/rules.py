@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ledger.errors import BadInput
-from ledger.events import Name
+from ledger.event import Name
 from ledger.misfit import misfit
 from ledger.words import did_you_mean
 from settlement.amounts import PPM

@@ -7,7 +7,8 @@ from pathlib import Path
 from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.envelope import NewRun, seal_envelope
-from ledger.events import BuildingAdded, Event, FeederAdded, MeterAdded, MeterAssigned, MeterRead, new_salt
+from ledger.event import Event, new_salt
+from ledger.events import BuildingAdded, FeederAdded, MeterAdded, MeterAssigned, MeterRead
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
 

@@ -12,7 +12,8 @@ from ledger.canonical import encode
 from ledger.client import BookClient, NoReceipt, Refused
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.envelope import EVENTS_MAX
-from ledger.events import BuildingAdded, Event, FeederAdded
+from ledger.event import Event
+from ledger.events import BuildingAdded, FeederAdded
 from ledger.merkle import ProofError
 from ledger.opening import enrolment
 from ledger.postgres import PostgresSettings

@@ -7,7 +7,8 @@ import pytest
 
 from ledger import projector as projector_module
 from ledger.canonical import encode
-from ledger.events import AlarmRaised, Event, MeterAdded, RegisterEpochOpened
+from ledger.event import Event
+from ledger.events import AlarmRaised, MeterAdded, RegisterEpochOpened
 from ledger.gap import Interval
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay

@@ -15,7 +15,8 @@ from ledger.canonical import encode
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.entry import EMPTY
-from ledger.events import AlarmRaised, BlockSealed, Event, FeederAdded, KeyRevoked
+from ledger.event import Event
+from ledger.events import AlarmRaised, BlockSealed, FeederAdded, KeyRevoked
 from ledger.keys import PublicKey
 from ledger.merkle import root_hash
 from ledger.opening import enrolment, rotation

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ledger.canonical import encode
 from ledger.embedded import EmbeddedPostgres
-from ledger.events import Event, MeterRead, RegisterEpochOpened
+from ledger.event import Event
+from ledger.events import MeterRead, RegisterEpochOpened
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import ProjectionStore
 from ledger.projector import VERSION, CommunityProjector

@@ -9,15 +9,8 @@ from ledger.canonical import encode
 from ledger.clock import Clock, VirtualClock
 from ledger.entry import EMPTY, Head
 from ledger.envelope import NewRun, seal_envelope
-from ledger.events import (
-    BuildingAdded,
-    CommunityOpened,
-    Event,
-    FeederAdded,
-    MeterAdded,
-    MeterAssigned,
-    MeterRead,
-)
+from ledger.event import Event
+from ledger.events import BuildingAdded, CommunityOpened, FeederAdded, MeterAdded, MeterAssigned, MeterRead
 from ledger.keys import SigningKey
 from ledger.note import Verifier
 from ledger.opening import enrolment

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from api.provision import MeterPlace, missing_events
-from ledger.events import Event, MeterAssigned
+from ledger.event import Event
+from ledger.events import MeterAssigned
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
 from ledger.registry import Registry

@@ -18,10 +18,10 @@ from ledger.client import BookClient
 from ledger.clock import Clock
 from ledger.embedded import EmbeddedNats
 from ledger.entry import EMPTY, Head, chain
+from ledger.event import Event
 from ledger.events import (
     AlarmRaised,
     BuildingAdded,
-    Event,
     FeederAdded,
     MeterAdded,
     MeterAssigned,

@@ -15,6 +15,7 @@ from ledger.canonical import encode
 from ledger.entry import EMPTY, NO_HASH, Head
 from ledger.envelope import seal_envelope
 from ledger.errors import BadInput
+from ledger.event import new_salt
 from ledger.events import (
     AnyEvent,
     BuildingAdded,
@@ -24,7 +25,6 @@ from ledger.events import (
     MeterAdded,
     MeterAssigned,
     MeterRead,
-    new_salt,
 )
 from ledger.keys import SigningKey, b64
 from ledger.note import Verifier

@@ -13,7 +13,8 @@ from ingest.sender import Sender
 from ledger.bus import BusUnavailable
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
-from ledger.events import MeterRead, new_salt
+from ledger.event import new_salt
+from ledger.events import MeterRead
 from ledger.receipt import RECORDED, Answer
 from tests.unit.ingest.site import (
     COMMUNITY,

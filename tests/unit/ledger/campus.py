@@ -10,6 +10,7 @@ from ledger.canonical import encode
 from ledger.entry import EMPTY, Head, chain
 from ledger.envelope import NewRun, RunHead, seal_envelope, signed_text
 from ledger.errors import BadInput
+from ledger.event import Role
 from ledger.events import (
     AlarmRaised,
     AnyEvent,
@@ -21,7 +22,6 @@ from ledger.events import (
     MeterAdded,
     MeterAssigned,
     MeterRead,
-    Role,
 )
 from ledger.keys import PublicKey, SigningKey, b64
 from ledger.note import Verifier

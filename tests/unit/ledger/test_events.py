@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ledger.canonical import INTEGER_MAX, Malformed, NotCanonical, decode, encode
 from ledger.errors import BadInput
-from ledger.events import STREAM_KINDS, AnyEvent, BlockSealed, Event, MeterRead, new_salt, read_bodies
+from ledger.event import Event, new_salt
+from ledger.events import STREAM_KINDS, AnyEvent, BlockSealed, MeterRead, read_bodies
 from tests.unit.ledger.campus import (
     MORNING,
     STRANGER_KEY,
