@@ -36,6 +36,9 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "sqlite3": ("ingest/", "settlement/plain/"),
     "web3": "contracts/",
     "litestar": "api/",
+    "segno": "settlement/billing/",
+    "typst": "settlement/billing/",
+    "xlsxwriter": "settlement/billing/",
     "subprocess": "ledger/embedded/",
     "time": "ledger/clock.py",
 }
