@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -52,9 +51,14 @@ class _Log:
     its work, nor from stopping."""
 
     def msg(self, message: str) -> None:
-        with suppress(OSError):
+        try:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
+        except BrokenPipeError:
+            # What is left in the buffer would fail again at the program's end, and change its exit code.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        except OSError:
+            pass
 
     debug = info = warning = error = critical = exception = msg
 

@@ -110,7 +110,7 @@ async def test_a_server_that_will_not_have_the_token_is_asked_again_until_it_tak
     server_folder: Path, mend: Callable[[EmbeddedNats, str], None]
 ) -> None:
     async with EmbeddedNats(server_folder) as nats, conversing(nats) as (bus, community):
-        assert await bus.ask_heads(community, "gw-1") == b"gw-1"
+        assert await until_answered(bus, community) == b"gw-1"
         token = nats.token_file.read_text().strip()
         exchange(nats.folder / "server.conf", token, "another")
         os.kill(nats.pid, signal.SIGHUP)  # it throws out everybody who has the old one

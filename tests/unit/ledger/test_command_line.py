@@ -1,5 +1,6 @@
 """Signals: a command that is broken off ends with the code that a shell knows this by, at whatever moment."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -86,6 +87,9 @@ def test_what_ran_after_a_command_hears_signals_as_before() -> None:
     assert "KeyboardInterrupt" in done.stderr
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""As Python runs unless it is told otherwise: what it could not write it tries to write again at its end."""
+
 SERVICE = """
 import asyncio, sys
 import structlog
@@ -106,7 +110,11 @@ serve(main)
 @pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
 def test_a_service_stops_also_when_nobody_reads_its_log_any_more(number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVICE], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", SERVICE],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=BUFFERED,
     )
     try:
         assert process.stdout is not None
