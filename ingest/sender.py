@@ -32,9 +32,9 @@ from ledger.admission import BadSignature, ChainBroken, ClockSkew, Fork, Sequenc
 from ledger.canonical import Malformed, NotCanonical
 from ledger.clock import Clock, monotonic_seconds
 from ledger.envelope import EVENTS_MAX, seal_envelope
-from ledger.errors import BadInput, Unavailable
+from ledger.errors import BadInput, Contradiction, Unavailable
 from ledger.receipt import DUPLICATE, HEADS, RECORDED, Answer, read_receipt
-from ledger.registry import Contradiction, KeyIsRevoked, NotPermitted, UnknownDevice
+from ledger.registry import KeyIsRevoked, NotPermitted, UnknownDevice
 
 log = structlog.get_logger(__name__)
 

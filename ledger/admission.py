@@ -13,6 +13,8 @@ streams; then its new events are applied to the registry. Each refusal has one c
               bad-signature    the signature does not fit
               not-permitted    the device may not write such events to this stream
               clock-skew       a reading claims to be from the future
+              gate-closed      an order or agreement would change what is being traded already
+              contradiction    .. or makes no sense: it ends before it begins, or between intervals
     place     sequence-gap     events before these are missing; parked until they arrive
               chain-broken     the next sequence, but on another previous hash
               fork             a sequence that the book holds with another hash: an alarm
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from ledger.entry import EMPTY, Head, Link, stream_kind
+from ledger.entry import EMPTY, Head, Link, stream_kind, stream_subject
 from ledger.envelope import (
     Envelope,
     Run,
@@ -39,13 +41,15 @@ from ledger.envelope import (
 )
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
+from ledger.grid import Grid
 from ledger.keys import PublicKey
+from ledger.market import check_orders
 from ledger.registry import SERVICE, NotPermitted, Registry
 
 SKEW_MAX = timedelta(minutes=5)
 """How far ahead of the ledger's clock a reading may claim to be."""
 
-REGISTRY_KINDS = ("registry", "device")
+REGISTRY_KINDS = ("registry", "device", "market")
 
 
 class BadSignature(BadInput):
@@ -183,6 +187,7 @@ def judge(
         else:
             _check_rights(registry, envelope.device, run)
         _check_clock(run, now)
+        _check_orders(registry, run, now)
     return Examined(envelope, unverified.digest, unverified.runs, unverified.changes_registry)
 
 
@@ -239,6 +244,17 @@ def _check_clock(run: ExaminedRun, now: datetime) -> None:
         if isinstance(event, MeterRead) and event.measured_at > limit:
             cause = ClockSkew("the reading is from the future", hint="set the device's clock (NTP)")
             raise InStream(cause, run.stream, run.first + index)
+
+
+def _check_orders(registry: Registry, run: ExaminedRun, now: datetime) -> None:
+    if stream_kind(run.stream) != "building" or registry.opened is None:
+        return
+    grid, building = Grid.of(registry.opened), stream_subject(run.stream)
+    for index, event in enumerate(run.events):
+        try:
+            check_orders(event, building, registry.market, grid, registry.buildings, now)
+        except BadInput as error:
+            raise InStream(error, run.stream, run.first + index) from error
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
     LedgerError                 has a code, says what, where and what to do
     ├── BadInput                what came from outside does not fit; nothing was changed
+    │   └── Contradiction       .. what the book says already
     ├── Unavailable             a part that is needed does not answer; trying again may help
     └── Damaged                 what is stored contradicts itself; a person must look
 
@@ -45,6 +46,12 @@ class BadInput(LedgerError):
 
     code = "bad-input"
     exit_code = 2
+
+
+class Contradiction(BadInput):
+    """An event does not fit what the book already says."""
+
+    code = "contradiction"
 
 
 class Unavailable(LedgerError):

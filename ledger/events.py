@@ -27,6 +27,7 @@ from ledger.event import (
     Salt,
     Text,
 )
+from ledger.market_events import MARKET_STREAM_KINDS, MarketEvent
 
 # --- registry: who takes part ------------------------------------------------------------------
 
@@ -186,6 +187,7 @@ AnyEvent = (
     | AlarmRaised
     | BlockSealed
     | MeterRead
+    | MarketEvent
 )
 
 STREAM_KINDS: dict[type[Event], str] = {
@@ -202,6 +204,7 @@ STREAM_KINDS: dict[type[Event], str] = {
     AlarmRaised: "device",
     BlockSealed: "device",
     MeterRead: "meter",
+    **MARKET_STREAM_KINDS,
 }
 """The kind of stream that each type of event belongs to."""
 

@@ -15,12 +15,12 @@ from ledger.admission import Examined, ExaminedRun, InStream, Placement, overlap
 from ledger.batch import Batch, EnvelopeRow, EventRow, Fence, QuarantineRow, TileRow
 from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Contradiction
 from ledger.keys import SigningKey, unb64
 from ledger.log_edge import LogEdge
 from ledger.note import Checkpoint
 from ledger.receipt import DUPLICATE, RECORDED, Answer, Refusal, StreamHead
-from ledger.registry import Contradiction, Registry
+from ledger.registry import Registry
 
 WHAT_MAX = 500
 """Characters that are told of a refusal."""

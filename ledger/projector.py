@@ -7,32 +7,19 @@ bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
-from ledger.block import block_hash
 from ledger.canonical import encode
 from ledger.energy import Changes, MeterFold, MeterState, Reading
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged, Unavailable
-from ledger.event import Event
 from ledger.events import (
-    AlarmRaised,
     AnyEvent,
-    BlockSealed,
-    BuildingAdded,
     CommunityOpened,
-    FeederAdded,
-    KeyEnrolled,
-    KeyRevoked,
-    KeyRotated,
-    MeterAdded,
-    MeterAssigned,
     MeterRead,
-    MeterRetired,
     RegisterEpochOpened,
     read_recorded,
 )
@@ -40,7 +27,8 @@ from ledger.gap import Gap, Gaps, Interval, Mark, estimate, newest, oldest
 from ledger.grid import Grid
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
-from ledger.registry import OPERATOR, SERVICE, Registry
+from ledger.projection_rows import ROWS
+from ledger.registry import Registry
 
 log = structlog.get_logger(__name__)
 
@@ -166,12 +154,19 @@ class CommunityProjector:
         return MeterFold(name, state, meter.added.rated_w, self._grid, self._changes)
 
     async def _apply_other(self, at: RecordedEvent, event: AnyEvent) -> None:
-        handler = _HANDLERS.get(type(event))
-        if handler is None:
+        rows_of = ROWS.get(type(event))
+        if rows_of is None:
             raise CannotApply("no projection knows what to do with this event", at)
         try:
             self._registry.apply(event)
-            await handler(self, at, event)
+            for statement, values in rows_of(self._registry, at, event):
+                await self._store.put(statement, self.community, *values)
+            match event:
+                case CommunityOpened():
+                    self._grid = Grid.of(event)
+                case RegisterEpochOpened():
+                    await self._load_states({event.meter})
+                    await self._fold(event.meter, at).note_opening(event, at.position, self)
         except BadInput as error:
             raise CannotApply(f"{error.code}: {error.what}", at) from error
 
@@ -247,85 +242,6 @@ class CommunityProjector:
     ) -> dict[int, tuple[int, int]]:
         """The energy of those intervals that the events up to `decided_by` measured."""
         return await self._store.measured(self.community, meter, starts, decided_by)
-
-    # --- registry rows -------------------------------------------------------------------------
-
-    async def open(self, at: RecordedEvent, event: CommunityOpened) -> None:
-        """The community and the two devices it begins with."""
-        self._grid = Grid.of(event)
-        await self._store.put(
-            "community", self.community, event.name, event.zone, event.interval_minutes, event.currency,
-            event.log_key,
-        )  # fmt: skip
-        for device in (SERVICE, OPERATOR):
-            await self._put_device(at, device)
-
-    async def add_feeder(self, at: RecordedEvent, event: FeederAdded) -> None:
-        """A feeder."""
-        await self._store.put("feeder", self.community, event.feeder, event.name)
-
-    async def add_building(self, at: RecordedEvent, event: BuildingAdded) -> None:
-        """A building."""
-        await self._store.put("building", self.community, event.building, event.feeder, event.name)
-
-    async def put_meter(self, at: RecordedEvent, event: MeterAdded | MeterRetired) -> None:
-        """A meter as the registry has it now."""
-        meter = self._registry.meters[event.meter]
-        added = meter.added
-        await self._store.put(
-            "meter", self.community, event.meter, added.role, added.building, added.model, added.rated_w,
-            added.since, meter.until,
-        )  # fmt: skip
-
-    async def assign_meter(self, at: RecordedEvent, event: MeterAssigned) -> None:
-        """Who reads a meter from when."""
-        await self._store.put("reader", self.community, event.meter, event.since, event.device)
-
-    async def change_key(self, at: RecordedEvent, event: KeyEnrolled | KeyRotated | KeyRevoked) -> None:
-        """A device and its key."""
-        await self._put_device(at, event.device)
-
-    async def _put_device(self, at: RecordedEvent, name: str) -> None:
-        device = self._registry.devices[name]
-        public = device.key.bytes.hex() if device.key else None
-        await self._store.put("device", self.community, name, device.role, public, at.position)
-
-    async def open_register_epoch(self, at: RecordedEvent, event: RegisterEpochOpened) -> None:
-        """An operator's word about a meter's registers."""
-        await self._load_states({event.meter})
-        await self._fold(event.meter, at).note_opening(event, at.position, self)
-
-    async def seal_block(self, at: RecordedEvent, event: BlockSealed) -> None:
-        """A block."""
-        await self._store.put(
-            "block", self.community, event.number, event.previous, event.root, event.size, event.sealed_at,
-            block_hash(self.community, event),
-        )  # fmt: skip
-
-    async def raise_alarm(self, at: RecordedEvent, event: AlarmRaised) -> None:
-        """An alarm on site."""
-        await self._store.put(
-            "alarm", self.community, at.position, stream_subject(at.stream), event.alarm, event.meter,
-            event.detail, event.at,
-        )  # fmt: skip
-
-
-Handler = Callable[[CommunityProjector, RecordedEvent, Any], Awaitable[None]]
-
-_HANDLERS: dict[type[Event], Handler] = {
-    CommunityOpened: CommunityProjector.open,
-    FeederAdded: CommunityProjector.add_feeder,
-    BuildingAdded: CommunityProjector.add_building,
-    MeterAdded: CommunityProjector.put_meter,
-    MeterRetired: CommunityProjector.put_meter,
-    MeterAssigned: CommunityProjector.assign_meter,
-    RegisterEpochOpened: CommunityProjector.open_register_epoch,
-    KeyEnrolled: CommunityProjector.change_key,
-    KeyRotated: CommunityProjector.change_key,
-    KeyRevoked: CommunityProjector.change_key,
-    BlockSealed: CommunityProjector.seal_block,
-    AlarmRaised: CommunityProjector.raise_alarm,
-}
 
 
 def _read_page(rows: Sequence[EventRow]) -> Sequence[AnyEvent]:

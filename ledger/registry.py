@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.block import NO_BLOCK, block_hash
 from ledger.entry import stream_kind, stream_subject
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Contradiction
 from ledger.event import Event, Role
 from ledger.events import (
     STREAM_KINDS,
@@ -30,18 +30,15 @@ from ledger.events import (
     MeterRetired,
     RegisterEpochOpened,
 )
+from ledger.grid import Grid
 from ledger.keys import PublicKey, unb64
+from ledger.market import Market
+from ledger.market_events import MarketRulesPublished, TariffPublished
 from ledger.note import NoteError, Verifier
 
 SERVICE = "service"
 OPERATOR = "operator"
 """Names of the two devices that a community is opened with."""
-
-
-class Contradiction(BadInput):
-    """An event does not fit what the registry already says."""
-
-    code = "contradiction"
 
 
 class NotPermitted(BadInput):
@@ -110,11 +107,12 @@ class Registry:
         self.meters: dict[str, Meter] = {}
         self.devices: dict[str, Device] = {}
         self.last_block: BlockSealed | None = None
+        self.market = Market()
 
     def copy(self) -> "Registry":
         """An independent copy (meters are replaced, never changed in place)."""
         twin = Registry(self.community)
-        twin.opened, twin.last_block = self.opened, self.last_block
+        twin.opened, twin.last_block, twin.market = self.opened, self.last_block, self.market
         twin.feeders, twin.buildings = dict(self.feeders), dict(self.buildings)
         twin.meters, twin.devices = dict(self.meters), dict(self.devices)
         return twin
@@ -155,8 +153,9 @@ class Registry:
             for name, meter in self.meters.items()
             if any(reader == device for _, reader in meter.readers)
         ]
-        shared = ["registry"] if known.role == "operator" else []
-        return sorted([f"device/{device}", *shared, *meters])
+        shared = _SHARED_STREAMS.get(known.role, ())
+        buildings = [f"building/{name}" for name in self.buildings if _acts_for(known.role, device, name)]
+        return sorted([f"device/{device}", *shared, *meters, *buildings])
 
     # --- what happened ---------------------------------------------------------------------
 
@@ -276,6 +275,16 @@ class Registry:
             )
         self.last_block = event
 
+    def publish_tariff(self, event: TariffPublished) -> None:
+        """A tariff, or a new state of one."""
+        self.market = self.market.with_tariff(event)
+
+    def publish_rules(self, event: MarketRulesPublished) -> None:
+        """The next rules of the market."""
+        if self.opened is None:
+            raise Contradiction("the book is not open yet", where=str(event.begin))
+        self.market = self.market.with_rules(event, Grid.of(self.opened), self.buildings, self.feeders)
+
     def _known(self, table: dict[str, Any], name: str, noun: str) -> Any:
         if name not in table:
             raise Contradiction(f"there is no such {noun}", where=name, hint=f"add the {noun} first")
@@ -327,6 +336,8 @@ _HANDLERS: dict[type[Event], Handler] = {
     KeyRevoked: Registry.revoke_key,
     KeyRotated: Registry.rotate_key,
     BlockSealed: Registry.seal_block,
+    TariffPublished: Registry.publish_tariff,
+    MarketRulesPublished: Registry.publish_rules,
 }
 
 WriteRule = Callable[[Registry, str, str, Sequence[AnyEvent]], bool]
@@ -361,15 +372,36 @@ def _assigned_meter(registry: Registry, device: str, subject: str, events: Seque
     )
 
 
+def _the_one(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    return subject == ""
+
+
+def _for_building(registry: Registry, device: str, subject: str, events: Sequence[AnyEvent]) -> bool:
+    return subject in registry.buildings and _acts_for(registry.devices[device].role, device, subject)
+
+
+def _acts_for(role: Role, device: str, building: str) -> bool:
+    """A building acts for itself, under a device of its own name; operator and service act on behalf."""
+    return role in ("operator", "service") or (role == "building" and device == building)
+
+
+_SHARED_STREAMS: dict[str, tuple[str, ...]] = {"operator": ("registry", "market"), "service": ("settlement",)}
+"""Streams that stand once in a community, by the role that writes to them."""
+
 _WRITE_RULES: dict[tuple[str, str], WriteRule] = {
     ("operator", "registry"): _operator_to_registry,
+    ("operator", "market"): _the_one,
+    ("operator", "building"): _for_building,
     ("operator", "device"): _own_device,
     ("service", "registry"): _genesis_by_service,
     ("service", "device"): _own_device_and_blocks,
+    ("service", "building"): _for_building,
+    ("service", "settlement"): _the_one,
     ("gateway", "device"): _own_device,
     ("gateway", "meter"): _assigned_meter,
     ("meter", "device"): _own_device,
     ("meter", "meter"): _assigned_meter,
     ("building", "device"): _own_device,
+    ("building", "building"): _for_building,
 }
 """Who may write where: (role, kind of stream) -> rule. What is not listed is refused."""

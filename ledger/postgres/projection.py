@@ -164,8 +164,8 @@ class ProjectionStore:
         await self._connection.execute(statement("projection_move_position"), community, position)
 
     async def put(self, name: str, *values: Any) -> None:
-        """Write one row of the registry's projections by `sql/projection_put_<name>.sql`."""
-        await self._connection.execute(statement(f"projection_put_{name}"), *storable(values))
+        """Write or change one row of what is no reading, by `sql/projection_<name>.sql`."""
+        await self._connection.execute(statement(f"projection_{name}"), *storable(values))
 
     async def states(self, community: str, meters: Sequence[str]) -> dict[str, bytes]:
         """What the fold remembers of `meters`."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from ledger.book_file import BlockLine, block_line
 from ledger.canonical import encode
+from ledger.errors import Contradiction
 from ledger.events import BlockSealed
-from ledger.registry import Contradiction, Registry
+from ledger.registry import Registry
 from ledger.verify.log_tree import LogTree
 from ledger.verify.report import BLOCKS, Findings, Place
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from ledger.book_file import KeyLine, kind_of
 from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Contradiction
 from ledger.events import AnyEvent, BlockSealed, MeterRead, RegisterEpochOpened
 from ledger.key_history import KeyHistory
-from ledger.registry import Contradiction, Registry
+from ledger.registry import Registry
 from ledger.verify.blocks import Blocks
 from ledger.verify.lines import BookLines
 from ledger.verify.log_tree import LogTree

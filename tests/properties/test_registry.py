@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.block import NO_BLOCK
+from ledger.errors import Contradiction
 from ledger.events import (
     AnyEvent,
     BlockSealed,
@@ -20,7 +21,7 @@ from ledger.events import (
     MeterRetired,
     RegisterEpochOpened,
 )
-from ledger.registry import Contradiction, Registry
+from ledger.registry import Registry
 from tests.unit.ledger.campus import COMMUNITY, MORNING, key, opening, possession, state_of
 
 KEYS = [key(number) for number in range(1, 8)]

@@ -19,8 +19,9 @@ from ledger.postgres.connection import Connection, close
 from ledger.tiles import WIDTH, tiles_of
 
 TABLES = (
-    "alarms", "blocks", "buildings", "communities", "devices", "feeders", "meter_intervals", "meter_readers",
-    "meter_states", "meters", "positions", "readings_aside",
+    "agreements", "alarms", "blocks", "buildings", "communities", "devices", "feeders", "invoices",
+    "market_rules", "meter_intervals", "meter_readers", "meter_states", "meters", "orders", "positions",
+    "readings_aside", "settlement_runs", "tariffs",
 )  # fmt: skip
 """Every table of the projections that has a community."""
 PROJECTIONS = (*TABLES, "building_intervals")

@@ -81,6 +81,75 @@ CREATE TABLE alarms (
     PRIMARY KEY (community, position)
 );
 
+CREATE TABLE tariffs (
+    community text   NOT NULL,
+    tariff    text   NOT NULL,
+    position  bigint NOT NULL,                  -- of the newest publication
+    PRIMARY KEY (community, tariff)
+);
+
+CREATE TABLE market_rules (
+    community text        NOT NULL,
+    begin     timestamptz NOT NULL,             -- they hold from here to the next
+    mechanism text        NOT NULL,
+    tariff    text        NOT NULL,
+    position  bigint      NOT NULL,
+    PRIMARY KEY (community, begin)
+);
+
+CREATE TABLE orders (
+    community           text        NOT NULL,
+    building            text        NOT NULL,
+    "order"             text        NOT NULL,
+    side                text        NOT NULL,   -- sell or buy
+    energy_wh           bigint,                 -- an interval; none: all that is metered
+    limit_micro_per_kwh bigint      NOT NULL,
+    begin               timestamptz NOT NULL,
+    until               timestamptz NOT NULL,   -- or since when it is cancelled
+    clock_from          text,                   -- local hours within which it holds
+    clock_until         text,
+    position            bigint      NOT NULL,
+    PRIMARY KEY (community, building, "order")
+);
+
+CREATE TABLE agreements (
+    community           text        NOT NULL,
+    proposer            text        NOT NULL,
+    agreement           text        NOT NULL,
+    partner             text        NOT NULL,
+    side                text        NOT NULL,   -- of the proposer
+    energy_wh           bigint,
+    price_micro_per_kwh bigint      NOT NULL,
+    begin               timestamptz NOT NULL,
+    until               timestamptz NOT NULL,   -- or since when it is ended
+    accepted_since      timestamptz,            -- none while it is a proposal
+    position            bigint      NOT NULL,
+    PRIMARY KEY (community, proposer, agreement)
+);
+
+CREATE TABLE settlement_runs (
+    community text        NOT NULL,
+    number    bigint      NOT NULL,
+    kind      text        NOT NULL,             -- provisional, final or revised
+    begin     timestamptz NOT NULL,
+    until     timestamptz NOT NULL,
+    tree_size bigint      NOT NULL,
+    result    text        NOT NULL,
+    position  bigint      NOT NULL,
+    PRIMARY KEY (community, number)
+);
+
+CREATE TABLE invoices (
+    community text   NOT NULL,
+    number    text   NOT NULL,
+    building  text   NOT NULL,
+    code      text   NOT NULL,
+    run       bigint NOT NULL,
+    position  bigint NOT NULL,
+    PRIMARY KEY (community, number)
+);
+CREATE INDEX invoices_of_building ON invoices (community, building);
+
 -- What the fold of a meter's readings remembers (ledger.energy.MeterState as JSON).
 CREATE TABLE meter_states (
     community text  NOT NULL,

@@ -229,8 +229,9 @@ def test_nobody_reads_a_meter_before_it_is_assigned(registry: Registry) -> None:
 
 def test_a_device_continues_its_own_stream_and_those_of_its_meters(registry: Registry) -> None:
     assert registry.streams_of("gw-1") == ["device/gw-1", "meter/m-1"]
-    assert registry.streams_of("b-1") == ["device/b-1"]
-    assert registry.streams_of(OPERATOR) == ["device/operator", "registry"]
+    assert registry.streams_of("b-1") == ["building/b-1", "device/b-1"]
+    assert registry.streams_of(OPERATOR) == ["building/b-1", "device/operator", "market", "registry"]
+    assert registry.streams_of(SERVICE) == ["building/b-1", "device/service", "settlement"]
     assert registry.streams_of("nobody") == []
 
 

@@ -1,0 +1,106 @@
+"""The market as the registry knows it: the tariffs published and the rules that hold from when.
+
+Also the gate: what orders and agreements may still change. Pure; `ledger.registry` keeps a market and
+`ledger.admission` asks it.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from ledger.clock import rfc3339
+from ledger.errors import BadInput, Contradiction
+from ledger.event import Event
+from ledger.grid import Grid
+from ledger.market_events import (
+    HOLDS_FROM,
+    AgreementProposed,
+    MarketRulesPublished,
+    OrderPlaced,
+    TariffPublished,
+)
+
+
+class GateClosed(BadInput):
+    """An order or agreement would change what is being traded already."""
+
+    code = "gate-closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Published tariffs by name, and rules in order of the instant from which they hold."""
+
+    tariffs: dict[str, TariffPublished] = field(default_factory=dict)
+    rules: tuple[MarketRulesPublished, ...] = ()
+
+    def with_tariff(self, event: TariffPublished) -> "Market":
+        """The market with a tariff published, or published anew."""
+        return replace(self, tariffs={**self.tariffs, event.tariff: event})
+
+    def with_rules(
+        self, event: MarketRulesPublished, grid: Grid, buildings: Container[str], feeders: Container[str]
+    ) -> "Market":
+        """The market with rules that follow the ones before. Raises `Contradiction`."""
+        if event.tariff not in self.tariffs:
+            raise Contradiction(
+                "there is no such tariff", where=event.tariff, hint="publish the tariff first"
+            )
+        if self.rules and event.begin <= self.rules[-1].begin:
+            raise Contradiction(
+                f"rules hold from {rfc3339(self.rules[-1].begin)} on already: these would overlap them",
+                where=rfc3339(event.begin),
+                hint="let them begin later",
+            )
+        _check_boundary(event.begin, grid)
+        for building in event.keys:
+            if building not in buildings:
+                raise Contradiction("there is no such building", where=building)
+        pairs = [(rule.source, rule.target) for rule in event.wheeling]
+        for pair in pairs:
+            if pair[0] not in feeders or pair[1] not in feeders:
+                raise Contradiction("there is no such feeder", where=" to ".join(pair))
+            if pairs.count(pair) > 1:
+                raise Contradiction("wheeling between two feeders is told twice", where=" to ".join(pair))
+        return replace(self, rules=(*self.rules, event))
+
+    def rules_at(self, instant: datetime) -> MarketRulesPublished | None:
+        """The rules for the interval that starts at `instant`; none before the first."""
+        return next((rules for rules in reversed(self.rules) if rules.begin <= instant), None)
+
+    def gate(self, now: datetime) -> datetime:
+        """The first instant that is still open to orders and agreements."""
+        rules = self.rules_at(now)
+        return now + timedelta(minutes=rules.gate_minutes) if rules else now
+
+
+def check_orders(
+    event: Event, building: str, market: Market, grid: Grid, buildings: Container[str], now: datetime
+) -> None:
+    """Return if what a building wants can be taken. Raises `GateClosed` or `Contradiction`."""
+    holds_from: datetime = getattr(event, HOLDS_FROM[type(event)])
+    if holds_from < market.gate(now):
+        raise GateClosed(
+            f"the gate is closed for {rfc3339(holds_from)}",
+            where=building,
+            hint=f"orders and agreements can begin, end or change from {rfc3339(market.gate(now))} on",
+        )
+    _check_boundary(holds_from, grid)
+    if isinstance(event, OrderPlaced | AgreementProposed):
+        if event.until <= event.begin:
+            raise Contradiction("it ends before it begins", where=rfc3339(event.until))
+        _check_boundary(event.until, grid)
+    if isinstance(event, OrderPlaced) and (event.clock_from is None) != (event.clock_until is None):
+        raise Contradiction("a window of hours has two ends", where=event.order)
+    if isinstance(event, AgreementProposed) and (event.partner == building or event.partner not in buildings):
+        raise Contradiction("there is no such partner", where=event.partner)
+
+
+def _check_boundary(instant: datetime, grid: Grid) -> None:
+    at = int(instant.timestamp())
+    if grid.boundary(at) != at:
+        raise Contradiction(
+            "no interval starts at this instant",
+            where=rfc3339(instant),
+            hint=f"intervals have {grid.step // 60} minutes",
+        )
