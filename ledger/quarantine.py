@@ -14,10 +14,11 @@ WHAT_TO_DO: Mapping[str, str] = {
     "key-revoked": "give the device the key that counts; if it has it, find out who else holds the old one",
     "bad-signature": "changed on the way, or signed with another key than they name: check the key file",
     "clock-skew": "the device's clock is ahead of the ledger's by more than five minutes: set up NTP on both",
+    "gate-closed": "orders begin, end and change for intervals ahead only: send it again for a later one",
     "sequence-gap": "they wait for earlier ones: see that the device still runs and sends",
     "chain-broken": "the device chains these anew by itself; if it goes on, two devices write one stream",
     "fork": "two devices sign different readings for one meter: find out who else has the key, and revoke it",
-    "contradiction": "the registry says otherwise: correct the settings or the request, then send it again",
+    "contradiction": "the book says otherwise: correct the settings or the request, then send it again",
 }
 """One line for each code that `admission` refuses with."""
 
