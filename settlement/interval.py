@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from settlement.agreements import Agreement, serve
 from settlement.amounts import amount_micro
 from settlement.journal import Posting, Residual, postings
 from settlement.market import Band, Market, Routes, Share, Trade
@@ -33,18 +34,28 @@ class Settled(NamedTuple):
 
 
 def settle(
-    rules: Rules, band: Band, metered: Sequence[Metered], orders: Mapping[str, Sequence[Order]]
+    rules: Rules,
+    band: Band,
+    metered: Sequence[Metered],
+    orders: Mapping[str, Sequence[Order]],
+    agreements: Sequence[Agreement] = (),
 ) -> Settled:
-    """Settle one interval; the same for any order in which buildings and orders come."""
+    """Settle one interval; the same for any order in which buildings and orders come.
+
+    Agreements are served in the order in which they are given.
+    """
     metered = sorted(metered)
     mechanism = MECHANISMS[rules.mechanism]
-    sells, buys = offers(metered, orders if mechanism.takes_orders else {}, rules.feeder_of)
-    market = Market(band, sells, buys, rules.routes, rules.operator_fee_micro_per_kwh)
-    trades, shares = mechanism.decide(market, rules.parameters)
-    return Settled(trades, shares, _residuals(metered, trades, band))
+    nothing = Market(band, (), (), rules.routes, rules.operator_fee_micro_per_kwh)
+    agreed, left = serve(agreements, metered, nothing, rules.feeder_of)
+    sells, buys = offers(left, orders if mechanism.takes_orders else {}, rules.feeder_of)
+    traded, shares = mechanism.decide(nothing._replace(sells=sells, buys=buys), rules.parameters)
+    trades = [*agreed, *traded]
+    return Settled(trades, shares, residuals_of(metered, trades, band))
 
 
-def _residuals(metered: Sequence[Metered], trades: Sequence[Trade], band: Band) -> list[Residual]:
+def residuals_of(metered: Sequence[Metered], trades: Sequence[Trade], band: Band) -> list[Residual]:
+    """What is left to the grid, for every building, at the grid's prices."""
     bought: dict[str, int] = {}
     sold: dict[str, int] = {}
     for trade in trades:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,7 +109,7 @@ def _limits(orders: dict[str, list[Order]], building: str, side: str) -> list[in
 
 @given(**CASES, random=st.randoms(use_true_random=False))
 def test_the_order_in_which_buildings_and_orders_come_is_nothing(
-    rules: Rules, band: Band, metered: list[Metered], orders: dict[str, list[Order]], random: st.DataObject
+    rules: Rules, band: Band, metered: list[Metered], orders: dict[str, list[Order]], random: Random
 ) -> None:
     settled = settle(rules, band, metered, orders)
     others = list(metered)

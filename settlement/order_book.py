@@ -1,0 +1,119 @@
+"""Who wants to trade at what price in an interval: orders and agreements, folded from the buildings' events.
+
+Events take effect from the instant they name, never before, so the same events give the same orders for an
+interval whenever it is asked about. What names an order or agreement that is not there changes nothing, nor
+does one that is placed under the name of another that still holds.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from ledger.event import Event
+from ledger.market_events import (
+    AgreementAccepted,
+    AgreementEnded,
+    AgreementProposed,
+    OrderCancelled,
+    OrderPlaced,
+)
+from settlement.agreements import Agreement
+from settlement.amounts import MILLIWH_PER_WH
+from settlement.offers import Order
+
+
+@dataclass(slots=True)
+class _Order:
+    placed: OrderPlaced
+    until: datetime
+
+    def holds(self, start: datetime, local: datetime) -> bool:
+        placed = self.placed
+        return placed.begin <= start < self.until and _within(local, placed.clock_from, placed.clock_until)
+
+
+@dataclass(slots=True)
+class _Agreement:
+    proposer: str
+    proposed: AgreementProposed
+    until: datetime
+    since: datetime | None = None  # accepted
+
+    def holds(self, start: datetime) -> bool:
+        return self.since is not None and max(self.since, self.proposed.begin) <= start < self.until
+
+    def agreed(self) -> Agreement:
+        proposed = self.proposed
+        parties = (self.proposer, proposed.partner)
+        seller, buyer = parties if proposed.side == "sell" else parties[::-1]
+        energy = None if proposed.energy_wh is None else proposed.energy_wh * MILLIWH_PER_WH
+        return Agreement(seller, buyer, proposed.price_micro_per_kwh, energy)
+
+
+def _within(local: datetime, begin: str | None, until: str | None) -> bool:
+    """Whether a local time lies in a window of hours, which may go over midnight."""
+    if begin is None or until is None:
+        return True
+    clock = f"{local:%H:%M}"
+    return begin <= clock < until if begin < until else clock >= begin or clock < until
+
+
+class OrderBook:
+    """The orders and agreements of one community."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._orders: dict[str, list[_Order]] = {}
+        self._agreements: dict[tuple[str, str], _Agreement] = {}
+
+    def apply(self, building: str, event: Event) -> None:
+        """Take in an event of the stream of `building`."""
+        match event:
+            case OrderPlaced():
+                if self._newest(building, event.order, event.begin) is None:
+                    self._orders.setdefault(building, []).append(_Order(event, event.until))
+            case OrderCancelled():
+                if (order := self._newest(building, event.order, event.since)) is not None:
+                    order.until = event.since
+            case AgreementProposed():
+                self._agreements.setdefault(
+                    (building, event.agreement), _Agreement(building, event, event.until)
+                )
+            case AgreementAccepted():
+                known = self._agreements.get((event.proposer, event.agreement))
+                if known is not None and known.proposed.partner == building and known.since is None:
+                    known.since = event.since
+            case AgreementEnded():
+                known = self._agreements.get((event.proposer, event.agreement))
+                if known is not None and building in (known.proposer, known.proposed.partner):
+                    known.until = min(known.until, event.since)
+
+    def _newest(self, building: str, name: str, after: datetime) -> _Order | None:
+        """The order of that name that holds beyond an instant."""
+        orders = self._orders.get(building, ())
+        return next((each for each in orders if each.placed.order == name and each.until > after), None)
+
+    def orders(self, start: datetime) -> dict[str, list[Order]]:
+        """The orders for the interval that starts at an instant, by building."""
+        local = start.astimezone(self._zone)
+        found = {}
+        for building, orders in self._orders.items():
+            holding = [_order(each.placed) for each in orders if each.holds(start, local)]
+            if holding:
+                found[building] = holding
+        return found
+
+    def agreements(self, start: datetime) -> list[Agreement]:
+        """The agreements for that interval, the one accepted first in front."""
+        holding = [each for each in self._agreements.items() if each[1].holds(start)]
+        return [each.agreed() for _, each in sorted(holding, key=lambda item: (item[1].since, item[0]))]
+
+    def forget(self, until: datetime) -> None:
+        """Let go of what ended by an instant; no earlier interval is asked about from then on."""
+        for building, orders in self._orders.items():
+            self._orders[building] = [each for each in orders if each.until > until]
+
+
+def _order(placed: OrderPlaced) -> Order:
+    energy = None if placed.energy_wh is None else placed.energy_wh * MILLIWH_PER_WH
+    return Order(placed.side, energy, placed.limit_micro_per_kwh)
