@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 import msgspec
@@ -113,14 +113,16 @@ async def _connected(settings: PostgresSettings, session: dict[str, str]) -> Con
 
 
 @asynccontextmanager
-async def transaction(connection: Connection) -> AsyncIterator[None]:
+async def transaction(
+    connection: Connection, isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+) -> AsyncIterator[None]:
     """A transaction that leaves nothing open behind it.
 
     Whoever is interrupted while it begins would leave a connection on which the next transaction is a mere
     savepoint within this one: it seems to commit and does not. Such a connection is never used again.
     """
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation=isolation):
             yield
     except Exception:
         raise

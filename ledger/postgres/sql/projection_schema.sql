@@ -174,6 +174,9 @@ CREATE TABLE meter_intervals (
     PRIMARY KEY (community, meter, start)
 );
 
+-- Settlement asks which intervals were decided anew; they were written in that order, more or less.
+CREATE INDEX meter_intervals_decided ON meter_intervals USING brin (decided_by);
+
 -- Readings that ended no interval: the first of an epoch, held ones, ones between boundaries.
 CREATE TABLE readings_aside (
     community text        NOT NULL,

@@ -1,0 +1,133 @@
+"""The store as settlement needs it: energies in, postings out, one transaction a run.
+
+Rows are plain tuples in the order of their tables' columns; what they mean is `settlement`'s to say.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from ledger.postgres.connection import (
+    APP,
+    Connection,
+    PostgresSettings,
+    close,
+    connect,
+    statement,
+    transaction,
+)
+from ledger.postgres.errors import translated
+from ledger.postgres.projection import LIVE, RecordedEvent
+
+Energy = tuple[str, int, int]
+"""building, import_wh, export_wh"""
+
+PostingRow = tuple[str, str, int, int]
+"""kind, account, energy_milliwh, amount_micro"""
+
+_COLUMNS = {
+    "intervals": ("community", "start", "run"),
+    "postings": (
+        "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh",
+        "amount_micro",
+    ),
+    "trades": (
+        "community", "start", "run", "number", "seller", "buyer", "energy_milliwh", "price_micro_per_kwh",
+        "amount_micro", "wheeling_micro", "loss_milliwh", "loss_micro", "operator_micro",
+    ),
+    "shares": ("community", "start", "run", "building", "share_milliwh", "used_milliwh", "residual_milliwh"),
+}  # fmt: skip
+
+
+class RunRow(NamedTuple):
+    """A run as the store keeps it."""
+
+    number: int
+    kind: str
+    begin: datetime
+    until: datetime
+    tree_size: int
+    root: bytes
+    rules: bytes
+    result: bytes
+    settled: int
+    revised: int
+
+
+class SettlementStore:
+    """One connection that reads the book and its projections and writes what was settled."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, settings: PostgresSettings) -> Self:
+        """Connect. Raises `StoreUnavailable`."""
+        return cls(await connect(settings, name="settlement", role=APP, search_path=LIVE))
+
+    async def close(self) -> None:
+        """Leave."""
+        await close(self._connection)
+
+    @asynccontextmanager
+    async def transaction(self, community: str) -> AsyncIterator[int]:
+        """One state of the store, seen throughout; what is written within happens together or not at all.
+
+        Gives the size of the log up to which the projections have applied it. Raises `StoreUnavailable`.
+        """
+        with translated():
+            async with transaction(self._connection, "repeatable_read"):
+                rows = await self._connection.fetch(statement("projection_positions"))
+                yield next((row["position"] for row in rows if row["community"] == community), 0)
+
+    # --- what is there ---------------------------------------------------------------------
+
+    async def events(self, community: str, begin: int, end: int) -> list[RecordedEvent]:
+        """What is no reading, of the positions [begin, end)."""
+        rows = await self._connection.fetch(statement("settlement_market_events"), community, begin, end)
+        return [RecordedEvent(*row) for row in rows]
+
+    async def last_run(self, community: str) -> RunRow | None:
+        """The newest run."""
+        row = await self._connection.fetchrow(statement("settlement_last_run"), community)
+        return RunRow(*row) if row else None
+
+    async def energies(
+        self, community: str, begin: datetime, until: datetime
+    ) -> dict[datetime, list[Energy]]:
+        """What every building took and gave in the intervals that start in [begin, until), by start."""
+        found: dict[datetime, list[Energy]] = {}
+        rows = await self._connection.fetch(statement("settlement_energies"), community, begin, until)
+        for start, *energy in rows:
+            found.setdefault(start, []).append(tuple(energy))
+        return found
+
+    async def deliveries(
+        self, community: str, begin: datetime, until: datetime
+    ) -> dict[datetime, tuple[int, int]]:
+        """What the main meters show together, import and export in Wh, by start."""
+        rows = await self._connection.fetch(statement("settlement_deliveries"), community, begin, until)
+        return {row["start"]: (row["import_wh"], row["export_wh"]) for row in rows}
+
+    async def changed(self, community: str, size: int, begin: datetime, until: datetime) -> list[datetime]:
+        """The intervals in [begin, until) that events from position `size` on decided anew."""
+        rows = await self._connection.fetch(statement("settlement_changed"), community, size, begin, until)
+        return [row["start"] for row in rows]
+
+    async def standing(self, community: str, start: datetime) -> list[PostingRow]:
+        """The postings that count for an interval."""
+        rows = await self._connection.fetch(statement("settlement_standing_postings"), community, start)
+        return [tuple(row) for row in rows]
+
+    # --- what was settled --------------------------------------------------------------------
+
+    async def add_run(self, community: str, run: RunRow) -> None:
+        """Write a run."""
+        await self._connection.execute(statement("settlement_add_run"), community, *run)
+
+    async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows of `intervals`, `postings`, `trades` or `shares`, in the order of their columns."""
+        await self._connection.copy_records_to_table(
+            table, schema_name="settlement", records=rows, columns=_COLUMNS[table]
+        )
