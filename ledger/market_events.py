@@ -20,6 +20,7 @@ Document = Annotated[str, msgspec.Meta(max_length=256 * 1024)]
 ClockTime = Annotated[
     str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)|^24:00$(?!\n)", max_length=5)
 ]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._/-]{1,80}$(?!\n)", max_length=80)]
 DocumentNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._/-]{1,40}$(?!\n)", max_length=40)]
 
 GATE_MINUTES_MAX = 7 * 24 * 60
@@ -42,14 +43,14 @@ class WheelingRule(_Part, frozen=True):
 
 
 class TariffPublished(Event, tag="tariff-published/1", frozen=True):
-    """A tariff as its file tells it (TOML), with the calendar of holidays that it refers to.
+    """A tariff as its file tells it (TOML), and the files that it refers to: holidays, surcharges.
 
     A later publication of the same name takes the place of the earlier one for all that is settled after it.
     """
 
     tariff: Name
     document: Document
-    calendar: Document = ""
+    beside: dict[FileName, Document] = msgspec.field(default_factory=dict)
 
 
 class MarketRulesPublished(Event, tag="market-rules-published/1", frozen=True):
