@@ -67,7 +67,8 @@ class InvoiceLine(_Part, frozen=True):
 class Invoice(_Part, frozen=True):
     """The document. `number` is empty in a preview; a credit note `cancels` an earlier invoice's number.
 
-    `period_begin` and `period_until` are local dates, the second exclusive.
+    `period_begin` and `period_until` are local dates of `zone`, the second exclusive. A credit note says its
+    `reason`, as the law asks.
     """
 
     kind: Kind
@@ -86,6 +87,8 @@ class Invoice(_Part, frozen=True):
     total_micro: Integer
     salt: Salt
     cancels: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    reason: Text = ""
+    zone: Text = "UTC"
 
     @property
     def code(self) -> str:
