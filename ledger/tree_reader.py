@@ -7,7 +7,7 @@ level are many and soon passed by, so only some are kept; those above them are f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ledger.merkle import inclusion_proof, inclusion_ranges, node_hash, subtrees
+from ledger.merkle import fold, inclusion_proof, inclusion_ranges, node_hash, subtrees
 from ledger.tiles import HASH_BYTES, WIDTH, tile_of_subtree, tile_width
 
 LEAF_TILES_MAX = 512
@@ -39,7 +39,10 @@ class TreeReader:
 
     async def load(self, indexes: Iterable[int]) -> None:
         """Fetch all that the proofs of these leaves need."""
-        wanted = {tile for index in indexes for tile in self._tiles_for(index)}
+        await self._load(tile for index in indexes for tile in self._tiles_for(index))
+
+    async def _load(self, tiles: Iterable[tuple[int, int]]) -> None:
+        wanted = set(tiles)
         kept = [tile for tile in self._tiles if tile[0] == 0]
         if len(kept) > LEAF_TILES_MAX:
             for tile in kept:
@@ -50,6 +53,12 @@ class TreeReader:
         for tile in missing:
             hashes = _cut(fetched[tile]) if tile in fetched else await self._partial(*tile)
             self._tiles[tile] = _pyramid(hashes)
+
+    async def root(self) -> bytes:
+        """The root of the tree."""
+        peaks = list(subtrees(0, self._size))
+        await self._load(tile_of_subtree(*peak)[:2] for peak in peaks)
+        return fold([self._subtree(*peak) for peak in peaks])
 
     def proof(self, index: int) -> list[bytes]:
         """The audit path of leaf `index`, whose tiles were loaded."""

@@ -6,7 +6,7 @@ Rows are plain tuples in the order of their tables' columns; what they mean is `
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from ledger.postgres.connection import (
     APP,
@@ -18,7 +18,9 @@ from ledger.postgres.connection import (
     transaction,
 )
 from ledger.postgres.errors import translated
+from ledger.postgres.exporter import StoreSnapshot
 from ledger.postgres.projection import LIVE, RecordedEvent
+from ledger.tree_reader import TreeReader
 
 Energy = tuple[str, int, int]
 """building, import_wh, export_wh"""
@@ -44,7 +46,7 @@ class RunRow(NamedTuple):
     """A run as the store keeps it."""
 
     number: int
-    kind: str
+    kind: Literal["provisional", "final", "revised"]
     begin: datetime
     until: datetime
     tree_size: int
@@ -53,6 +55,15 @@ class RunRow(NamedTuple):
     result: bytes
     settled: int
     revised: int
+
+
+class Standing(NamedTuple):
+    """Where the settlement of a community stands."""
+
+    number: int | None  # of the newest run
+    settled_until: datetime | None
+    final_until: datetime | None
+    tree_size: int | None
 
 
 class SettlementStore:
@@ -85,13 +96,22 @@ class SettlementStore:
 
     async def events(self, community: str, begin: int, end: int) -> list[RecordedEvent]:
         """What is no reading, of the positions [begin, end)."""
-        rows = await self._connection.fetch(statement("settlement_market_events"), community, begin, end)
+        rows = await self._connection.fetch(statement("settlement_events"), community, begin, end)
         return [RecordedEvent(*row) for row in rows]
 
-    async def last_run(self, community: str) -> RunRow | None:
-        """The newest run."""
-        row = await self._connection.fetchrow(statement("settlement_last_run"), community)
-        return RunRow(*row) if row else None
+    async def runs_after(self, community: str, number: int) -> list[RunRow]:
+        """The runs with a higher number, in their order."""
+        rows = await self._connection.fetch(statement("settlement_runs_after"), community, number)
+        return [RunRow(*row) for row in rows]
+
+    async def standing(self, community: str) -> Standing:
+        """Where the settlement stands; all are none before the first run."""
+        (row,) = await self._connection.fetch(statement("settlement_state"), community)
+        return Standing(*row)
+
+    async def root(self, community: str, size: int) -> bytes:
+        """The root of the log as it was at `size`."""
+        return await TreeReader(StoreSnapshot(self._connection), community, size).root()
 
     async def energies(
         self, community: str, begin: datetime, until: datetime
@@ -115,7 +135,7 @@ class SettlementStore:
         rows = await self._connection.fetch(statement("settlement_changed"), community, size, begin, until)
         return [row["start"] for row in rows]
 
-    async def standing(self, community: str, start: datetime) -> list[PostingRow]:
+    async def postings(self, community: str, start: datetime) -> list[PostingRow]:
         """The postings that count for an interval."""
         rows = await self._connection.fetch(statement("settlement_standing_postings"), community, start)
         return [tuple(row) for row in rows]
