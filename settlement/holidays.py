@@ -4,15 +4,12 @@ A file of `settlement/tariffs/holidays` lists them by year with their source. A 
 against the publication is provisional; a year that is not listed is a hole, and nothing is guessed.
 """
 
-import tomllib
 from datetime import date
-from functools import cache
-from pathlib import Path
 
 import msgspec
 
 from ledger.errors import BadInput
-from ledger.misfit import misfit
+from settlement.tariff_file import parse_tables
 
 
 class CalendarInvalid(BadInput):
@@ -69,21 +66,13 @@ class Calendar:
 NO_HOLIDAYS = Calendar("none", ())
 
 
-@cache
-def load_calendar(name: str, folder: Path) -> Calendar:
-    """The calendar of this name. Raises `CalendarInvalid`."""
-    path = folder / f"{name}.toml"
-    try:
-        file = msgspec.convert(tomllib.loads(path.read_text()), CalendarFile)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CalendarInvalid(f"cannot be read: {error}", where=str(path)) from error
-    except msgspec.ValidationError as error:
-        what, place, hint = misfit(error, CalendarFile)
-        raise CalendarInvalid(what, where=f"{path}: {place}" if place else str(path), hint=hint) from error
+def parse_calendar(text: str, where: str) -> Calendar:
+    """The calendar that a file tells. Raises `CalendarInvalid`."""
+    file = parse_tables(text, CalendarFile, where, CalendarInvalid)
     for each in file.years:
         for day in each.days:
             if day.year != each.year:
-                raise CalendarInvalid(f"{day} is not in {each.year}", where=str(path))
+                raise CalendarInvalid(f"{day} is not in {each.year}", where=where)
     if len({each.year for each in file.years}) < len(file.years):
-        raise CalendarInvalid("a year is listed twice", where=str(path))
+        raise CalendarInvalid("a year is listed twice", where=where)
     return Calendar(file.name, file.years)

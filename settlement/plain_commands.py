@@ -1,7 +1,8 @@
-"""`energy-ledger what-if` and `energy-ledger bill`, on plain files."""
+"""`energy-ledger what-if`, `bill` and `tariffs`, on plain files and without any server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,19 +10,21 @@ import msgspec
 from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ledger.grid import Grid
-from ledger.words import counted
-from settlement.amounts import MICRO, PPM
 from settlement.plain.reading import read_load
-from settlement.plain.what_if import Result, Told, settle_files
-from settlement.standing import Standing
+from settlement.plain.rows import Told
+from settlement.plain.shown import print_bill, print_result
+from settlement.plain.values import BadCell
+from settlement.plain.what_if import Result, settle_files
 from settlement.tariff import Tariff, load_tariff, tariff_names
-from settlement.utility_bill import BillLine, MonthBill, utility_bills
+from settlement.utility_bill import MonthBill, utility_bills
 
 out = Console(highlight=False, markup=False)
+
+KILOWATTS_MAX = 10**6
 
 
 def what_if(
@@ -30,7 +33,7 @@ def what_if(
     rules: Path,
     folder: Annotated[Path, Parameter(name="--out")],
     orders: Path | None = None,
-    json: bool = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Settle energies under the rules of a market, and show who would pay what.
 
@@ -39,13 +42,17 @@ def what_if(
     Parameters
     ----------
     energies
-        CSV: interval_start,building,import_wh,export_wh.
+        CSV, one row a building and interval: interval_start,building,import_wh,export_wh. Wh from and to the
+        grid at the building's meter, decimals allowed; instants such as 2026-06-01T00:15:00+07:00.
     rules
-        TOML: the mechanism, the grid's prices or a tariff, wheeling.
+        TOML: mechanism, interval_minutes, currency, and retail_micro_per_kwh with feed_in_micro_per_kwh, or a
+        tariff; the mechanism's parameters, feeders and wheeling. settlement/plain/examples has one for each
+        mechanism.
     folder
-        The folder for the result.
+        The folder for the result; it is made where there is none.
     orders
-        CSV: interval_start,building,side,energy_wh,limit_micro_per_kwh[,zone].
+        CSV: interval_start,building,side,energy_wh,limit_micro_per_kwh[,zone]. side is buy or sell; no energy
+        means all that was metered. A building without orders takes the market's price.
     json
         Print one JSON object instead of a table.
     """
@@ -54,134 +61,92 @@ def what_if(
     if json:
         out.print_json(msgspec.json.encode(_as_json(result)).decode())
         return
-    _print_result(result)
-    out.print(f"{folder}: trades.csv, shares.csv, buildings.csv, journal.csv", soft_wrap=True)
+    print_result(out, result)
+    _print_notes(result.notes)
+    out.print(f"written to {folder}: trades.csv, shares.csv, buildings.csv, journal.csv", soft_wrap=True)
 
 
 def bill(
-    *, tariff: str, load: Path, interval_minutes: Literal[5, 10, 15, 30, 60] = 15, json: bool = False
+    *,
+    tariff: str,
+    load: Path,
+    interval_minutes: Literal[5, 10, 15, 30, 60] = 15,
+    contracted_kw: Decimal | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Recompute a utility bill, month by month, from what flowed in every interval.
 
     Parameters
     ----------
     tariff
-        Its name; `energy-ledger tariffs` lists them.
+        Its name, one of those that `energy-ledger tariffs` lists, or a TOML file of your own.
     load
-        CSV: interval_start,import_wh[,export_wh][,reactive_varh]; or import_kwh, or import_kw.
+        CSV: interval_start,import_wh[,export_wh][,reactive_varh]. In the place of import_wh there may be
+        import_kwh, or import_kw, the average power of the interval.
     interval_minutes
         The intervals' length.
+    contracted_kw
+        The contracted power, for tariffs that bill it.
     json
         Print a JSON array instead of tables.
     """
     found = load_tariff(tariff)
-    rows = sorted(read_load(load, Grid(interval_minutes, found.file.zone)))
-    bills = list(utility_bills(found, rows, interval_minutes))
+    rows = read_load(load, Grid(interval_minutes, found.file.zone), found.terms)
+    bills = list(utility_bills(found, rows, interval_minutes, _watts(contracted_kw)))
     if json:
         out.print_json(msgspec.json.encode([_bill_json(each, found) for each in bills]).decode())
         return
     for each in bills:
-        _print_bill(each, found)
-    for note in found.notes(each.month.year for each in bills):
-        out.print(f"note: {note}", soft_wrap=True)
+        print_bill(out, each, found)
+    _print_notes(found.notes(each.month.year for each in bills))
 
 
 def tariffs() -> None:
-    """List the tariffs that there are, with their source."""
-    table = Table("tariff", "what", "confirmed", box=SIMPLE_HEAD)
+    """List the tariffs that there are."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("tariff", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("confirmed", no_wrap=True)
     for name in tariff_names():
         file = load_tariff(name).file
-        table.add_row(name, file.name, "yes" if file.confirmed else "not yet")
+        table.add_row(name, f"{file.name} ({file.currency})", "yes" if file.confirmed else "not yet")
     out.print(table)
+    out.print("confirmed: somebody has held it against the regulator's own text", soft_wrap=True)
+
+
+def _watts(kilowatts: Decimal | None) -> int | None:
+    if kilowatts is None:
+        return None
+    if not (kilowatts.is_finite() and 0 <= kilowatts <= KILOWATTS_MAX and kilowatts * 1_000 % 1 == 0):
+        raise BadCell(f"{kilowatts} is no power from 0 kW up in whole watts", where="--contracted-kw")
+    return int(kilowatts * 1_000)
 
 
 @contextmanager
 def _progress() -> Iterator[Told]:
-    """Counts intervals on standard error, if a person looks at it."""
+    """Tells on standard error what is read and settled, if a person looks at it."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        yield lambda what, done: bar.update(task, description=what, completed=done)
+        yield lambda what, done: bar.update(task, description=f"{what}: {done:,}")
 
 
-def _print_result(result: Result) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("", no_wrap=True)
-    for heading in (
-        "imported kWh",
-        "from neighbours",
-        "exported kWh",
-        "to neighbours",
-        "pays",
-        "saves",
-        "fairness",
-    ):
-        table.add_column(heading, justify="right")
-    for standing in result.buildings:
-        table.add_row(standing.building, *_columns(standing))
-    table.add_section()
-    table.add_row("all", *_columns(result.community))
-    out.print(table)
-    out.print(
-        f"{counted(result.intervals, 'interval')}, {counted(result.trades, 'trade')}; amounts in "
-        f"{result.currency}; fairness: what is saved a traded kWh, against the community's"
-    )
-
-
-def _columns(standing: Standing) -> tuple[str, ...]:
-    return (
-        decimal(standing.import_milliwh, 3, MICRO),
-        percent(standing.self_sufficiency_ppm),
-        decimal(standing.export_milliwh, 3, MICRO),
-        percent(standing.local_coverage_ppm),
-        decimal(standing.cost_micro, 2, MICRO),
-        decimal(standing.saving_micro, 2, MICRO),
-        "" if standing.fairness_ppm is None else decimal(standing.fairness_ppm, 2, PPM),
-    )
-
-
-def decimal(value: int, digits: int, unit: int) -> str:
-    """An integer as so many decimals of a unit, cut off towards zero."""
-    scaled = abs(value) * 10**digits // unit
-    sign = "-" if value < 0 and scaled else ""
-    return f"{sign}{scaled // 10**digits:,}.{scaled % 10**digits:0{digits}d}"
-
-
-def percent(ppm: int | None) -> str:
-    """Parts a million in percent; nothing where there are none."""
-    return "" if ppm is None else f"{decimal(ppm, 1, PPM // 100)} %"
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        out.print(f"note: {note}", soft_wrap=True)
 
 
 def _as_json(result: Result) -> dict[str, object]:
     return {
+        "mechanism": result.mechanism,
         "intervals": result.intervals,
         "trades": result.trades,
         "currency": result.currency,
         "community": result.community._asdict(),
         "buildings": {each.building: each._asdict() for each in result.buildings},
+        "notes": result.notes,
     }
-
-
-def _print_bill(bill: MonthBill, tariff: Tariff) -> None:
-    title = f"{bill.month:%B %Y}, {tariff.file.name}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("", "quantity", "", "price", tariff.file.currency):
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    for line in bill.lines:
-        table.add_row(line.what, *_line(line))
-    table.add_section()
-    table.add_row("to be paid", "", "", "", decimal(bill.total_micro, 2, MICRO))
-    out.print(table)
-
-
-def _line(line: BillLine) -> tuple[str, ...]:
-    if not line.unit:
-        return "", "", "", decimal(line.amount_micro, 6, MICRO)
-    return (
-        decimal(line.quantity_milli, 3, 1_000), line.unit,
-        decimal(line.price_micro, 4, MICRO), decimal(line.amount_micro, 6, MICRO),
-    )  # fmt: skip
 
 
 def _bill_json(bill: MonthBill, tariff: Tariff) -> dict[str, object]:
@@ -189,6 +154,8 @@ def _bill_json(bill: MonthBill, tariff: Tariff) -> dict[str, object]:
         "month": f"{bill.month:%Y-%m}",
         "tariff": tariff.name,
         "currency": tariff.file.currency,
+        "intervals": bill.intervals,
+        "intervals_max": bill.intervals_max,
         "lines": [line._asdict() for line in bill.lines],
         "total_micro": bill.total_micro,
     }

@@ -71,13 +71,17 @@ class Standings:
     def add(self, band: Band, metered: Iterable[Metered], settled: Settled) -> None:
         """Count in one interval."""
         tallies = self._tallies
+        retail, feed_in = band
         for building, imported, exported in metered:
             tally = tallies.get(building)
             if tally is None:
                 tally = tallies[building] = Tally()
-            tally.import_ += imported
-            tally.export += exported
-            tally.without += amount_micro(imported, band[0]) - amount_micro(exported, band[1])
+            if imported:
+                tally.import_ += imported
+                tally.without += amount_micro(imported, retail)
+            if exported:
+                tally.export += exported
+                tally.without -= amount_micro(exported, feed_in)
         for trade in settled.trades:
             seller, buyer = tallies[trade.seller], tallies[trade.buyer]
             seller.sold += trade.energy_milliwh

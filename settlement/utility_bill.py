@@ -1,23 +1,42 @@
 """The utility's bill, recomputed from the values of every interval at the point of delivery.
 
-For each local month: energy by period of the tariff, demand, reactive power, service, surcharges, tax, and
-what the grid gives for surplus. Lines are exact to the micro-unit; what rounding the total to the currency's
-smallest coin adds or takes is its own line.
+For each local month: energy by period of the tariff, demand, capacity, reactive power, service, surcharges,
+taxes, and what the grid gives for surplus. Lines are exact to the micro-unit; what rounding the total to the
+currency's smallest coin adds or takes is its own line.
 
+    energy      at the period's price, or through its blocks one after the other
     demand      the highest average power of an interval, in whole kW, half a kW discarded
-    reactive    the highest kvar beyond the free share of the highest kW, in whole kvar, half a kvar discarded
     minimum     what energy and demand lack to a share of the highest demand charge of the last twelve months,
                 as far as the load tells them, the month itself included
+    capacity    the contracted power for the days of the month
+    reactive    the highest kvar beyond the free share of the highest kW, in whole kvar, half a kvar discarded
+    levies      one after the other on all above, then VAT on that
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from settlement.amounts import MICRO, amount_micro, part, to_coins, to_nearest_half_down
-from settlement.tariff import Period, Tariff, Version, micro, ppm
+from ledger.errors import BadInput
+from settlement.amounts import (
+    MICRO,
+    MILLIWH_PER_KWH,
+    MILLIWH_PER_WH,
+    amount_micro,
+    divided,
+    part,
+    to_nearest_half_down,
+)
+from settlement.tariff import Period, Tariff, Terms
+from settlement.tariff_file import Levy, micro, ppm
 
 MONTHS_OF_MINIMUM = 12
+
+
+class ContractMissing(BadInput):
+    """A tariff bills contracted power, and nobody has said how much."""
+
+    code = "contract-missing"
 
 
 class LoadRow(NamedTuple):
@@ -40,10 +59,12 @@ class BillLine(NamedTuple):
 
 
 class MonthBill(NamedTuple):
-    """A local month's bill."""
+    """A local month's bill, and how many of its intervals the load has told."""
 
     month: date
     lines: list[BillLine]
+    intervals: int
+    intervals_max: int
 
     @property
     def total_micro(self) -> int:
@@ -54,111 +75,175 @@ class MonthBill(NamedTuple):
 class _Month:
     """What a month's intervals add up to."""
 
-    def __init__(self, month: date, version: Version) -> None:
-        self.month = month
-        self.version = version
-        self.energy: dict[str, int] = {period.name: 0 for period in version.periods}
+    def __init__(self, tariff: Tariff, terms: Terms, minutes: int) -> None:
+        self.tariff = tariff
+        self.month = terms.day.replace(day=1)
+        self.version = terms.version
+        self.minutes = minutes
+        self.energy: dict[str, int] = {period.name: 0 for period in terms.version.periods}
         self.peak: dict[str, int] = dict.fromkeys(self.energy, 0)  # energy of the highest interval
         self.surcharges: dict[tuple[str, int], int] = {}  # energy by surcharge and amount
         self.export = 0
         self.reactive_peak = 0
         self.intervals = 0
 
-    def take(self, row: LoadRow, period: Period, surcharges: Sequence[tuple[str, int]]) -> None:
-        self.energy[period.name] += row.import_milliwh
-        self.peak[period.name] = max(self.peak[period.name], row.import_milliwh)
-        for surcharge in surcharges:
+    def take(self, row: LoadRow, terms: Terms) -> None:
+        name = terms.period.name
+        self.energy[name] += row.import_milliwh
+        self.peak[name] = max(self.peak[name], row.import_milliwh)
+        for surcharge in terms.surcharges:
             self.surcharges[surcharge] = self.surcharges.get(surcharge, 0) + row.import_milliwh
         self.export += row.export_milliwh
         self.reactive_peak = max(self.reactive_peak, row.reactive_millivarh)
         self.intervals += 1
 
+    @property
+    def next_month(self) -> date:
+        return (self.month + timedelta(days=31)).replace(day=1)
 
-def utility_bills(tariff: Tariff, load: Iterable[LoadRow], interval_minutes: int) -> Iterator[MonthBill]:
-    """The bills of the months that `load` covers, in order of time as the rows must be.
+    @property
+    def days(self) -> int:
+        return (self.next_month - self.month).days
 
-    Raises `TariffHole` and `CalendarHole` where the tariff does not say what holds.
+    @property
+    def intervals_max(self) -> int:
+        """How many intervals the month has, where the clocks change too."""
+        begin, end = (
+            datetime(day.year, day.month, 1, tzinfo=self.tariff.zone).timestamp()
+            for day in (self.month, self.next_month)
+        )
+        return int(end - begin) // (self.minutes * 60)
+
+
+def utility_bills(
+    tariff: Tariff, load: Iterable[LoadRow], interval_minutes: int, contracted_w: int | None = None
+) -> Iterator[MonthBill]:
+    """The bills of the months that `load` covers, in order of time, whatever the order of its rows.
+
+    `contracted_w` is the power that the contract says, in watts. Raises `TariffHole` and `CalendarHole` where
+    the tariff does not say what holds, and `ContractMissing`.
     """
     demand_charges: list[tuple[date, int]] = []
-    for month in _months(tariff, load):
-        demand = list(_demand_lines(month, interval_minutes))
-        charge = sum(line.amount_micro for line in demand)
-        demand_charges.append((month.month, charge))
+    for month in _months(tariff, load, interval_minutes):
+        if month.version.capacity and contracted_w is None:
+            raise ContractMissing(
+                f"the tariff {tariff.name} bills contracted power", hint="give it: --contracted-kw 4.6"
+            )
+        demand = list(_demand_lines(month))
+        demand_charges.append((month.month, sum(line.amount_micro for line in demand)))
         highest = max(
             amount
             for when, amount in demand_charges
             if _months_between(when, month.month) < MONTHS_OF_MINIMUM
         )
-        yield MonthBill(month.month, list(_lines(month, demand, highest, interval_minutes)))
+        lines = list(_lines(month, demand, highest, contracted_w or 0))
+        yield MonthBill(month.month, lines, month.intervals, month.intervals_max)
 
 
-def _months(tariff: Tariff, load: Iterable[LoadRow]) -> Iterator[_Month]:
-    found: _Month | None = None
+def _months(tariff: Tariff, load: Iterable[LoadRow], minutes: int) -> list[_Month]:
+    months: dict[date, _Month] = {}
     for row in load:
-        day = datetime.fromtimestamp(row.start, tariff.zone).date()
-        first = day.replace(day=1)
-        if found is None or found.month != first:
-            if found is not None:
-                yield found
-            found = _Month(first, tariff.version(day))
-        found.take(row, tariff.period(row.start), tariff.surcharge_micro_per_kwh(day))
-    if found is not None:
-        yield found
+        terms = tariff.terms(row.start)
+        first = terms.day.replace(day=1)
+        if first not in months:
+            months[first] = _Month(tariff, terms, minutes)
+        months[first].take(row, terms)
+    return [months[first] for first in sorted(months)]
 
 
 def _months_between(earlier: date, later: date) -> int:
     return (later.year - earlier.year) * 12 + later.month - earlier.month
 
 
-def _lines(month: _Month, demand: list[BillLine], highest_demand: int, minutes: int) -> Iterator[BillLine]:
+def _lines(month: _Month, demand: list[BillLine], highest_demand: int, contracted_w: int) -> list[BillLine]:
     version = month.version
+    is_only = len(version.periods) == 1
     lines = [
-        _energy(f"energy {period.name}", month.energy[period.name], period.energy_micro_per_kwh)
-        for period in version.periods
+        line for each in version.periods for line in _energy_lines(each, month.energy[each.name], is_only)
     ]
     lines += demand
     minimum = part(highest_demand, ppm(version.minimum_demand_share))
-    if (missing := minimum - sum(line.amount_micro for line in lines)) > 0:
+    if (missing := minimum - _sum(lines)) > 0:
         lines.append(BillLine("minimum charge", 0, "", 0, missing))
-    lines += _reactive_lines(month, minutes)
+    lines += _capacity_lines(month, contracted_w)
+    lines += _reactive_lines(month)
     if service := micro(version.service_per_month):
         lines.append(BillLine("service", 1_000, "month", service, service))
     for (name, price), energy in month.surcharges.items():
         lines.append(_energy(name, energy, price))
-    if version.vat:
-        taxed = sum(line.amount_micro for line in lines)
-        rate = ppm(version.vat)
-        lines.append(BillLine("VAT", rate // 1_000, "x", taxed, part(max(taxed, 0), rate)))
+    for levy in (*version.levies, Levy("VAT", version.vat)):
+        if levy.rate:
+            lines.append(_tax(levy, max(_sum(lines), 0)))
     if month.export:
         lines.append(_energy("feed-in", month.export, -version.feed_in_micro_per_kwh))
-    total = sum(line.amount_micro for line in lines)
-    if rounding := to_coins(total) - total:
+    total, coin = _sum(lines), micro(month.tariff.file.smallest_coin)
+    rounded = divided(abs(total), coin) * coin  # halves away from zero, as `amounts.to_coins` has it
+    if rounding := (rounded if total >= 0 else -rounded) - total:
         lines.append(BillLine("rounding", 0, "", 0, rounding))
-    return iter(lines)
+    return lines
+
+
+def _sum(lines: Iterable[BillLine]) -> int:
+    return sum(line.amount_micro for line in lines)
+
+
+def _tax(levy: Levy, taxed_micro: int) -> BillLine:
+    """So many percent of an amount, which stands where other lines have their price."""
+    numerator, denominator = levy.rate.as_integer_ratio()
+    percent_milli = divided(numerator * 100_000, denominator)
+    return BillLine(
+        levy.name, percent_milli, "% of", taxed_micro, divided(taxed_micro * numerator, denominator)
+    )
+
+
+def _energy_lines(period: Period, energy_milliwh: int, is_only: bool) -> Iterator[BillLine]:
+    """The energy of a period, block by block."""
+    what, begin = "energy" if is_only else f"energy {period.name}", 0
+    for until, price in period.steps:
+        end = energy_milliwh if until is None else min(energy_milliwh, until)
+        if end > begin or not begin:
+            yield _energy(what + _block(begin, until), end - begin, price)
+        begin = max(begin, end)
+
+
+def _block(begin_milliwh: int, until_milliwh: int | None) -> str:
+    """Which block of a month's energy it is, where there are several."""
+    begin = begin_milliwh // MILLIWH_PER_KWH
+    if until_milliwh is None:
+        return f", above {begin:,} kWh" if begin else ""
+    until = f"{until_milliwh // MILLIWH_PER_KWH:,} kWh"
+    return f", {begin:,} to {until}" if begin else f", up to {until}"
 
 
 def _energy(what: str, energy_milliwh: int, price_micro: int) -> BillLine:
     amount = amount_micro(energy_milliwh, abs(price_micro))
-    return BillLine(
-        what, energy_milliwh // 1_000, "kWh", price_micro, amount if price_micro >= 0 else -amount
-    )
+    kwh_milli = divided(energy_milliwh, MILLIWH_PER_WH)
+    return BillLine(what, kwh_milli, "kWh", price_micro, amount if price_micro >= 0 else -amount)
 
 
-def _demand_lines(month: _Month, minutes: int) -> Iterator[BillLine]:
+def _demand_lines(month: _Month) -> Iterator[BillLine]:
     for period in month.version.periods:
         if price := period.demand_micro_per_kw:
-            kilowatts = _whole_kilo(month.peak[period.name], minutes)
+            kilowatts = _whole_kilo(month.peak[period.name], month.minutes)
             yield BillLine(f"demand {period.name}", kilowatts * 1_000, "kW", price, kilowatts * price)
 
 
-def _reactive_lines(month: _Month, minutes: int) -> Iterator[BillLine]:
+def _capacity_lines(month: _Month, contracted_w: int) -> Iterator[BillLine]:
+    days_of_year = (date(month.month.year + 1, 1, 1) - date(month.month.year, 1, 1)).days
+    for each in month.version.capacity:
+        price = micro(each.per_kw_year)
+        amount = divided(contracted_w * price * month.days, 1_000 * days_of_year)
+        what = f"capacity {each.name}, {month.days} of {days_of_year} days"
+        yield BillLine(what, contracted_w, "kW", price, amount)
+
+
+def _reactive_lines(month: _Month) -> Iterator[BillLine]:
     reactive = month.version.reactive
     if reactive is None:
         return
-    highest = max(month.peak.values())
-    free = part(highest, ppm(reactive.free_share))
+    free = part(max(month.peak.values()), ppm(reactive.free_share))
     price = micro(reactive.per_kvar)
-    if kilovars := _whole_kilo(max(month.reactive_peak - free, 0), minutes):
+    if kilovars := _whole_kilo(max(month.reactive_peak - free, 0), month.minutes):
         yield BillLine("reactive power", kilovars * 1_000, "kvar", price, kilovars * price)
 
 

@@ -9,28 +9,38 @@ not meant. A load is what flowed at the point of delivery; instead of `import_wh
 `import_kw`, the average power of the interval.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from ledger.grid import Grid
+from ledger.words import did_you_mean
+from settlement.amounts import divided
 from settlement.market import Band
-from settlement.plain.rows import EnergyRow, OrderRow
-from settlement.plain.table import NoPlainFile, Row, open_table
-from settlement.plain.values import BadCell, instant, micro_per_kwh, milliwh, milliwh_of_kwh
+from settlement.offers import Side
+from settlement.plain.rows import DuplicateRow, EnergyRow, OrderRow
+from settlement.plain.table import Column, NoPlainFile, open_table
+from settlement.plain.values import BadCell, instant, micro_per_kwh, milliwh, milliwh_of_kwh, name
 from settlement.utility_bill import LoadRow
 
 PriceOf = Callable[[int], Band]
 """The grid's prices in the interval that starts at an instant."""
 
-_NAME = re.compile(r"[^\s,/][^,\n\r/]{0,63}")
+_STARTS_MAX = 1 << 16
+"""Instants to be remembered as they are written: more than a year of quarters."""
 
 
 class OffGrid(BadCell):
     """An interval starts between the boundaries of intervals."""
 
     code = "off-grid"
+
+
+class UnknownFeeder(BadCell):
+    """A zone that the rules do not have."""
+
+    code = "unknown-feeder"
 
 
 class GridPrices(NamedTuple):
@@ -40,102 +50,124 @@ class GridPrices(NamedTuple):
     feed_in: int | str
     tariff: PriceOf | None = None
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns that hold prices."""
-        return [price for price in (self.retail, self.feed_in) if isinstance(price, str)]
+    def columns(self, start: Callable[[str], int]) -> list[Column]:
+        """What tells the two prices; `start` reads the interval."""
+        if self.tariff is None:
+            return [_price(self.retail), _price(self.feed_in)]
+        tariff = self.tariff
+        band = lru_cache(_STARTS_MAX)(lambda text: tariff(start(text)))
+        return [
+            Column("interval_start", lambda text: band(text).retail_micro_per_kwh),
+            Column("interval_start", lambda text: band(text).feed_in_micro_per_kwh),
+        ]
 
-    def of(self, row: Row, start: int) -> Band:
-        """The prices that count for a row. Raises `BadCell`."""
-        if self.tariff is not None:
-            return self.tariff(start)
-        return Band(*(_price(row, price) for price in (self.retail, self.feed_in)))
 
-
-def _price(row: Row, price: int | str) -> int:
-    return price if isinstance(price, int) else row.take(price, micro_per_kwh)
+def _price(price: int | str) -> Column:
+    """A price from its column, or one that is the same in all rows."""
+    return Column(price, micro_per_kwh) if isinstance(price, str) else Column("building", lambda _: price)
 
 
 def read_energies(path: Path, grid: Grid, prices: GridPrices) -> Iterator[EnergyRow]:
-    """The rows of the energies. Raises `NoPlainFile` and what a cell can be, a `BadCell`."""
-    columns = ["interval_start", "building", "import_wh", "export_wh", *prices.columns]
-    with open_table(path, columns) as table:
-        at = table.places["interval_start"]
-        for row in table.rows:
-            start = _start(row, grid)
-            yield EnergyRow(
-                start,
-                row.take("building", _name),
-                row.cells[at],
-                row.number,
-                row.take("import_wh", milliwh),
-                row.take("export_wh", milliwh),
-                *prices.of(row, start),
-            )
+    """The rows of the energies. Raises `NoPlainFile`, what a cell can be, and what a tariff raises."""
+    start = _starts(grid)
+    columns = [
+        Column("interval_start", start),
+        Column("building", name),
+        Column("interval_start", str),
+        Column("import_wh", milliwh),
+        Column("export_wh", milliwh),
+        *prices.columns(start),
+    ]
+    with open_table(path, [column.name for column in columns]) as table:
+        for line, (start_at, building, shown, imported, exported, retail, feed_in) in table.rows(columns):
+            yield start_at, building, line, shown, imported, exported, retail, feed_in
 
 
-def read_orders(path: Path, grid: Grid) -> Iterator[OrderRow]:
-    """The rows of the orders. Raises `NoPlainFile` and what a cell can be, a `BadCell`."""
-    columns = ["interval_start", "building", "side", "energy_wh", "limit_micro_per_kwh"]
-    with open_table(path, columns) as table:
-        zone = table.places.get("zone")
-        for row in table.rows:
-            yield OrderRow(
-                _start(row, grid),
-                row.take("building", _name),
-                row.number,
-                row.take("side", _side),
-                row.take("energy_wh", lambda text: milliwh(text) if text else None),
-                row.take("limit_micro_per_kwh", micro_per_kwh),
-                row.cells[zone] if zone is not None else "",
-            )
+def read_orders(path: Path, grid: Grid, feeders: Collection[str]) -> Iterator[OrderRow]:
+    """The rows of the orders. A zone is one of the `feeders`, if there are any.
+
+    Raises `NoPlainFile` and what a cell can be, a `BadCell`.
+    """
+    columns = [
+        Column("interval_start", _starts(grid)),
+        Column("building", name),
+        Column("side", _side),
+        Column("energy_wh", lambda text: milliwh(text) if text else None),
+        Column("limit_micro_per_kwh", micro_per_kwh),
+    ]
+    with open_table(path, [column.name for column in columns]) as table:
+        if "zone" in table.places:
+            columns.append(Column("zone", lambda text: _zone(text, feeders)))
+        for line, (start, building, *rest) in table.rows(columns):
+            side, energy, limit, *zone = rest
+            yield start, building, line, side, energy, limit, zone[0] if zone else ""
 
 
-def read_load(path: Path, grid: Grid) -> Iterator[LoadRow]:
-    """The rows of a load. Raises `NoPlainFile` and what a cell can be, a `BadCell`."""
+def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator[LoadRow]:
+    """The rows of a load; `told` says what holds in an interval, so that a hole is told with its line.
+
+    Raises `NoPlainFile`, `DuplicateRow`, what a cell can be, a `BadCell`, and what `told` raises.
+    """
     minutes = grid.step // 60
     reads: dict[str, Callable[[str], int]] = {
         "import_wh": milliwh,
         "import_kwh": milliwh_of_kwh,
-        "import_kw": lambda text: milliwh_of_kwh(text) * minutes // 60,
+        "import_kw": lambda text: divided(milliwh_of_kwh(text) * minutes, 60),
     }
+    start = _starts(grid)
     with open_table(path, ["interval_start"]) as table:
-        column = next((name for name in reads if name in table.places), None)
-        if column is None:
+        taken = [each for each in reads if each in table.places]
+        if len(taken) != 1:
             raise NoPlainFile(
-                "there is no column with the energy",
+                "there is no column with the energy"
+                if not taken
+                else f"there are both {' and '.join(taken)}",
                 where=f"{path}: line 1",
                 hint=f"one of {', '.join(reads)}",
             )
-        exported, reactive = ("export_wh" in table.places, "reactive_varh" in table.places)
-        for row in table.rows:
-            yield LoadRow(
-                _start(row, grid),
-                row.take(column, reads[column]),
-                row.take("export_wh", milliwh) if exported else 0,
-                row.take("reactive_varh", milliwh) if reactive else 0,
+        more = [each for each in ("export_wh", "reactive_varh") if each in table.places]
+        columns = [Column("interval_start", start), Column(taken[0], reads[taken[0]])]
+        columns += [Column(each, milliwh) for each in more]
+        columns.append(Column("interval_start", lambda text: told(start(text))))
+        lines: dict[int, int] = {}
+        for line, (at, imported, *rest) in table.rows(columns):
+            if lines.setdefault(at, line) != line:
+                raise DuplicateRow(
+                    f"this interval is told in line {lines[at]} already",
+                    where=f"{path}: line {line}, interval_start",
+                )
+            values = dict(zip(more, rest, strict=False))
+            yield LoadRow(at, imported, values.get("export_wh", 0), values.get("reactive_varh", 0))
+
+
+def _starts(grid: Grid) -> Callable[[str], int]:
+    """What reads an interval's start, in seconds since 1970. It raises `BadCell`, `OffGrid`."""
+
+    @lru_cache(_STARTS_MAX)
+    def start(text: str) -> int:
+        found = instant(text, grid.zone)
+        if grid.boundary(found) != found:
+            raise OffGrid(
+                f"{text} is no start of an interval of {grid.step // 60} minutes",
+                hint="is interval_minutes as the file has it?",
             )
+        return found
+
+    return start
 
 
-def _start(row: Row, grid: Grid) -> int:
-    """An interval's start in seconds since 1970. Raises `BadCell`, `OffGrid`."""
-    return row.take("interval_start", lambda text: _on_grid(text, grid))
+def _side(text: str) -> Side:
+    if text == "buy":
+        return "buy"
+    if text == "sell":
+        return "sell"
+    raise BadCell(f"{text[:80]!r} is no side", hint="buy or sell")
 
 
-def _on_grid(text: str, grid: Grid) -> int:
-    found = instant(text, grid.zone)
-    if grid.boundary(found) != found:
-        raise OffGrid(f"{text} is no start of an interval of {grid.step // 60} minutes")
-    return found
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise BadCell(f"{text[:80]!r} is no name of a building", hint="up to 64 letters, no comma, no slash")
-    return text
-
-
-def _side(text: str) -> str:
-    if text not in ("buy", "sell"):
-        raise BadCell(f"{text[:80]!r} is no side", hint="buy or sell")
+def _zone(text: str, feeders: Collection[str]) -> str:
+    if text and feeders and text not in feeders:
+        raise UnknownFeeder(
+            f"the rules have no feeder {text[:80]!r}",
+            hint=f"{did_you_mean(text[:80], feeders)}they have: {', '.join(sorted(feeders))[:200]}",
+        )
     return text

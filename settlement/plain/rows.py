@@ -4,24 +4,27 @@ They go through a file of SQLite's that is gone afterwards, so memory stays flat
 """
 
 import sqlite3
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ledger.errors import BadInput
 from settlement.market import Band
 from settlement.offers import Metered, Order, Side
 
 _SQL = Path(__file__).parent / "sql"
+_BATCH_ROWS = 20_000
+
+Told = Callable[[str, int], None]
+"""Told now and then what is done and how much of it."""
 
 
 class DuplicateRow(BadInput):
-    """A building's energy of an interval is told twice."""
+    """The energy of an interval is told twice."""
 
     code = "duplicate-row"
 
@@ -32,29 +35,23 @@ class StrayOrder(BadInput):
     code = "unknown-building"
 
 
-class EnergyRow(NamedTuple):
-    """One line of the energies."""
+class MixedPrices(BadInput):
+    """The grid's prices differ within an interval."""
 
-    start: int
-    building: str
-    shown: str
-    line: int
-    import_milliwh: int
-    export_milliwh: int
-    retail_micro_per_kwh: int
-    feed_in_micro_per_kwh: int
+    code = "mixed-prices"
 
 
-class OrderRow(NamedTuple):
-    """One line of the orders."""
+class NoRoom(BadInput):
+    """There is no room to put rows in order."""
 
-    start: int
-    building: str
-    line: int
-    side: str
-    energy_milliwh: int | None
-    limit_micro_per_kwh: int
-    feeder: str
+    code = "no-room"
+
+
+EnergyRow = tuple[int, str, int, str, int, int, int, int]
+"""Start, building, line, the start as it was written, import and export in milliwatt-hours, both prices."""
+OrderRow = tuple[int, str, int, Side, int | None, int, str]
+"""Start, building, line, side, energy in milliwatt-hours, limit, feeder."""
+Row = TypeVar("Row", EnergyRow, OrderRow)
 
 
 class PlainInterval(NamedTuple):
@@ -65,12 +62,8 @@ class PlainInterval(NamedTuple):
     band: Band
     metered: list[Metered]
     orders: dict[str, list[Order]]
-
-
-class MixedPrices(BadInput):
-    """The grid's prices differ within an interval."""
-
-    code = "mixed-prices"
+    lines: dict[str, int]
+    """Where the energy of each building stands."""
 
 
 @cache
@@ -79,83 +72,93 @@ def _statement(name: str) -> str:
 
 
 class SortedRows:
-    """The rows of both files."""
+    """The rows of both files; `energies` and `orders` name them in what is raised."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, energies: Path, orders: Path | None) -> None:
         self._connection = connection
+        self._energies = energies
+        self._orders = orders
+        self.buildings: set[str] = set()
 
-    def add_energies(self, rows: Iterable[EnergyRow], where: str) -> None:
-        """Take in the energies of the file `where`. Raises `DuplicateRow`."""
-        latest = None
+    def add_energies(self, rows: Iterable[EnergyRow], told: Told) -> None:
+        """Take in energies."""
+        for batch in self._batches("add_energies", rows):
+            self.buildings.update(row[1] for row in batch)
+            told("energies read", batch[-1][2])
 
-        def told() -> Iterator[EnergyRow]:
-            nonlocal latest
-            for latest in rows:  # noqa: UP028 - the row at which the database stops is to be known
-                yield latest
+    def add_orders(self, rows: Iterable[OrderRow], told: Told) -> None:
+        """Take in orders."""
+        for batch in self._batches("add_orders", rows):
+            told("orders read", batch[-1][2])
 
-        try:
-            self._connection.executemany(_statement("add_energies"), told())
-        except sqlite3.IntegrityError as error:
-            assert latest is not None  # noqa: S101 - it is a row that does not fit
-            (line,) = self._connection.execute(_statement("find_line"), latest[:2]).fetchone()
-            raise DuplicateRow(
-                f"{latest.building} at {latest.shown} is told in line {line} already",
-                where=f"{where}: line {latest.line}",
-            ) from error
-
-    def add_orders(self, rows: Iterable[OrderRow], where: str) -> None:
-        """Take in the orders of the file `where`. Raises `StrayOrder`."""
-        self._connection.executemany(_statement("add_orders"), rows)
-        stray = self._connection.execute(_statement("find_stray_order")).fetchone()
-        if stray is not None:
-            line, building, is_known = stray
-            raise StrayOrder(
-                f"there is no energy of {building} {'in this interval' if is_known else 'at all'}",
-                where=f"{where}: line {line}",
-                hint="an order is cleared on metered energy: give the building's row of the interval too",
-            )
+    def _batches(self, statement: str, rows: Iterable[Row]) -> Iterator[list[Row]]:
+        left = iter(rows)
+        while batch := list(islice(left, _BATCH_ROWS)):
+            self._connection.executemany(_statement(statement), batch)
+            yield batch
 
     def intervals(self) -> Iterator[PlainInterval]:
-        """The intervals in order of time. Raises `MixedPrices`."""
-        energies = map(EnergyRow._make, self._connection.execute(_statement("list_energies")))
-        orders = map(OrderRow._make, self._connection.execute(_statement("list_orders")))
+        """The intervals in order of time. Raises `DuplicateRow`, `MixedPrices` and `StrayOrder`."""
+        energies: Iterator[EnergyRow] = self._connection.execute(_statement("list_energies"))
+        orders: Iterator[OrderRow] = self._connection.execute(_statement("list_orders"))
         order = next(orders, None)
         for start, group in groupby(energies, key=itemgetter(0)):
             rows = list(group)
+            lines = {row[1]: row[2] for row in rows}
+            if len(lines) < len(rows):
+                raise self._duplicate(rows)
             found: dict[str, list[Order]] = {}
-            while order is not None and order.start == start:
-                found.setdefault(order.building, []).append(_order(order))
+            while order is not None and order[0] <= start:
+                _, building, _, side, energy, limit, feeder = order
+                if order[0] < start or building not in lines:
+                    raise self._stray(order)
+                found.setdefault(building, []).append(Order(side, energy, limit, feeder))
                 order = next(orders, None)
-            yield PlainInterval(
-                start, rows[0].shown, _band(rows), [Metered(r[1], r[4], r[5]) for r in rows], found
-            )
+            metered = [Metered(row[1], row[4], row[5]) for row in rows]
+            yield PlainInterval(start, rows[0][3], self._band(rows), metered, found, lines)
+        if order is not None:
+            raise self._stray(order)
 
+    def _band(self, rows: Sequence[EnergyRow]) -> Band:
+        retail, feed_in = rows[0][6:]
+        for row in rows:
+            if row[6] != retail or row[7] != feed_in:
+                raise MixedPrices(
+                    f"{row[1]} has other prices of the grid than {rows[0][1]} at {row[3]}",
+                    where=f"{self._energies}: line {row[2]}",
+                    hint="in one interval the grid has one price for import and one for export",
+                )
+        return Band(retail, feed_in)
 
-def _order(row: OrderRow) -> Order:
-    side: Side = "sell" if row.side == "sell" else "buy"
-    return Order(side, row.energy_milliwh, row.limit_micro_per_kwh, row.feeder)
+    def _duplicate(self, rows: Sequence[EnergyRow]) -> DuplicateRow:
+        first, second = next((one, other) for one, other in pairwise(rows) if one[1] == other[1])
+        return DuplicateRow(
+            f"{second[1]} at {second[3]} is told in line {first[2]} already",
+            where=f"{self._energies}: line {second[2]}, building",
+        )
 
-
-def _band(rows: list[EnergyRow]) -> Band:
-    band = Band(*rows[0][6:])
-    for row in rows:
-        if row[6:] != band:
-            raise MixedPrices(
-                f"{row.building} has other prices of the grid than {rows[0].building}",
-                where=f"line {row.line}, {row.shown}",
-                hint="in one interval the grid has one price for import and one for export",
-            )
-    return band
+    def _stray(self, order: OrderRow) -> StrayOrder:
+        _, building, line, *_ = order
+        is_known = building in self.buildings
+        return StrayOrder(
+            f"there is no energy of {building} {'in this interval' if is_known else 'at all'}",
+            where=f"{self._orders}: line {line}, {'interval_start' if is_known else 'building'}",
+            hint="an order is cleared on metered energy: give the building's row of the interval too",
+        )
 
 
 @contextmanager
-def sorted_rows() -> Iterator[SortedRows]:
-    """A place for rows, gone with the block."""
-    with tempfile.TemporaryDirectory(prefix="energy-ledger-") as folder:
-        connection = sqlite3.connect(Path(folder) / "rows.sqlite", isolation_level=None)
-        try:
-            connection.executescript(_statement("create_tables"))
-            connection.execute("BEGIN")
-            yield SortedRows(connection)
-        finally:
-            connection.close()
+def sorted_rows(energies: Path, orders: Path | None) -> Iterator[SortedRows]:
+    """A place for the rows of these files, gone with the block. Raises `NoRoom`."""
+    connection = sqlite3.connect("", isolation_level=None)  # without a name: a file that nobody else sees
+    try:
+        connection.executescript(_statement("create_tables"))
+        connection.execute("BEGIN")
+        yield SortedRows(connection, energies, orders)
+    except sqlite3.OperationalError as error:
+        raise NoRoom(
+            f"rows cannot be put in order: {error}",
+            hint="SQLITE_TMPDIR names a folder with room for the files",
+        ) from error
+    finally:
+        connection.close()

@@ -4,7 +4,7 @@ mechanism = "mid_market_rate"
 interval_minutes = 15
 currency = "THB"
 retail_micro_per_kwh = 4_184_900      # or the name of a column of the energies, or instead of both:
-feed_in_micro_per_kwh = 2_200_000     # tariff = "th-mea-4.2-12kv"
+feed_in_micro_per_kwh = 2_200_000     # tariff = "th-mea-4.2-12-24kv"
 
 [parameters]                          # the mechanism's own
 [buildings.mall]
@@ -16,8 +16,7 @@ fee_micro_per_kwh = 300_000
 loss_ppm = 15_000
 """
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,18 +25,20 @@ import msgspec
 
 from ledger.errors import BadInput
 from ledger.event import Name
-from ledger.misfit import misfit
 from ledger.words import did_you_mean
 from settlement.amounts import PPM
 from settlement.clearing import PriceRule
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.mechanisms.parameters import KeyKind
+from settlement.tariff_file import read_tables
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
 Price = Natural | str
 """Micro-units a kilowatt-hour, or the name of a column that holds them."""
+KEY_MAX = 10**9
+KEY_DIGITS = 9
 
 
 class RulesInvalid(BadInput):
@@ -88,7 +89,7 @@ class RulesFile(_Table, frozen=True):
     feed_in_micro_per_kwh: Price | None = None
     tariff: str | None = None
     operator_fee_micro_per_kwh: Natural = 0
-    zone: str = "Asia/Bangkok"  # of instants without an offset, and of days
+    zone: str | None = None  # of instants without an offset; the tariff's, or Bangkok's
     parameters: ParametersTable = ParametersTable()
     buildings: dict[str, BuildingTable] = {}
     wheeling: list[WheelingTable] = []
@@ -99,20 +100,17 @@ class RulesFile(_Table, frozen=True):
             {(w.source, w.target): Wheeling(w.fee_micro_per_kwh, w.loss_ppm) for w in self.wheeling}
         )
 
+    def feeders(self) -> set[str]:
+        """The feeders that the rules name."""
+        told = {table.feeder for table in self.buildings.values()}
+        return told.union(*((each.source, each.target) for each in self.wheeling))
+
 
 def read_rules(path: Path) -> RulesFile:
     """The rules in a file. Raises `RulesInvalid`, naming the place and what may stand there."""
-    try:
-        tables = tomllib.loads(path.read_text(), parse_float=Decimal)
-        rules = msgspec.convert(tables, RulesFile)
-    except OSError as error:
-        raise RulesInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RulesInvalid(f"this is no TOML: {error}", where=str(path)) from error
-    except msgspec.ValidationError as error:
-        what, place, hint = misfit(error, RulesFile)
-        raise RulesInvalid(what, where=f"{path}: {place}" if place else str(path), hint=hint) from error
-    _check(rules, path)
+    rules = read_tables(path, RulesFile, RulesInvalid)
+    for place, problem, hint in _problems(rules):
+        raise RulesInvalid(problem, where=f"{path}: {place}" if place else str(path), hint=hint)
     return rules
 
 
@@ -123,51 +121,58 @@ def parameters_of(table: ParametersTable) -> Parameters:
         split_ppm=int(table.split * PPM),
         price_rule=table.price_rule,
         kind=table.kind,
-        keys=_whole(table.keys),
+        keys={building: int(key.scaleb(KEY_DIGITS)) for building, key in table.keys.items()},
     )
 
 
-def _whole(keys: Mapping[str, Decimal]) -> dict[str, int]:
-    """The same proportions in whole numbers."""
-    digits = max((-int(key.as_tuple().exponent) for key in keys.values()), default=0)
-    return {building: int(key.scaleb(max(digits, 0))) for building, key in keys.items()}
+_Problem = tuple[str, str, str]
+"""A place in the file, what is wrong there, what to do."""
 
 
-def _check(rules: RulesFile, path: Path) -> None:
-    """What the types cannot say. Raises `RulesInvalid`."""
+def _problems(rules: RulesFile) -> Iterator[_Problem]:
+    """What the types cannot say."""
     if rules.mechanism not in MECHANISMS:
-        raise RulesInvalid(
-            f"there is no mechanism {rules.mechanism!r}",
-            where=f"{path}: mechanism",
-            hint=f"{did_you_mean(rules.mechanism, MECHANISMS)}allowed: {', '.join(sorted(MECHANISMS))}",
-        )
-    flat = (rules.retail_micro_per_kwh, rules.feed_in_micro_per_kwh)
-    if (rules.tariff is None) == (None in flat) or (rules.tariff and flat != (None, None)):
-        raise RulesInvalid(
-            "the grid's prices are told not at all, in part or twice",
-            where=str(path),
-            hint="give retail_micro_per_kwh and feed_in_micro_per_kwh, or tariff alone",
+        meant = did_you_mean(rules.mechanism, MECHANISMS)
+        allowed = f"allowed: {', '.join(sorted(MECHANISMS))}"
+        yield "mechanism", f"there is no mechanism {rules.mechanism!r}", meant + allowed
+    flat = [rules.retail_micro_per_kwh, rules.feed_in_micro_per_kwh]
+    if flat != [None, None] if rules.tariff is not None else None in flat:
+        yield (
+            "",
+            "the grid's prices are told twice"
+            if rules.tariff
+            else "the grid's prices are told in part or not at all",
+            "give retail_micro_per_kwh and feed_in_micro_per_kwh, or tariff alone",
         )
     pairs = [(wheeling.source, wheeling.target) for wheeling in rules.wheeling]
     for index, pair in enumerate(pairs):
         if pair in pairs[:index]:
-            raise RulesInvalid(
-                f"wheeling from {pair[0]} to {pair[1]} is told twice", where=f"{path}: wheeling[{index}]"
-            )
+            what = f"wheeling from {pair[0]} to {pair[1]} is told twice"
+            yield f"wheeling[{index}]", what, "keep one of the two"
+    yield from _parameter_problems(rules)
+
+
+def _parameter_problems(rules: RulesFile) -> Iterator[_Problem]:
     table = rules.parameters
     for name, value in (("compensation", table.compensation), ("split", table.split)):
-        if not 0 <= value <= 1:
-            raise RulesInvalid(f"{value} is not from 0 to 1", where=f"{path}: parameters.{name}")
+        if not (value.is_finite() and 0 <= value <= 1 and _fits(value, 6)):
+            yield f"parameters.{name}", f"{value} is not from 0 to 1 with at most six decimals", ""
     for building, key in table.keys.items():
-        if not (key.is_finite() and key >= 0):
-            raise RulesInvalid(f"a key of {key} is none", where=f"{path}: parameters.keys.{building}")
-    if (
-        rules.mechanism == "sharing_key"
-        and table.kind in ("static", "cascading")
-        and not any(table.keys.values())
-    ):
-        raise RulesInvalid(
+        if not (key.is_finite() and 0 <= key <= KEY_MAX and _fits(key, KEY_DIGITS)):
+            yield (
+                f"parameters.keys.{building}",
+                f"{key} is no key",
+                f"a number from 0 up with at most {KEY_DIGITS} decimals",
+            )
+    is_by_key = rules.mechanism == "sharing_key" and table.kind in ("static", "cascading")
+    if is_by_key and not any(table.keys.values()):
+        yield (
+            "parameters.keys",
             f"a {table.kind} key needs the buildings' shares",
-            where=f"{path}: parameters.keys",
-            hint="keys = {mall = 0.5, school = 0.3, clinic = 0.2}",
+            "keys = {mall = 0.5, school = 0.3, clinic = 0.2}",
         )
+
+
+def _fits(value: Decimal, digits: int) -> bool:
+    """Whether a number in reasonable bounds has at most so many decimals."""
+    return value.scaleb(digits) == int(value.scaleb(digits))

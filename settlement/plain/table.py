@@ -4,13 +4,13 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TextIO
 
 from ledger.errors import BadInput
 from ledger.words import did_you_mean
-from settlement.plain.values import BadCell
 
-T = TypeVar("T")
+LINE_MAX = 1 << 16
+"""Characters in a line: a longer one is no line of a table, and is not read to its end."""
 
 
 class NoPlainFile(BadInput):
@@ -19,29 +19,20 @@ class NoPlainFile(BadInput):
     code = "no-plain-file"
 
 
-class Row(NamedTuple):
-    """One line, and where the columns stand in it."""
+class Column(NamedTuple):
+    """A column by its name, and what makes a value of its cells."""
 
-    number: int
-    cells: Sequence[str]
-    places: Mapping[str, int]
-    path: Path
-
-    def take(self, column: str, read: Callable[[str], T]) -> T:
-        """What `read` makes of a cell. A `BadCell` that it raises is told with the place."""
-        try:
-            return read(self.cells[self.places[column]])
-        except BadCell as error:
-            error.where = f"{self.path}: line {self.number}, {column}"
-            raise
+    name: str
+    read: Callable[[str], Any]
 
 
 class Table(NamedTuple):
-    """An open file: where its columns stand, and its rows."""
+    """An open file: where its columns stand, how many there are, and its lines with their numbers."""
 
     path: Path
     places: Mapping[str, int]
-    rows: Iterator[Row]
+    width: int
+    lines: Iterator[tuple[int, list[str]]]
 
     def need(self, columns: Iterable[str]) -> None:
         """Return if there are these columns. Raises `NoPlainFile`."""
@@ -51,43 +42,84 @@ class Table(NamedTuple):
                 raise NoPlainFile(
                     f"there is no column {name}",
                     where=f"{self.path}: line 1",
-                    hint=f"{meant}the first line names the columns: {', '.join(self.places)}",
+                    hint=f"{meant}the first line names the columns, parted by commas: "
+                    f"{', '.join(self.places)[:200]}",
                 )
+
+    def rows(self, columns: Sequence[Column]) -> Iterator[tuple[int, list[Any]]]:
+        """The number of every line below the header, and what its cells of these columns say.
+
+        Raises `NoPlainFile`, and every `BadInput` that a column's `read` raises, with the place.
+        """
+        readers = [(self.places[name], read) for name, read in columns]
+        number = 1
+        for number, cells in self.lines:
+            if len(cells) != self.width:
+                raise NoPlainFile(
+                    f"there are {len(cells)} cells, the header has {self.width}",
+                    where=f"{self.path}: line {number}",
+                )
+            try:
+                values = [read(cells[place]) for place, read in readers]
+            except BadInput as error:
+                error.where = f"{self.path}: line {number}, {self._culprit(cells, columns)}"
+                raise
+            yield number, values
+        if number == 1:
+            raise NoPlainFile("there is no row below the header", where=str(self.path))
+
+    def _culprit(self, cells: Sequence[str], columns: Sequence[Column]) -> str:
+        """The column whose cell cannot be read."""
+        for name, read in columns:
+            try:
+                read(cells[self.places[name]])
+            except BadInput:
+                return name
+        return ""
 
 
 @contextmanager
 def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
     """A file that has these columns and perhaps others. Raises `NoPlainFile`."""
     try:
-        file = path.open(newline="", encoding="utf-8-sig")
+        # What is no UTF-8 becomes characters that no cell may hold, so it is told with its line and column.
+        file = path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise NoPlainFile(f"cannot be opened: {error.strerror}", where=str(path)) from error
     with file:
-        reader = csv.reader(file, strict=True)
-        _, header = next(_lines(reader, path), (0, []))
+        lines = _lines(file, path)
+        _, header = next(lines, (0, None))
+        if header is None:
+            raise NoPlainFile(
+                "the file is empty",
+                where=str(path),
+                hint=f"its first line names columns: {','.join(columns)}",
+            )
         names = [name.strip() for name in header]
-        if len(set(names)) < len(names):
-            raise NoPlainFile("two columns have one name", where=f"{path}: line 1")
-        places = {name: place for place, name in enumerate(names)}
-        table = Table(path, places, _rows(reader, places, path))
+        if not "".join(names).isprintable():
+            raise NoPlainFile("this is no CSV in UTF-8", where=f"{path}: line 1")
+        for place, name in enumerate(names):
+            if name and name in names[:place]:
+                raise NoPlainFile(f"two columns are named {name}", where=f"{path}: line 1")
+        table = Table(path, {name: place for place, name in enumerate(names) if name}, len(names), lines)
         table.need(columns)
         yield table
 
 
-def _lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not empty, with their numbers; what the library raises becomes ours."""
+def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers; what the libraries raise becomes ours."""
+    reader = csv.reader(_bounded(file), strict=True, skipinitialspace=True)
     try:
         for cells in reader:
             if cells:
                 yield reader.line_num, cells
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+    except (csv.Error, OSError) as error:
         raise NoPlainFile(f"this is no CSV: {error}", where=f"{path}: line {reader.line_num + 1}") from error
 
 
-def _rows(reader: Any, places: Mapping[str, int], path: Path) -> Iterator[Row]:
-    for number, cells in _lines(reader, path):
-        if len(cells) != len(places):
-            raise NoPlainFile(
-                f"there are {len(cells)} cells, the header has {len(places)}", where=f"{path}: line {number}"
-            )
-        yield Row(number, cells, places, path)
+def _bounded(file: TextIO) -> Iterator[str]:
+    """The file's lines. Raises `csv.Error` instead of reading one that does not end."""
+    while line := file.readline(LINE_MAX):
+        if len(line) == LINE_MAX:
+            raise csv.Error(f"a line is longer than {LINE_MAX:,} characters")
+        yield line

@@ -1,7 +1,8 @@
 """What stands in a cell, as an integer with its unit; and what is wrong with a cell that is none."""
 
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,13 @@ from settlement.amounts import MILLIWH_PER_WH
 MILLIWH_MAX = 10**15
 """A gigawatt-hour in one interval: more is a slip of the pen."""
 PRICE_MAX = 10**12
+
+_PLAIN_DIGITS = 9
+"""A whole number of so many digits is within the bounds, in watt-hours and in kilowatt-hours."""
+_NUMBER = re.compile(r"\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?\s*", re.ASCII)
+_NAME = re.compile(r"[^\s,/=+@-]([^,/]{0,62}[^\s,/])?")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 
 
 class BadCell(BadInput):
@@ -36,18 +44,16 @@ def milliwh_of_kwh(text: str) -> int:
 
 
 def _thousandths(text: str, factor: int) -> int:
-    try:
-        value = Decimal(text) * (MILLIWH_PER_WH * factor)
-        is_negative, is_huge = value < 0, value > MILLIWH_MAX
-    except InvalidOperation:
-        raise BadCell(
-            f"{text[:40]!r} is no energy", hint="a number is meant, such as 1250 or 1250.125"
-        ) from None
-    if is_negative:
+    if len(text) <= _PLAIN_DIGITS and text.isascii() and text.isdigit():
+        return int(text) * MILLIWH_PER_WH * factor
+    if not _NUMBER.fullmatch(text):
+        raise BadCell(f"{text[:40]!r} is no energy", hint="a number is meant, such as 1250 or 1250.125")
+    value = Decimal(text) * (MILLIWH_PER_WH * factor)
+    if value < 0:
         raise NegativeEnergy(
             f"the energy {text[:40]} is below zero", hint="import and export are two columns, both from 0 up"
         )
-    if is_huge:
+    if value > MILLIWH_MAX:
         raise BadCell(
             f"{text[:40]} is more than a gigawatt-hour in an interval", hint="is it in this column's unit?"
         )
@@ -58,28 +64,52 @@ def _thousandths(text: str, factor: int) -> int:
 
 def micro_per_kwh(text: str) -> int:
     """A price in whole micro-units a kilowatt-hour. Raises `BadCell`."""
-    try:
-        value = int(text) if len(text) <= len(str(PRICE_MAX)) else -1
-    except ValueError:
-        value = -1
+    value = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(PRICE_MAX)) else -1
     if not 0 <= value <= PRICE_MAX:
         raise BadCell(
             f"{text[:40]!r} is no price",
-            hint="whole micro-units a kWh are meant: 4184900 for 4.1849 of the currency",
+            hint="whole micro-units a kWh are meant, from 0 up: 4184900 for 4.1849 of the currency",
         )
     return value
 
 
-@lru_cache(4_096)
+@lru_cache(1 << 16)
+def name(text: str) -> str:
+    """A building's name. Raises `BadCell`.
+
+    No comma or slash, which part cells and accounts, and nothing that a spreadsheet would run.
+    """
+    if _NAME.fullmatch(text) and text.isprintable():
+        return text
+    is_formula = text[:1] in ("=", "+", "-", "@")
+    raise BadCell(
+        f"{text[:80]!r} is no name of a building",
+        hint="a spreadsheet would take it for a formula"
+        if is_formula
+        else "1 to 64 characters without comma, slash, or a space at either end",
+    )
+
+
 def instant(text: str, zone: ZoneInfo) -> int:
     """Seconds since 1970 (UTC); what has no offset is local time of `zone`. Raises `BadCell`."""
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        found = datetime.fromisoformat(text.strip())
+        found = found if found.tzinfo is not None else _local(found, zone)
+        since = found - _EPOCH
+    except (ValueError, OverflowError):
         raise BadCell(f"{text[:40]!r} is no instant", hint="write it as 2026-06-01T00:15:00+07:00") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=zone)
-    seconds = found.astimezone(UTC).timestamp()
-    if seconds != int(seconds):
-        raise BadCell(f"{text!r} is no whole second")
-    return int(seconds)
+    if since % _SECOND:
+        raise BadCell(f"{text[:40]!r} is no whole second")
+    return since // _SECOND
+
+
+def _local(naive: datetime, zone: ZoneInfo) -> datetime:
+    """The instant of a local time. Raises `BadCell` for one that comes twice or not at all."""
+    first, second = naive.replace(tzinfo=zone), naive.replace(tzinfo=zone, fold=1)
+    before, after = first.utcoffset(), second.utcoffset()
+    if before is None or after is None or before == after:
+        return first
+    raise BadCell(
+        f"{naive} comes {'twice' if before > after else 'not at all'} in {zone}, where the clocks change",
+        hint=f"write the offset: {first.isoformat()}, or Z for UTC",
+    )

@@ -1,38 +1,44 @@
 """A what-if on plain files: who would have paid what under other rules."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from ledger.errors import BadInput
-from ledger.grid import Grid
+from ledger.grid import Grid, UnknownZone
+from ledger.words import did_you_mean
 from settlement.interval import Rules, settle
+from settlement.plain.notes import Seen, notes
 from settlement.plain.reading import GridPrices, read_energies, read_orders
-from settlement.plain.rows import SortedRows, sorted_rows
-from settlement.plain.rules import RulesFile, parameters_of, read_rules
-from settlement.plain.writing import result_files
+from settlement.plain.rows import PlainInterval, Told, sorted_rows
+from settlement.plain.rules import RulesFile, RulesInvalid, parameters_of, read_rules
+from settlement.plain.writing import ResultFiles, result_files
 from settlement.standing import Standing, Standings
-from settlement.tariff import load_tariff
+from settlement.tariff import Tariff, UnknownTariff, load_tariff
 
-Told = Callable[[str, int], None]
-"""Told now and then what is done and how much of it."""
+DEFAULT_ZONE = "Asia/Bangkok"
 
 
 class UnknownBuilding(BadInput):
-    """A building whose feeder the rules do not name."""
+    """A building that another file does not name."""
 
     code = "unknown-building"
 
+    def __init__(self, what: str, building: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.building = building
+
 
 class Result(NamedTuple):
-    """What came out: every building, and the community as one."""
+    """What came out: every building, and the community as one; `notes` are what a reader should know."""
 
     intervals: int
     trades: int
     buildings: list[Standing]
     community: Standing
     currency: str
+    mechanism: str
+    notes: list[str]
 
 
 def settle_files(
@@ -43,53 +49,103 @@ def settle_files(
     Raises a `BadInput` that names file, line and column; then nothing is written.
     """
     file = read_rules(rules)
-    grid = Grid(file.interval_minutes, file.zone)
+    tariff = _tariff(file, rules)
+    grid = _grid(file, tariff, rules)
     settled_by = Rules(
         file.mechanism, parameters_of(file.parameters), file.routes(), _feeders(file, rules),
         file.operator_fee_micro_per_kwh,
     )  # fmt: skip
-    with sorted_rows() as rows:
-        rows.add_energies(read_energies(energies, grid, _prices(file)), str(energies))
+    with sorted_rows(energies, orders) as rows:
+        rows.add_energies(read_energies(energies, grid, _prices(file, tariff)), told)
+        _check_keys(file, rows.buildings, rules)
         if orders is not None:
-            rows.add_orders(read_orders(orders, grid), str(orders))
-        return _settle_all(rows, settled_by, out, file.currency, told)
+            feeders = file.feeders() if file.wheeling else ()
+            rows.add_orders(read_orders(orders, grid, feeders), told)
+        standings, seen = Standings(), Seen()
+        with result_files(out) as files:
+            for interval in rows.intervals():
+                try:
+                    _settle(interval, settled_by, files, standings, seen)
+                except UnknownBuilding as error:
+                    error.where = f"{energies}: line {interval.lines[error.building]}, building"
+                    raise
+                told("intervals settled", seen.intervals)
+            buildings = list(standings.rows())
+            files.buildings(buildings)
+    told_of = notes(file, tariff, grid, seen, len(buildings), has_orders=orders is not None)
+    return Result(
+        seen.intervals, seen.trades, buildings, standings.total(), file.currency, file.mechanism, [*told_of]
+    )
 
 
-def _settle_all(rows: SortedRows, rules: Rules, out: Path, currency: str, told: Told) -> Result:
-    standings = Standings()
-    intervals = trades = 0
-    with result_files(out) as files:
-        for interval in rows.intervals():
-            settled = settle(rules, interval.band, interval.metered, interval.orders)
-            files.interval(interval.shown, settled.trades, settled.shares, settled.journal())
-            standings.add(interval.band, interval.metered, settled)
-            intervals, trades = intervals + 1, trades + len(settled.trades)
-            told("intervals settled", intervals)
-        buildings = list(standings.rows())
-        files.buildings(buildings)
-    return Result(intervals, trades, buildings, standings.total(), currency)
+def _settle(
+    interval: PlainInterval, rules: Rules, files: ResultFiles, standings: Standings, seen: Seen
+) -> None:
+    settled = settle(rules, interval.band, interval.metered, interval.orders)
+    files.interval(interval.shown, settled.trades, settled.shares, settled.journal())
+    standings.add(interval.band, interval.metered, settled)
+    seen.add(interval, len(settled.trades))
 
 
-def _prices(file: RulesFile) -> GridPrices:
-    if file.tariff is not None:
-        return GridPrices(0, 0, lru_cache(8)(load_tariff(file.tariff).band))
-    return GridPrices(file.retail_micro_per_kwh or 0, file.feed_in_micro_per_kwh or 0)
+def _tariff(file: RulesFile, path: Path) -> Tariff | None:
+    """The tariff that the rules name. Raises `UnknownTariff`, `RulesInvalid`."""
+    if file.tariff is None:
+        return None
+    is_file = file.tariff.endswith(".toml")  # beside the rules
+    try:
+        tariff = load_tariff(str(path.parent / file.tariff) if is_file else file.tariff)
+    except UnknownTariff as error:
+        error.where = f"{path}: tariff"
+        raise
+    if tariff.file.currency != file.currency:
+        raise RulesInvalid(
+            f"the tariff {tariff.name} is in {tariff.file.currency}, the rules are in {file.currency}",
+            where=f"{path}: currency",
+        )
+    return tariff
+
+
+def _grid(file: RulesFile, tariff: Tariff | None, path: Path) -> Grid:
+    try:
+        return Grid(file.interval_minutes, file.zone or (tariff.file.zone if tariff else DEFAULT_ZONE))
+    except UnknownZone as error:
+        error.where = f"{path}: zone"
+        raise
+
+
+def _prices(file: RulesFile, tariff: Tariff | None) -> GridPrices:
+    return GridPrices(
+        file.retail_micro_per_kwh or 0, file.feed_in_micro_per_kwh or 0, tariff.band if tariff else None
+    )
 
 
 def _feeders(file: RulesFile, path: Path) -> Callable[[str], str]:
     """The feeder of a building; where there is no wheeling, none has to be named."""
     feeders = {building: table.feeder for building, table in file.buildings.items()}
+    if not file.wheeling:
+        return lambda building: feeders.get(building, "")
 
     def feeder_of(building: str) -> str:
         try:
             return feeders[building]
         except KeyError:
-            if not file.wheeling:
-                return ""
             raise UnknownBuilding(
                 f"the rules do not say on which feeder {building} is",
-                where=f"{path}: buildings",
-                hint=f'add [buildings.{building}] with feeder = ".."',
+                building,
+                hint=f'add to {path}: [buildings."{building}"] with feeder = ".."; '
+                f"{did_you_mean(building, feeders)}",
             ) from None
 
     return feeder_of
+
+
+def _check_keys(file: RulesFile, buildings: Collection[str], path: Path) -> None:
+    """Return if the energies have every building with a key. Raises `UnknownBuilding`."""
+    for building in file.parameters.keys:
+        if building not in buildings:
+            raise UnknownBuilding(
+                f"there is no energy of {building}",
+                building,
+                where=f"{path}: parameters.keys.{building}",
+                hint=f"{did_you_mean(building, buildings)}a key counts for a building of the energies",
+            )

@@ -4,7 +4,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ JOURNAL = ("interval_start", *Posting._fields)
 _FILES = {
     "trades.csv": TRADES,
     "shares.csv": SHARES,
-    "journal.csv": JOURNAL,
     "buildings.csv": Standing._fields,
+    "journal.csv": JOURNAL,
 }
 _BUFFER_BYTES = 1 << 20
 
@@ -45,9 +45,10 @@ class ResultFiles:
         self, shown: str, trades: Iterable[Trade], shares: Iterable[Share], postings: Iterable[Posting]
     ) -> None:
         """One interval's rows."""
-        self._trades([(shown, *trade[:5]) for trade in trades])
-        self._shares([(shown, *share) for share in shares])
-        self._journal([(shown, *posting) for posting in postings])
+        start = (shown,)
+        self._trades(start + trade[:5] for trade in trades)
+        self._shares(start + share for share in shares)
+        self._journal(start + posting for posting in postings)
 
     def buildings(self, standings: Iterable[Standing]) -> None:
         """The summary."""
@@ -57,23 +58,27 @@ class ResultFiles:
 @contextmanager
 def result_files(folder: Path) -> Iterator[ResultFiles]:
     """Files that move into `folder` when the block ends well. Raises `CannotWrite`."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".what-if-", dir=folder) as name:
-            draft = Path(name)
-            files = {
-                each: draft.joinpath(each).open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
-                for each in _FILES
-            }
-            try:
-                writers = {each: csv.writer(file, lineterminator="\n") for each, file in files.items()}
+        for each in _FILES:
+            if folder.joinpath(each).is_dir():
+                raise CannotWrite("a folder stands where a file is to be", where=str(folder / each))
+        with tempfile.TemporaryDirectory(prefix=".what-if-", dir=folder) as draft:
+            with ExitStack() as files:
+                writers = {}
                 for each, header in _FILES.items():
+                    path = Path(draft, each)
+                    file = path.open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
+                    writers[each] = csv.writer(files.enter_context(file), lineterminator="\n")
                     writers[each].writerow(header)
                 yield ResultFiles(writers)
-            finally:
-                for file in files.values():
-                    file.close()
             for each in _FILES:
-                os.replace(draft.joinpath(each), folder.joinpath(each))
-    except OSError as error:
-        raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
+                os.replace(Path(draft, each), folder / each)
+    except BaseException as error:
+        for empty in made:
+            with suppress(OSError):
+                os.rmdir(empty)
+        if isinstance(error, OSError):
+            raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
+        raise

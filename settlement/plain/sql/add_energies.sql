@@ -1,2 +1,2 @@
 -- What a building took and gave in an interval, and the grid's prices in it.
-INSERT INTO energies (start, building, shown, line, import, export, retail, feed_in) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO energies (start, building, line, shown, import, export, retail, feed_in) VALUES (?, ?, ?, ?, ?, ?, ?, ?)

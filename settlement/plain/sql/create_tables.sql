@@ -1,17 +1,17 @@
 -- Rows of plain files, to be read in order of time whatever order they came in. Nothing here outlives the program.
+-- Without an index, because sorting once costs the same for every order in which rows come.
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE energies (
     start    INTEGER NOT NULL,
     building TEXT    NOT NULL,
-    shown    TEXT    NOT NULL,               -- the instant as it was written
     line     INTEGER NOT NULL,
+    shown    TEXT    NOT NULL,               -- the instant as it was written
     import   INTEGER NOT NULL,
     export   INTEGER NOT NULL,
     retail   INTEGER NOT NULL,
-    feed_in  INTEGER NOT NULL,
-    PRIMARY KEY (start, building)
-) WITHOUT ROWID;
+    feed_in  INTEGER NOT NULL
+);
 CREATE TABLE orders (
     start    INTEGER NOT NULL,
     building TEXT    NOT NULL,
@@ -19,6 +19,5 @@ CREATE TABLE orders (
     side     TEXT    NOT NULL,
     energy   INTEGER,                        -- NULL: all that was metered
     price    INTEGER NOT NULL,
-    feeder   TEXT    NOT NULL,
-    PRIMARY KEY (start, building, line)
-) WITHOUT ROWID;
+    feeder   TEXT    NOT NULL
+);

@@ -1,2 +1,2 @@
 -- All energies in order of time.
-SELECT start, building, shown, line, import, export, retail, feed_in FROM energies ORDER BY start, building
+SELECT start, building, line, shown, import, export, retail, feed_in FROM energies ORDER BY start, building, line

@@ -1,2 +1,0 @@
--- The line that told a building's energy of an interval.
-SELECT line FROM energies WHERE start = ? AND building = ?
