@@ -31,6 +31,7 @@ Clock = Annotated[
     ),
 ]
 AMOUNT_MAX = 10**9
+_EXPONENT_MAX = 14  # with as many digits, far from where decimals are rounded
 
 
 class TariffInvalid(BadInput):
@@ -62,9 +63,17 @@ def ppm(share: Decimal) -> int:
 
 
 def _millionths(value: Decimal, what: str) -> int:
-    if not (value.is_finite() and 0 <= value <= AMOUNT_MAX and value * MICRO == int(value * MICRO)):
+    if not (is_short(value, 6) and 0 <= value <= AMOUNT_MAX):
         raise TariffInvalid(f"{value} is not {what} from 0 up with at most six decimals")
     return int(value * MICRO)
+
+
+def is_short(value: Decimal, decimals: int) -> bool:
+    """Whether it is a number, of a size that somebody may mean, with at most so many decimals."""
+    _, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or not -_EXPONENT_MAX <= exponent <= _EXPONENT_MAX:
+        return False
+    return len(digits) <= _EXPONENT_MAX and value.scaleb(decimals) % 1 == 0
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -334,7 +343,7 @@ def _check_amounts(version: Version) -> None:
         if ppm(share) > PPM:
             raise TariffInvalid(f"{share} is more than the whole")
     for levy in version.levies:
-        if not (levy.rate.is_finite() and 0 <= levy.rate <= 1):
+        if not (is_short(levy.rate, 12) and 0 <= levy.rate <= 1):
             raise TariffInvalid(f"{levy.name}: {levy.rate} is not from 0 to 1")
 
 

@@ -199,9 +199,9 @@ def _tax(levy: Levy, taxed_micro: int) -> BillLine:
 def _energy_lines(period: Period, energy_milliwh: int, is_only: bool) -> Iterator[BillLine]:
     """The energy of a period, block by block."""
     what, begin = "energy" if is_only else f"energy {period.name}", 0
-    for until, price in period.steps:
+    for index, (until, price) in enumerate(period.steps):
         end = energy_milliwh if until is None else min(energy_milliwh, until)
-        if end > begin or not begin:
+        if end > begin or not index:
             yield _energy(what + _block(begin, until), end - begin, price)
         begin = max(begin, end)
 

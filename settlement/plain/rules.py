@@ -31,7 +31,7 @@ from settlement.clearing import PriceRule
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.mechanisms.parameters import KeyKind
-from settlement.tariff_file import read_tables
+from settlement.tariff_file import is_short, read_tables
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
@@ -155,10 +155,10 @@ def _problems(rules: RulesFile) -> Iterator[_Problem]:
 def _parameter_problems(rules: RulesFile) -> Iterator[_Problem]:
     table = rules.parameters
     for name, value in (("compensation", table.compensation), ("split", table.split)):
-        if not (value.is_finite() and 0 <= value <= 1 and _fits(value, 6)):
+        if not (is_short(value, 6) and 0 <= value <= 1):
             yield f"parameters.{name}", f"{value} is not from 0 to 1 with at most six decimals", ""
     for building, key in table.keys.items():
-        if not (key.is_finite() and 0 <= key <= KEY_MAX and _fits(key, KEY_DIGITS)):
+        if not (is_short(key, KEY_DIGITS) and 0 <= key <= KEY_MAX):
             yield (
                 f"parameters.keys.{building}",
                 f"{key} is no key",
@@ -171,8 +171,3 @@ def _parameter_problems(rules: RulesFile) -> Iterator[_Problem]:
             f"a {table.kind} key needs the buildings' shares",
             "keys = {mall = 0.5, school = 0.3, clinic = 0.2}",
         )
-
-
-def _fits(value: Decimal, digits: int) -> bool:
-    """Whether a number in reasonable bounds has at most so many decimals."""
-    return value.scaleb(digits) == int(value.scaleb(digits))

@@ -12,6 +12,7 @@ from settlement.amounts import MILLIWH_PER_WH
 MILLIWH_MAX = 10**15
 """A gigawatt-hour in one interval: more is a slip of the pen."""
 PRICE_MAX = 10**12
+SECONDS_MAX = 7_258_118_400
 
 _PLAIN_DIGITS = 9
 """A whole number of so many digits is within the bounds, in watt-hours and in kilowatt-hours."""
@@ -98,8 +99,8 @@ def instant(text: str, zone: ZoneInfo) -> int:
         since = found - _EPOCH
     except (ValueError, OverflowError):
         raise BadCell(f"{text[:40]!r} is no instant", hint="write it as 2026-06-01T00:15:00+07:00") from None
-    if since % _SECOND:
-        raise BadCell(f"{text[:40]!r} is no whole second")
+    if since % _SECOND or not 0 <= since // _SECOND < SECONDS_MAX:
+        raise BadCell(f"{text[:40]!r} is no whole second of the years 1970 to 2200")
     return since // _SECOND
 
 

@@ -1,0 +1,433 @@
+"""A what-if on plain files: golden files done by hand, every example, and properties of all results."""
+
+import random
+import re
+from collections import defaultdict
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import settlement.plain
+from settlement.mechanisms import MECHANISMS
+from settlement.plain.what_if import settle_files
+from tests.support.plain_files import ENERGIES, PlainFiles, rules, table
+
+EXAMPLES = Path(settlement.plain.__file__).parent / "examples"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PlainFiles:
+    return PlainFiles(tmp_path)
+
+
+# --- by hand ------------------------------------------------------------------------------------------
+
+
+def test_two_intervals_at_the_mid_market_rate_as_done_by_hand(files: PlainFiles) -> None:
+    result = files.write().settle()
+    assert (result.intervals, result.trades, result.currency, result.notes) == (2, 4, "THB", [])
+    nine, quarter = "2026-06-01T09:00:00+07:00", "2026-06-01T09:15:00+07:00"
+    assert (files.out / "trades.csv").read_text() == (
+        "interval_start,seller,buyer,energy_milliwh,price_micro_per_kwh,amount_micro\n"
+        f"{nine},sun,b,1000000,3000000,3000000\n"
+        f"{nine},sun,a,2000000,3000000,6000000\n"
+        f"{quarter},sun,b,500000,3000000,1500000\n"  # 2 kWh for a need of 1 and 3
+        f"{quarter},sun,a,1500000,3000000,4500000\n"
+    )
+    assert (files.out / "journal.csv").read_text() == (
+        "interval_start,kind,account,energy_milliwh,amount_micro\n"
+        f"{nine},trade,building/sun,-1000000,3000000\n"
+        f"{nine},trade,building/b,1000000,-3000000\n"
+        f"{nine},trade,building/sun,-2000000,6000000\n"
+        f"{nine},trade,building/a,2000000,-6000000\n"
+        f"{nine},grid-export,building/sun,-3000000,6000000\n"
+        f"{nine},grid-export,grid,3000000,-6000000\n"
+        f"{quarter},trade,building/sun,-500000,1500000\n"
+        f"{quarter},trade,building/b,500000,-1500000\n"
+        f"{quarter},trade,building/sun,-1500000,4500000\n"
+        f"{quarter},trade,building/a,1500000,-4500000\n"
+        f"{quarter},grid-import,grid,-1500000,6000000\n"
+        f"{quarter},grid-import,building/a,1500000,-6000000\n"
+        f"{quarter},grid-import,grid,-500000,2000000\n"
+        f"{quarter},grid-import,building/b,500000,-2000000\n"
+    )
+    assert (files.out / "shares.csv").read_text() == (
+        "interval_start,building,share_milliwh,used_milliwh,residual_milliwh\n"
+    )
+    a, b, sun = files.rows("buildings.csv")
+    # a: 5 kWh for 6 + 4.5 + 6 instead of 20; b: 2 kWh for 3 + 1.5 + 2 instead of 8; sun: 15 + 6 instead of 16
+    assert [a[key] for key in ("cost_micro", "cost_without_market_micro", "saving_micro")] == [
+        "16500000", "20000000", "3500000",
+    ]  # fmt: skip
+    assert [b[key] for key in ("cost_micro", "saving_micro")] == ["6500000", "1500000"]
+    assert [sun[key] for key in ("cost_micro", "saving_micro")] == ["-21000000", "5000000"]
+    assert [a[key] for key in ("self_sufficiency_ppm", "local_coverage_ppm")] == ["700000", ""]
+    assert [sun[key] for key in ("self_sufficiency_ppm", "local_coverage_ppm")] == ["", "625000"]
+    assert {row["fairness_ppm"] for row in (a, b, sun)} == {"1000000"}, "everybody saves 1 a traded kWh"
+
+
+def test_shares_show_the_entitlement_before_and_after_the_cap_of_the_need(files: PlainFiles) -> None:
+    energies = table(
+        "interval_start,building,import_wh,export_wh",
+        [("2026-06-01T09:00Z", *row) for row in (("pv", 0, 10), ("a", 2, 0), ("b", 9, 0), ("c", 3, 0))],
+    )
+    keys = 'kind = "static"\nkeys = { a = 0.5, b = 0.3, c = 0.2 }'
+    files.write(energies, rules("sharing_key", f"[parameters]\n{keys}")).settle()
+    assert (files.out / "shares.csv").read_text() == (
+        "interval_start,building,share_milliwh,used_milliwh,residual_milliwh\n"
+        "2026-06-01T09:00Z,a,5000,2000,3000\n"
+        "2026-06-01T09:00Z,b,3000,3000,0\n"
+        "2026-06-01T09:00Z,c,2000,2000,0\n"
+    )
+
+
+def test_orders_set_the_price_between_the_grids_two(files: PlainFiles) -> None:
+    orders = table(
+        "interval_start,building,side,energy_wh,limit_micro_per_kwh",
+        [
+            ("2026-06-01T09:00:00+07:00", "sun", "sell", 1_500.5, 2_600_000),
+            ("2026-06-01T09:00:00+07:00", "a", "buy", "", 3_600_000),
+            ("2026-06-01T09:00:00+07:00", "b", "buy", "", 2_500_000),
+        ],
+    )
+    files.write(orders=orders, rules=rules("uniform_price")).settle()
+    first = [row for row in files.rows("trades.csv") if "09:00:00" in row["interval_start"]]
+    # a takes all that is offered and stays hungry, so its limit is the price.
+    assert [(row["buyer"], row["energy_milliwh"], row["price_micro_per_kwh"]) for row in first] == [
+        ("a", "1500500", "3600000")
+    ]
+
+
+def test_wheeling_its_loss_and_the_operators_fee_have_accounts_of_their_own(files: PlainFiles) -> None:
+    energies = table(
+        "interval_start,building,import_wh,export_wh",
+        [("2026-06-01T09:00Z", "far", 0, 1000), ("2026-06-01T09:00Z", "b", 1000, 0)],
+    )
+    more = """
+[buildings.far]
+feeder = "north"
+[buildings.b]
+feeder = "south"
+[[wheeling]]
+from = "north"
+to = "south"
+fee_micro_per_kwh = 100_000
+loss_ppm = 50_000
+"""
+    files.write(energies, rules(more=more, operator_fee_micro_per_kwh=25_000)).settle()
+    posted = [tuple(row.values())[1:] for row in files.rows("journal.csv")]
+    assert posted == [
+        ("trade", "building/far", "-1000000", "3000000"),
+        ("trade", "building/b", "1000000", "-3000000"),
+        ("wheeling", "wheeling", "0", "100000"),
+        ("wheeling", "building/b", "0", "-100000"),
+        ("loss", "grid", "-50000", "200000"),
+        ("loss", "losses", "50000", "0"),
+        ("loss", "building/b", "0", "-200000"),
+        ("operator-fee", "operator", "0", "25000"),
+        ("operator-fee", "building/b", "0", "-25000"),
+    ]
+    assert files.rows("buildings.csv")[0]["fees_micro"] == "325000"
+
+
+def test_the_zone_of_an_order_is_the_feeder_where_it_counts(files: PlainFiles) -> None:
+    orders = table(
+        "interval_start,building,side,energy_wh,limit_micro_per_kwh,zone",
+        [
+            ("2026-06-01T09:00Z", "s", "sell", "", 2_000_000, "north"),
+            ("2026-06-01T09:00Z", "b", "buy", "", 4_000_000, "south"),
+        ],
+    )
+    energies = table(
+        "interval_start,building,import_wh,export_wh",
+        [("2026-06-01T09:00Z", "s", 0, 1000), ("2026-06-01T09:00Z", "b", 1000, 0)],
+    )
+    wheeling = '[[wheeling]]\nfrom = "north"\nto = "south"\nfee_micro_per_kwh = 1_900_000'
+    files.write(energies, rules("uniform_price", wheeling), orders).settle()
+    (trade,) = files.rows("trades.csv")
+    assert trade["price_micro_per_kwh"] == "2050000", "between 2 and 4 less the way's 1.9"
+
+
+# --- prices -------------------------------------------------------------------------------------------
+
+
+def test_prices_come_from_columns_that_the_rules_name(files: PlainFiles) -> None:
+    energies = table(
+        "spot,building,interval_start,export_wh,import_wh,sun_price",
+        [
+            (3_000_000, "s", "2026-06-01T00:00Z", 1000, 0, 1_000_000),
+            (3_000_000, "b", "2026-06-01T00:00Z", 0, 1000, 1_000_000),
+            (5_000_000, "s", "2026-06-01T00:15Z", 1000, 0, 3_000_000),
+            (5_000_000, "b", "2026-06-01T00:15Z", 0, 1000, 3_000_000),
+        ],
+    )
+    files.write(energies, rules(retail_micro_per_kwh='"spot"', feed_in_micro_per_kwh='"sun_price"')).settle()
+    assert [row["price_micro_per_kwh"] for row in files.rows("trades.csv")] == ["2000000", "4000000"]
+
+
+def test_prices_come_from_the_tariff_of_the_interval(files: PlainFiles) -> None:
+    energies = table(
+        "interval_start,building,import_wh,export_wh",
+        [
+            (start, building, imported, 1000 - imported)
+            for start in ("2026-06-01T08:45:00", "2026-06-01T09:00:00", "2026-06-03T09:00:00")
+            for building, imported in (("s", 0), ("b", 1000))
+        ],
+    )
+    tariff = rules(retail_micro_per_kwh=None, feed_in_micro_per_kwh=None, tariff='"th-mea-4.2-12-24kv"')
+    result = files.write(energies, tariff).settle()
+    # off-peak, on-peak, and a holiday: (energy + Ft 0.1623 + 2.20) / 2
+    prices = [row["price_micro_per_kwh"] for row in files.rows("trades.csv")]
+    assert prices == ["2483000", "3273100", "2483000"]
+    assert any("not yet held against" in note for note in result.notes)
+
+
+def test_a_tariff_may_be_a_file_beside_the_rules(files: PlainFiles) -> None:
+    (files.rules.parent / "mine.toml").write_text(
+        'name = "mine"\ncountry = "TH"\ncurrency = "THB"\nzone = "Asia/Bangkok"\n'
+        'source = "me"\nconfirmed = true\n'
+        "[[versions]]\nfrom = 2020-01-01\nfeed_in_per_kwh = 1\n"
+        '[[versions.periods]]\nname = "all day"\nenergy_per_kwh = 5\n'
+    )
+    tariff = rules(retail_micro_per_kwh=None, feed_in_micro_per_kwh=None, tariff='"mine.toml"')
+    assert files.write(rules=tariff).settle().notes == []
+    assert {row["price_micro_per_kwh"] for row in files.rows("trades.csv")} == {"3000000"}
+
+
+# --- how files may be written -------------------------------------------------------------------------
+
+VARIANTS = {
+    "a byte order mark": "\ufeff" + ENERGIES,
+    "lines that end as on Windows": ENERGIES.replace("\n", "\r\n"),
+    "lines that end as on old Macs": ENERGIES.replace("\n", "\r"),
+    "quoted cells": re.sub(r"[^,\n]+", lambda cell: f'"{cell[0]}"', ENERGIES),
+    "spaces behind commas": ENERGIES.replace(",", ", "),
+    "no end of the last line": ENERGIES.rstrip("\n"),
+    "empty lines": ENERGIES.replace("\n", "\n\n"),
+    "columns nobody asked for": re.sub(r"$(?!\Z)", ",x", ENERGIES, flags=re.MULTILINE),
+    "a comma at the end of lines": re.sub(r"$(?!\Z)", ",", ENERGIES, flags=re.MULTILINE),
+    "decimals and exponents": ENERGIES.replace("6000", "6.000e3").replace("2000", "2000.000"),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_same_table_gives_the_same_bytes_however_it_is_written(files: PlainFiles, variant: str) -> None:
+    files.write().settle()
+    expected = files.results()
+    files.write(energies=VARIANTS[variant]).settle()
+    assert files.results() == expected
+
+
+def test_an_interval_without_an_offset_is_local_to_the_rules_zone(files: PlainFiles) -> None:
+    naive = ENERGIES.replace("+07:00", "")
+    for zone in ("Asia/Bangkok", "Europe/Madrid"):
+        files.write(naive, rules(zone=f'"{zone}"')).settle()
+        assert files.rows("trades.csv")[0]["interval_start"] == "2026-06-01T09:00:00", "shown as written"
+    mixed = ENERGIES.replace("09:00:00+07:00,a", "02:00:00Z,a").replace("09:00:00+07:00,b", "09:00:00,b")
+    assert files.write(mixed).settle().intervals == 2, "three ways to write one instant"
+
+
+def test_hours_that_the_clocks_add_and_drop_are_settled(files: PlainFiles) -> None:
+    starts = ["2026-10-25T02:45:00+02:00", "2026-10-25T02:00:00+01:00", "2026-03-29T03:00:00+02:00"]
+    rows = [
+        (start, building, *energy) for start in starts for building, *energy in (("s", 0, 1), ("b", 1, 0))
+    ]
+    energies = table("interval_start,building,import_wh,export_wh", rows)
+    assert files.write(energies, rules(zone='"Europe/Madrid"')).settle().trades == 3
+
+
+# --- every result -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("with_orders", [True, False])
+def test_every_example_runs_and_its_files_agree(files: PlainFiles, mechanism: str, with_orders: bool) -> None:
+    orders = (EXAMPLES / "orders.csv").read_text() if with_orders else None
+    files.write((EXAMPLES / "energies.csv").read_text(), (EXAMPLES / f"{mechanism}.toml").read_text(), orders)
+    result = files.settle()
+    assert (result.mechanism, result.intervals) == (mechanism, 12)
+    check(files, (EXAMPLES / "energies.csv").read_text())
+    assert result.community.saving_micro == sum(each.saving_micro for each in result.buildings)
+    assert bool(files.rows("shares.csv")) == (mechanism == "sharing_key")
+
+
+def check(files: PlainFiles, energies: str) -> None:
+    """The journal sums to zero in every interval, and all files tell the same."""
+    journal = files.rows("journal.csv")
+    for _, group in groupby(journal, key=lambda row: row["interval_start"]):
+        rows = list(group)
+        assert sum(int(row["energy_milliwh"]) for row in rows) == 0
+        assert sum(int(row["amount_micro"]) for row in rows) == 0
+    posted: dict[str, int] = defaultdict(int)
+    energy: dict[str, int] = defaultdict(int)
+    for row in journal:
+        posted[row["account"]] += int(row["amount_micro"])
+        energy[row["account"]] += int(row["energy_milliwh"])
+    net: dict[str, Decimal] = defaultdict(Decimal)
+    for line in energies.splitlines()[1:]:
+        _, building, imported, exported = line.split(",")[:4]
+        net[building] += (Decimal(imported) - Decimal(exported)) * 1000
+    for row in files.rows("buildings.csv"):
+        account = f"building/{row['building']}"
+        assert posted[account] == -int(row["cost_micro"]), "what a building pays is what its account shows"
+        assert energy[account] == net[row["building"]], "and the energy is what its meter showed"
+        assert int(row["import_milliwh"]) == int(row["bought_milliwh"]) + int(row["grid_import_milliwh"])
+        assert int(row["export_milliwh"]) == int(row["sold_milliwh"]) + int(row["grid_export_milliwh"])
+        assert int(row["saving_micro"]) == int(row["cost_without_market_micro"]) - int(row["cost_micro"])
+    traded = [tuple(row.values())[:5] for row in files.rows("trades.csv")]
+    amounts = [row["amount_micro"] for row in files.rows("trades.csv")]
+    in_journal = [row for row in journal if row["kind"] == "trade"]
+    assert len(in_journal) == 2 * len(traded)
+    assert [row["amount_micro"] for row in in_journal[::2]] == amounts
+    for row in files.rows("shares.csv"):
+        share, used, residual = (int(row[key]) for key in list(row)[2:])
+        assert share == used + residual
+
+
+LIMIT = st.one_of(st.integers(0, 6_000_000), st.sampled_from([2_500_000, 3_000_000]))
+ENERGY = st.one_of(st.just(0), st.integers(1, 10_000_000))
+BUILDINGS = ("a", "b", "c", "d", "e")
+
+
+@st.composite
+def communities(draw: st.DrawFn) -> tuple[str, str]:
+    """Energies and orders of some buildings and intervals, in milliwatt-hours."""
+    energies, orders = [], []
+    for quarter in range(draw(st.integers(1, 3))):
+        start = f"2026-06-01T09:{15 * quarter:02d}:00Z"
+        for building in draw(st.lists(st.sampled_from(BUILDINGS), min_size=1, unique=True)):
+            energies.append((start, building, *(Decimal(draw(ENERGY)) / 1000 for _ in range(2))))
+            for side in draw(st.lists(st.sampled_from(["buy", "sell"]), max_size=3)):
+                energy = draw(st.one_of(st.just(""), ENERGY.map(lambda milli: str(Decimal(milli) / 1000))))
+                orders.append((start, building, side, energy, draw(LIMIT)))
+    return (
+        table("interval_start,building,import_wh,export_wh", energies),
+        table("interval_start,building,side,energy_wh,limit_micro_per_kwh", orders) if orders else "",
+    )
+
+
+PARAMETERS = """
+[parameters]
+kind = "{kind}"
+keys = {{ a = 0.123456789, b = 3 }}
+compensation = 0.25
+split = 0.75
+"""
+WHEELING = """
+[buildings.a]
+feeder = "north"
+[buildings.b]
+feeder = "north"
+[buildings.c]
+feeder = "south"
+[buildings.d]
+feeder = "south"
+[buildings.e]
+feeder = "east"
+[[wheeling]]
+from = "north"
+to = "south"
+fee_micro_per_kwh = 123_457
+loss_ppm = 12_345
+[[wheeling]]
+from = "south"
+to = "east"
+loss_ppm = 999
+"""
+
+
+@given(communities(), st.sampled_from(sorted(MECHANISMS)), st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None)
+def test_any_order_of_rows_and_columns_gives_the_same_bytes(
+    community: tuple[str, str], mechanism: str, shuffle: random.Random
+) -> None:
+    energies, orders = community
+    with TemporaryDirectory() as name:
+        files = PlainFiles(Path(name))
+        market = rules(mechanism, WHEELING)
+        files.write(energies, market, orders or None).settle()
+        expected = files.results()
+        files.write(_shuffled(energies, shuffle), market, _shuffled(orders, shuffle) or None).settle()
+        assert files.results() == expected
+
+
+def test_orders_of_one_limit_give_the_same_bytes_in_any_order(files: PlainFiles) -> None:
+    start = "2026-06-01T09:00Z"
+    energies = table(
+        "interval_start,building,import_wh,export_wh",
+        [(start, "s", 0, 6), (start, "a", 10, 0), (start, "b", 3, 0)],
+    )
+    rows = [(start, "a", "buy", energy, 3_000_000) for energy in (4, 9)]
+    header = "interval_start,building,side,energy_wh,limit_micro_per_kwh"
+    files.write(energies, rules("pay_as_bid"), table(header, rows)).settle()
+    expected = files.results()
+    files.write(energies, rules("pay_as_bid"), table(header, rows[::-1])).settle()
+    assert files.results() == expected
+
+
+def _shuffled(text: str, shuffle: random.Random) -> str:
+    if not text:
+        return text
+    header, *rows = [line.split(",") for line in text.splitlines()]
+    order = list(range(len(header)))
+    shuffle.shuffle(order)
+    shuffle.shuffle(rows)
+    return "".join(",".join(row[place] for place in order) + "\n" for row in [header, *rows])
+
+
+@given(
+    communities(), st.sampled_from(sorted(MECHANISMS)), st.sampled_from(["proportional", "equal", "static"]),
+    st.sampled_from([0, 33_333]),
+)  # fmt: skip
+@settings(max_examples=120, deadline=None)
+def test_whatever_is_settled_nothing_is_lost_or_won(
+    community: tuple[str, str], mechanism: str, kind: str, fee: int
+) -> None:
+    energies, orders = community
+    more = PARAMETERS.format(kind=kind) + WHEELING
+    if not all(f",{building}," in energies for building in "ab"):
+        more = more.replace("keys = { a = 0.123456789, b = 3 }", "").replace('"static"', '"equal"')
+    with TemporaryDirectory() as name:
+        files = PlainFiles(Path(name))
+        files.write(energies, rules(mechanism, more, operator_fee_micro_per_kwh=fee), orders or None)
+        files.settle()
+        check(files, energies)
+        for row in files.rows("trades.csv"):
+            assert int(row["energy_milliwh"]) > 0
+            assert mechanism == "bill_sharing" or 2_000_000 <= int(row["price_micro_per_kwh"]) <= 4_000_000
+
+
+# --- notes --------------------------------------------------------------------------------------------
+
+
+def test_notes_tell_what_is_no_error_and_yet_perhaps_not_as_it_seems(files: PlainFiles) -> None:
+    orders = table(
+        "interval_start,building,side,energy_wh,limit_micro_per_kwh",
+        [("2026-06-01T09:00:00+07:00", "a", "buy", "", 3_000_000)],
+    )
+    energies = ENERGIES.replace("09:15", "10:00").rpartition("2026")[0]
+    result = files.write(energies, rules("bill_sharing"), orders).settle()
+    assert result.notes == [
+        "bill_sharing takes no orders: everybody takes part with all that was metered",
+        "intervals begin 60 minutes apart or more, the rules say that each has 15",
+        "1 row of 6 missing: a building without a row took and gave nothing in that interval",
+    ]
+
+
+def test_a_note_tells_of_wheeling_for_a_feeder_without_buildings(files: PlainFiles) -> None:
+    feeders = "\n".join(f'[buildings.{each}]\nfeeder = "north"' for each in ("sun", "a", "b"))
+    wheeling = '[[wheeling]]\nfrom = "north"\nto = "suoth"\nfee_micro_per_kwh = 1'
+    (note,) = files.write(rules=rules(more=feeders + "\n" + wheeling)).settle().notes
+    assert note == "wheeling[0] names suoth, and no building is on it"
+
+
+def test_progress_tells_what_is_read_and_settled(files: PlainFiles) -> None:
+    files.write()
+    told: list[tuple[str, int]] = []
+    settle_files(files.energies, files.rules, None, files.out, lambda *each: told.append(each))
+    assert told == [("energies read", 7), ("intervals settled", 1), ("intervals settled", 2)]
