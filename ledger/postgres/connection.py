@@ -114,7 +114,7 @@ async def _connected(settings: PostgresSettings, session: dict[str, str]) -> Con
 
 @asynccontextmanager
 async def transaction(
-    connection: Connection, isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+    connection: Connection, isolation: Literal["repeatable_read"] | None = None
 ) -> AsyncIterator[None]:
     """A transaction that leaves nothing open behind it.
 

@@ -21,6 +21,7 @@ from ledger.registry import OPERATOR
 from ledger.writer import WriterSettings
 from tests.support.campus import GATEWAY, MORNING, QUARTER, Campus, reading, readings, record
 from tests.support.cutter import Cutter, Moment
+from tests.support.market import market_events
 from tests.support.running import running
 from tests.support.store import PROJECTIONS, TABLES, Book, check_book, migrated, owner, projections, read_book
 
@@ -209,7 +210,7 @@ async def test_no_receipt_is_given_before_the_commit_is_known_to_be_done(
 
 
 async def _book_of_all_kinds(store: PostgresSettings) -> None:
-    """Ordinary readings, late ones, a gap, a glitch, an epoch, a block: all that a projection writes."""
+    """Readings in order, late ones, a gap, a glitch, an epoch, a market, a block: all that a projection writes."""
     campus = Campus("campus", meters=2)
     writer = await campus.opened(store)
     zero = [reading(12, 0), reading(14, 1_003_500)]
@@ -225,6 +226,8 @@ async def _book_of_all_kinds(store: PostgresSettings) -> None:
     new = [reading(quarter, 10 * quarter) for quarter in range(3, 6)]
     last = campus.envelope(GATEWAY, {"meter/m-1": new})
     assert await record(writer, GATEWAY, last) == ["recorded"]
+    for device, stream, events in market_events():
+        assert await record(writer, device, campus.envelope(device, {stream: events})) == ["recorded"]
     await writer.book.seal()
     await campus.close()
 

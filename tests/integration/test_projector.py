@@ -8,24 +8,14 @@ import pytest
 from ledger import projector as projector_module
 from ledger.canonical import encode
 from ledger.event import Event
-from ledger.events import AlarmRaised, BuildingAdded, MeterAdded, RegisterEpochOpened
+from ledger.events import AlarmRaised, MeterAdded, RegisterEpochOpened
 from ledger.gap import Interval
-from ledger.market_events import (
-    AgreementAccepted,
-    AgreementEnded,
-    AgreementProposed,
-    InvoiceIssued,
-    MarketRulesPublished,
-    OrderCancelled,
-    OrderPlaced,
-    SettlementRun,
-    TariffPublished,
-)
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay
 from ledger.projector import VERSION, CommunityProjector, NewerProjections, Projector, rebuild
-from ledger.registry import OPERATOR, SERVICE
-from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT, Campus, reading, readings, record
+from ledger.registry import OPERATOR
+from tests.support.campus import GATEWAY, MORNING, QUARTER, Campus, reading, readings, record
+from tests.support.market import market_events
 from tests.support.store import owner, projections, read_book
 
 
@@ -48,34 +38,6 @@ def night(meter: int, begin: int) -> list[Event]:
     taken = [reading(begin + quarter, 5_000 * meter + 90 * (begin + quarter)) for quarter in range(97)]
     taken = taken[60:] + taken[:60]
     return [*taken[:10], *taken[12:], taken[3], reading(begin + 98, 0), *taken[10:11]]
-
-
-def _market() -> list[tuple[str, str, list[Event]]]:
-    """Rules, orders, agreements, a settlement and an invoice."""
-    begin = MORNING + 3_000 * QUARTER  # the gate is still open
-    span = {"begin": begin, "until": begin + 8 * QUARTER, "salt": SALT}
-    changed = {"since": begin + QUARTER, "salt": SALT}
-    rules = MarketRulesPublished(
-        begin=MORNING, mechanism="uniform_price", tariff="flat", gate_minutes=0, final_days=3
-    )
-    sell = OrderPlaced(order="o-1", side="sell", limit_micro_per_kwh=3, energy_wh=500, **span)
-    buy = OrderPlaced(
-        order="o-2", side="buy", limit_micro_per_kwh=4, clock_from="22:00", clock_until="06:00", **span
-    )
-    proposed = AgreementProposed(agreement="a-1", side="sell", partner="b-1", price_micro_per_kwh=3, **span)
-    run = SettlementRun(
-        number=1, kind="provisional", begin=MORNING, until=begin, tree_size=9, root="0" * 64, rules="1" * 64,
-        result="2" * 64, settled=300,
-    )  # fmt: skip
-    invoice = InvoiceIssued(number="c-2026-000001", building="b-0", code="3" * 64, document="{}", run=1)
-    return [
-        (OPERATOR, "registry", [BuildingAdded(building="b-0", feeder="f-1", name="Arts")]),
-        (OPERATOR, "market", [TariffPublished(tariff="flat", document=""), rules]),
-        (OPERATOR, "building/b-0", [sell, buy, OrderCancelled(order="o-1", **changed), proposed]),
-        (OPERATOR, "building/b-1", [AgreementAccepted(agreement="a-1", proposer="b-0", **changed)]),
-        (OPERATOR, "building/b-0", [AgreementEnded(agreement="a-1", proposer="b-0", **changed)]),
-        (SERVICE, "settlement", [run, invoice]),
-    ]
 
 
 async def _tell_all_kinds(campus: Campus, store: PostgresSettings) -> None:
@@ -101,7 +63,7 @@ async def _tell_all_kinds(campus: Campus, store: PostgresSettings) -> None:
             [reading(200 + quarter, 30_000 * quarter, serial="new") for quarter in range(9)],
         ),
         (GATEWAY, "meter/m-0", readings(24, 150)),
-        *_market(),
+        *market_events(),
     ]
     for device, stream, events in told:
         assert await record(writer, device, campus.envelope(device, {stream: events})) == ["recorded"]
