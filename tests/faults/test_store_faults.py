@@ -210,7 +210,7 @@ async def test_no_receipt_is_given_before_the_commit_is_known_to_be_done(
 
 
 async def _book_of_all_kinds(store: PostgresSettings) -> None:
-    """Readings in order, late ones, a gap, a glitch, an epoch, a market, a block: all that a projection writes."""
+    """Readings in order, late ones, a gap, a glitch, an epoch, a market, a block: all that is projected."""
     campus = Campus("campus", meters=2)
     writer = await campus.opened(store)
     zero = [reading(12, 0), reading(14, 1_003_500)]

@@ -1,4 +1,4 @@
-"""The grid's account is what the utility bills for the main meter, whatever the buildings were settled for."""
+"""The account of the grid is what the utility bills for the main meter, however the buildings were settled."""
 
 from collections import Counter
 
