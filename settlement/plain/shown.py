@@ -3,11 +3,10 @@
 Rounding happens here, at the edge, and nothing is computed from what is shown.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
-from rich.table import Table
 
 from ledger.words import counted
 from settlement.amounts import MICRO, MILLIWH_PER_KWH, PPM, divided
@@ -16,8 +15,9 @@ from settlement.tariff import Tariff
 from settlement.utility_bill import BillLine, MonthBill
 
 WIDTH = 80
-_NAME_WIDTHS = range(8, 25)
-_GAP = 2
+BUILDINGS_MAX = 50
+"""Rows of a table that somebody may still read."""
+FIRST_MIN = 8
 
 
 def decimal(value: int, digits: int, unit: int) -> str:
@@ -51,38 +51,57 @@ def _column(values: Sequence[int], unit: int, digits_below: Iterable[tuple[int, 
 
 def print_result(out: Console, result: Result) -> None:
     """Who took, gave, pays and saves how much, and the community as a whole."""
-    rows = [*result.buildings, result.community]
+    shown = result.buildings[:BUILDINGS_MAX]
+    rows = [*shown, result.community]
     columns = {
+        "": [*(row.building for row in shown), "all"],
         "imported\nkWh": energies([row.import_milliwh for row in rows]),
         "bought\n%": [percent(row.self_sufficiency_ppm) for row in rows],
         "exported\nkWh": energies([row.export_milliwh for row in rows]),
         "sold\n%": [percent(row.local_coverage_ppm) for row in rows],
         f"pays\n{result.currency}": amounts([row.cost_micro for row in rows]),
         f"saves\n{result.currency}": amounts([row.saving_micro for row in rows]),
-        "fair-\nness": [
-            "-" if row.fairness_ppm is None else decimal(row.fairness_ppm, 2, PPM) for row in rows
-        ],
+        "fair-\nness": [_fairness(row.fairness_ppm) for row in rows],
     }
-    _print_table(out, [row.building for row in result.buildings] + ["all"], columns)
+    _print_table(out, columns)
+    if (more := len(result.buildings) - len(shown)) > 0:
+        out.print(f"{counted(more, 'building')} more in buildings.csv")
     out.print()
     for line in _community(result):
         out.print(line)
 
 
-def _print_table(out: Console, names: Sequence[str], columns: dict[str, list[str]]) -> None:
-    """Numbers as wide as they are, and what is left of 80 columns for the names, which may be folded."""
-    widths = [max(map(len, [*heading.split("\n"), *values])) + _GAP for heading, values in columns.items()]
-    room = min(max(WIDTH - sum(widths) - _GAP, _NAME_WIDTHS.start), _NAME_WIDTHS.stop)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column("", max_width=room, overflow="fold")
-    for heading, width in zip(columns, widths, strict=True):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width - _GAP)
-    *buildings, whole = zip(names, *columns.values(), strict=True)
-    for row in buildings:
-        table.add_row(*row)
-    table.add_section()
-    table.add_row(*whole)
-    out.print(table, width=max(out.width, room + _GAP + sum(widths)), crop=False)
+def _fairness(ppm: int | None) -> str:
+    return "-" if ppm is None else decimal(ppm, 2, PPM)
+
+
+def _print_table(out: Console, columns: Mapping[str, Sequence[str]], left: Collection[str] = ()) -> None:
+    """Columns by their headings; the last row stands below a line of its own.
+
+    The first column and those of `left` stand to the left. Where the others leave the first one too little of
+    80 columns it is folded: a number never is, and never cut.
+    """
+    (heading, firsts), *others = columns.items()
+    widths = [max(map(len, [*other.split("\n"), *values])) for other, values in others]
+    gap = 2 if FIRST_MIN + sum(widths) + 2 * len(widths) <= WIDTH else 1
+    room = max(WIDTH - sum(widths) - gap * len(widths), FIRST_MIN)
+    room = min(room, max(map(cell_len, [heading, *firsts])))
+
+    def line(first: str, cells: Iterable[str]) -> str:
+        aligned = [
+            cell.ljust(width) if other in left else cell.rjust(width)
+            for (other, _), cell, width in zip(others, cells, widths, strict=True)
+        ]
+        return (" " * gap).join([set_cell_size(first, room), *aligned]).rstrip()
+
+    heads = [other.rpartition("\n") for other, _ in others]
+    rule = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (room + sum(widths) + gap * len(widths))
+    rows = []
+    for first, *cells in zip(firsts, *(values for _, values in others), strict=True):
+        top, *folded = chop_cells(first, room) or [""]
+        rows.append("\n".join([line(top, cells), *folded]))
+    upper, lower = line("", [head[0] for head in heads]), line(heading, [head[2] for head in heads])
+    out.print("\n".join([upper, lower, rule, *rows[:-1], rule, rows[-1]]), soft_wrap=True)
 
 
 def _community(result: Result) -> Iterator[str]:
@@ -92,7 +111,7 @@ def _community(result: Result) -> Iterator[str]:
     if whole.self_sufficiency_ppm is not None:
         yield f"self-sufficiency  {percent(whole.self_sufficiency_ppm)} % of the import came from neighbours"
     paid, without = (_money(amount) for amount in (whole.cost_micro, whole.cost_without_market_micro))
-    yield f"saved in total    {_money(whole.saving_micro)} {currency}: {paid} to be paid instead of {without}"
+    yield f"saved in total    {_money(whole.saving_micro)} {currency}: {paid} to be paid, not {without}"
     yield ""
     yield (
         "bought, sold: the part of a building's import and export that it traded with neighbours. pays: an "
@@ -108,16 +127,11 @@ def _money(micro: int) -> str:
 def print_bill(out: Console, bill: MonthBill, tariff: Tariff) -> None:
     """A month's bill, line by line, exact to the micro-unit."""
     currency = tariff.file.currency
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False)
-    table.add_column(f"{bill.month:%B %Y}", overflow="fold")
-    for heading in ("quantity", "unit", f"price\n{currency}", f"amount\n{currency}"):
-        table.add_column(heading, justify="left" if heading == "unit" else "right", no_wrap=True)
-    for line in bill.lines:
-        table.add_row(line.what, *_cells(line))
-    table.add_section()
-    table.add_row("to be paid", "", "", "", decimal(bill.total_micro, 2, MICRO))
+    rows = [(line.what, *_cells(line)) for line in bill.lines]
+    rows.append(("to be paid", "", "", "", decimal(bill.total_micro, 2, MICRO)))
+    headings = (f"{bill.month:%B %Y}", "quantity", "unit", f"price\n{currency}", f"amount\n{currency}")
     out.print(tariff.file.name, soft_wrap=True)
-    out.print(table, crop=False)
+    _print_table(out, dict(zip(headings, zip(*rows, strict=True), strict=True)), left=("unit",))
     if bill.intervals < bill.intervals_max:
         told, whole = f"{bill.intervals:,}", counted(bill.intervals_max, "interval")
         out.print(f"note: the load tells {told} of the month's {whole}", soft_wrap=True)
