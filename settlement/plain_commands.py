@@ -22,7 +22,7 @@ from settlement.plain.what_if import Result, settle_files
 from settlement.tariff import Tariff, load_tariff, tariff_names
 from settlement.utility_bill import MonthBill, utility_bills
 
-out = Console(highlight=False, markup=False)
+screen = Console(highlight=False, markup=False)
 
 KILOWATTS_MAX = 10**6
 
@@ -31,7 +31,7 @@ def what_if(
     *,
     energies: Path,
     rules: Path,
-    folder: Annotated[Path, Parameter(name="--out")],
+    out: Path,
     orders: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def what_if(
         TOML: mechanism, interval_minutes, currency, and retail_micro_per_kwh with feed_in_micro_per_kwh, or a
         tariff; the mechanism's parameters, feeders and wheeling. settlement/plain/examples has one for each
         mechanism.
-    folder
+    out
         The folder for the result; it is made where there is none.
     orders
         CSV: interval_start,building,side,energy_wh,limit_micro_per_kwh[,zone]. side is buy or sell; no energy
@@ -57,13 +57,13 @@ def what_if(
         Print one JSON object instead of a table.
     """
     with _progress() as told:
-        result = settle_files(energies, rules, orders, folder, told)
+        result = settle_files(energies, rules, orders, out, told)
     if json:
-        out.print_json(msgspec.json.encode(_as_json(result)).decode())
+        screen.print_json(msgspec.json.encode(_as_json(result)).decode())
         return
-    print_result(out, result)
+    print_result(screen, result)
     _print_notes(result.notes)
-    out.print(f"written to {folder}: trades.csv, shares.csv, buildings.csv, journal.csv", soft_wrap=True)
+    screen.print(f"written to {out}: trades.csv, shares.csv, buildings.csv, journal.csv", soft_wrap=True)
 
 
 def bill(
@@ -94,10 +94,10 @@ def bill(
     rows = read_load(load, Grid(interval_minutes, found.file.zone), found.terms)
     bills = list(utility_bills(found, rows, interval_minutes, _watts(contracted_kw)))
     if json:
-        out.print_json(msgspec.json.encode([_bill_json(each, found) for each in bills]).decode())
+        screen.print_json(msgspec.json.encode([_bill_json(each, found) for each in bills]).decode())
         return
     for each in bills:
-        print_bill(out, each, found)
+        print_bill(screen, each, found)
     _print_notes(found.notes(each.month.year for each in bills))
 
 
@@ -110,8 +110,8 @@ def tariffs() -> None:
     for name in tariff_names():
         file = load_tariff(name).file
         table.add_row(name, f"{file.name} ({file.currency})", "yes" if file.confirmed else "not yet")
-    out.print(table)
-    out.print("confirmed: somebody has held it against the regulator's own text", soft_wrap=True)
+    screen.print(table)
+    screen.print("confirmed: somebody has held it against the regulator's own text", soft_wrap=True)
 
 
 def _watts(kilowatts: Decimal | None) -> int | None:
@@ -134,7 +134,7 @@ def _progress() -> Iterator[Told]:
 
 def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        out.print(f"note: {note}", soft_wrap=True)
+        screen.print(f"note: {note}", soft_wrap=True)
 
 
 def _as_json(result: Result) -> dict[str, object]:

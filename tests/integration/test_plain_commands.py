@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -175,3 +176,20 @@ def test_the_disk_may_be_full_and_nothing_is_left_behind(
     done = settled(tmp_path, before=ignored, preexec_fn=limited)
     assert f": {code}: " in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("line", re.findall(r"^energy-ledger ((?:what-if|bill) .+)$", README, re.MULTILINE))
+def test_the_commands_of_the_readme_run_as_they_stand_there(tmp_path: Path, line: str) -> None:
+    words = [str(ROOT / word) if word.startswith("settlement/") else word for word in line.split()]
+    done = run(*words, where=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_rules_of_the_readme_are_rules(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```\n(mechanism = .*?)^```", README, re.DOTALL | re.MULTILINE)
+    (tmp_path / "rules.toml").write_text(block)
+    assert what_if(tmp_path, rules=tmp_path / "rules.toml")[0] == 0
