@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("seal", "ledger.book_commands:seal", "Seal all events so far into a block now."),
     ),
     "Settle": (
+        Command("settle", "settlement.settler_commands:settle", "Settle now what has closed or changed."),
+        Command("runs", "settlement.settler_commands:runs", "List the settlement runs."),
         Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
@@ -60,6 +62,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Run one service": (
         Command("writer", "ledger.book_commands:writer", "The one appender of a community."),
         Command("projector", "ledger.book_commands:projector", "Keeps the tables near the book."),
+        Command("settler", "settlement.settler_commands:settler", "Settles intervals when they close."),
         Command("gateway", "ingest.gateway_commands:gateway", "Reads meters and sends what they say."),
     ),
 }

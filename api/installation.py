@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ from ledger.bus import Bus, BusSettings
 from ledger.client import BookClient
 from ledger.clock import Clock, SystemClock
 from ledger.embedded import EmbeddedServers
+from ledger.grid import Grid
 from ledger.keys import SigningKey
 from ledger.opening import LedgerKeys
 from ledger.postgres import PostgresSettings
@@ -33,6 +35,8 @@ from ledger.registry import OPERATOR, Registry
 from ledger.services import migrate_store, open_writer
 from ledger.settings import FOREIGN_TABLES, Running, Settings, SettingsInvalid, read_toml, settings_from
 from ledger.writer import Writer
+from settlement.publishing import missing_events as missing_market_events
+from settlement.settings import MarketSettings, market_from
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +59,15 @@ class Installation:
     gateways: dict[str, Gateway]
 
 
-def load_installation(
-    path: Path, environment: Mapping[str, str]
-) -> tuple[Settings, tuple[GatewaySettings, ...]]:
+class InstallationSettings(NamedTuple):
+    """All tables of a settings file: the book's, the gateways', and the market's where there is one."""
+
+    book: Settings
+    gateways: tuple[GatewaySettings, ...]
+    market: MarketSettings | None
+
+
+def load_installation(path: Path, environment: Mapping[str, str]) -> InstallationSettings:
     """All tables of an installation's settings file. Raises `SettingsInvalid`."""
     tables = read_toml(path, environment)
     settings = settings_from(tables, path, FOREIGN_TABLES)
@@ -71,7 +81,7 @@ def load_installation(
                     where=f"{path}: gateways {gateway.id}",
                     hint=f"buildings: {', '.join(sorted(buildings)) or 'none'}",
                 )
-    return settings, gateways
+    return InstallationSettings(settings, gateways, market_from(tables, path))
 
 
 def on_example_address(gateways: Sequence[GatewaySettings]) -> list[str]:
@@ -140,13 +150,11 @@ async def background(
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, gateways: Sequence[GatewaySettings], clock: Clock | None = None
-) -> AsyncIterator[Installation]:
+async def running(wanted: InstallationSettings, clock: Clock | None = None) -> AsyncIterator[Installation]:
     """A whole installation, ready within the block and stopped in good order after it."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(reachable(settings))
+        settings = await stack.enter_async_context(reachable(wanted.book))
         await migrate_store(settings.postgres)
         keys = LedgerKeys.load_or_create(settings.keys_folder)
         bus = await stack.enter_async_context(await Bus.connect(settings.nats, "installation"))
@@ -155,37 +163,37 @@ async def running(
         writer = await open_writer(settings, keys, clock)
         stack.push_async_callback(writer.book.close)
         await stack.enter_async_context(background(lambda stop: writer.run(bus, stop)))
-        await provision(settings, gateways, keys, bus, writer.book.registry, clock)
+        await provision(wanted._replace(book=settings), keys, bus, writer.book.registry, clock)
         projector = Projector(settings.postgres)
         await projector.open()
         await stack.enter_async_context(background(projector.run))
         started = {
             gateway.id: await stack.enter_async_context(compose(gateway, settings, clock))
-            for gateway in gateways
+            for gateway in wanted.gateways
             if not gateway.remote
         }
         yield Installation(settings, keys, bus, writer, started)
 
 
 async def provision(
-    settings: Settings,
-    gateways: Sequence[GatewaySettings],
-    keys: LedgerKeys,
-    bus: Bus,
-    registry: Registry,
-    clock: Clock,
+    wanted: InstallationSettings, keys: LedgerKeys, bus: Bus, registry: Registry, clock: Clock
 ) -> int:
-    """Bring the registry up to the settings, signed by the operator; returns how many events it took."""
+    """Bring registry and market up to the settings, signed by the operator; how many events it took."""
+    settings, gateways, market = wanted
     gateway_keys = {
         gateway.id: SigningKey.load_or_create(key_file(gateway, settings))
         for gateway in gateways
         if not gateway.remote
     }
     now = clock.now().replace(microsecond=0)
-    events = missing_events(registry, settings, meter_places(gateways), gateway_keys, now)
-    if events:
+    missing = {"registry": missing_events(registry, settings, meter_places(gateways), gateway_keys, now)}
+    if market is not None:
+        grid = Grid(settings.community.interval_minutes, settings.community.zone)
+        missing["market"] = missing_market_events(registry.market, market, grid, now)
+    if any(missing.values()):
         client = BookClient(bus, settings.community.id, OPERATOR, keys.operator, keys.service.public)
         await client.open()
-        await client.append("registry", events)
-        log.info("registry brought up to the settings", events=len(events))
-    return len(events)
+        for stream, events in missing.items():
+            await client.append(stream, events)
+            log.info("book brought up to the settings", stream=stream, events=len(events))
+    return sum(map(len, missing.values()))

@@ -1,6 +1,7 @@
 """Commands for a whole installation: write its settings, run it, bring its registry up, ask what is wrong."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,21 +11,24 @@ from rich.markup import escape
 from api.doctor import Finding, examine
 from api.installation import (
     EXAMPLE_HINT,
+    Installation,
+    InstallationSettings,
     background,
     load_installation,
     on_example_address,
     running,
 )
 from api.installation import provision as bring_up
-from ingest.settings import GatewaySettings
 from ledger.bus import Bus
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
 from ledger.errors import BadInput, LedgerError
 from ledger.opening import LedgerKeys
 from ledger.services import registry_of
-from ledger.settings import Settings, with_servers
+from ledger.settings import with_servers
 from ledger.words import counted
+from settlement.settings import MarketSettings
+from settlement.settler_service import keep_settling
 
 out = Console(highlight=False, soft_wrap=True)
 TEMPLATE = Path(__file__).parent / "template.toml"
@@ -73,14 +77,16 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """
     begin = monotonic_seconds()
     configure_logs()
-    settings, gateways = load_installation(config, environment())
+    wanted = load_installation(config, environment())
 
     async def until(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
-            installation = await stack.enter_async_context(running(settings, gateways))
+            installation = await stack.enter_async_context(running(wanted))
             for gateway in installation.gateways.values():
                 await stack.enter_async_context(background(gateway.run))
-            for line in ready_lines(settings, gateways, monotonic_seconds() - begin):
+            if wanted.market is not None:
+                await stack.enter_async_context(background(_settling(installation, wanted.market)))
+            for line in ready_lines(wanted, monotonic_seconds() - begin):
                 out.print(line, markup=False)
             await stop.wait()
             out.print("stopping: meters are let go, what was taken is answered")
@@ -89,31 +95,39 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     out.print("stopped")
 
 
-def ready_lines(settings: Settings, gateways: tuple[GatewaySettings, ...], seconds: float) -> tuple[str, ...]:
+def _settling(
+    installation: Installation, market: MarketSettings
+) -> Callable[[asyncio.Event], Coroutine[None, None, None]]:
+    settings, bus, key = installation.settings, installation.bus, installation.keys.service
+    return lambda stop: keep_settling(settings, market, bus, key, SystemClock(), stop)
+
+
+def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]:
     """What there is to say once an installation is ready, `seconds` after it was started."""
+    settings, gateways, market = wanted
     buildings, meters = len(settings.buildings), sum(len(gateway.meters) for gateway in gateways)
     ready = (
         f"ready in {seconds:.1f} s: community {settings.community.id}, {counted(buildings, 'building')}, "
         f"{counted(meters, 'meter')} behind {counted(len(gateways), 'gateway')}. "
-        "Ctrl-C stops it; nothing is lost."
+        f"{f'It trades by {market.mechanism}. ' if market else ''}Ctrl-C stops it; nothing is lost."
     )
     return ready, *(f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways))
 
 
 def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Bring the registry up to the settings file, signed by the operator. `up` does this by itself."""
-    settings, gateways = load_installation(config, environment())
+    wanted = load_installation(config, environment())
 
     async def bring() -> int:
-        reached = with_servers(settings)
+        reached = with_servers(wanted.book)
         keys = LedgerKeys.load_or_create(reached.keys_folder)
         async with await Bus.connect(reached.nats, "provision") as bus:
             registry = await registry_of(reached)
-            return await bring_up(reached, gateways, keys, bus, registry, SystemClock())
+            return await bring_up(wanted._replace(book=reached), keys, bus, registry, SystemClock())
 
     count = run(bring())
-    done = f"{counted(count, 'registry event')} written"
-    out.print(done if count else "nothing to do: the registry is up to date")
+    done = f"{counted(count, 'event')} written"
+    out.print(done if count else "nothing to do: the book says what the settings say")
 
 
 def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:

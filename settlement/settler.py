@@ -73,7 +73,7 @@ class Settler:
             runs = await self._store.runs_after(self._community, self._recorded)
             if not runs:
                 runs = await self._settle(size)
-        events = [_event(run) for run in runs]
+        events = [run.event() for run in runs]
         for event in events:
             await self._record(event)
             self._recorded = event.number
@@ -269,18 +269,3 @@ class _Work:
         for table, values in rows.items():
             if values:
                 await self._store.add(table, values)
-
-
-def _event(run: RunRow) -> SettlementRun:
-    return SettlementRun(
-        number=run.number,
-        kind=run.kind,
-        begin=run.begin,
-        until=run.until,
-        tree_size=run.tree_size,
-        root=run.root.hex(),
-        rules=run.rules.hex(),
-        result=run.result.hex(),
-        settled=run.settled,
-        revised=run.revised,
-    )

@@ -10,7 +10,7 @@ import msgspec
 
 from api.demo.campus import GATEWAY, SETTINGS, Campus
 from api.demo.tamper import flip_one_bit
-from api.installation import Installation, running
+from api.installation import Installation, InstallationSettings, running
 from ledger.clock import VirtualClock, monotonic_seconds
 from ledger.errors import Damaged
 from ledger.export import export_community
@@ -122,7 +122,7 @@ async def _installed(campus: Campus, clock: VirtualClock, folder: Path) -> Async
     )
     async with (
         campus.simulator(clock) as simulator,
-        running(settings, [campus.gateway(simulator)], clock) as installation,
+        running(InstallationSettings(settings, (campus.gateway(simulator),), None), clock) as installation,
     ):
         yield installation
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
 
+from ledger.market_events import SettlementRun
 from ledger.postgres.connection import (
     APP,
     Connection,
@@ -55,6 +56,21 @@ class RunRow(NamedTuple):
     result: bytes
     settled: int
     revised: int
+
+    def event(self) -> SettlementRun:
+        """The run as the book records it."""
+        return SettlementRun(
+            number=self.number,
+            kind=self.kind,
+            begin=self.begin,
+            until=self.until,
+            tree_size=self.tree_size,
+            root=self.root.hex(),
+            rules=self.rules.hex(),
+            result=self.result.hex(),
+            settled=self.settled,
+            revised=self.revised,
+        )
 
 
 class Standing(NamedTuple):

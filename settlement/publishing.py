@@ -1,0 +1,49 @@
+"""What the settings say of the market and the book does not yet: the events that bring it up to date."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from ledger.event import Event
+from ledger.grid import Grid
+from ledger.market import Market
+from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
+from settlement.settings import MarketSettings
+from settlement.tariff import parse_tariff, tariff_documents
+
+_AS_PUBLISHED = (
+    "mechanism", "gate_minutes", "final_days", "compensation_ppm", "split_ppm", "price_rule", "key_kind",
+    "keys", "operator_fee_micro_per_kwh",
+)  # fmt: skip
+
+
+def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: datetime) -> list[Event]:
+    """The tariff and the rules that `settings` ask for, where `market` lacks them.
+
+    The first rules hold from the interval that is under way, later ones from the next. Raises
+    `UnknownTariff`, `TariffInvalid` and what else a tariff's files can lack.
+    """
+    documents = tariff_documents(settings.tariff)
+    parse_tariff(*documents)  # what nobody can read is not published
+    tariff = TariffPublished(
+        tariff=documents.name, document=documents.document, beside=dict(documents.beside)
+    )
+    events: list[Event] = [] if market.tariffs.get(tariff.tariff) == tariff else [tariff]
+    last = market.rules[-1] if market.rules else None
+    rules = MarketRulesPublished(
+        begin=_begin(grid, now, last),
+        tariff=tariff.tariff,
+        wheeling=[WheelingRule(*msgspec.structs.astuple(each)) for each in settings.wheeling],
+        **{name: getattr(settings, name) for name in _AS_PUBLISHED},
+    )
+    if last is None or msgspec.structs.replace(last, begin=rules.begin) != rules:
+        events.append(rules)
+    return events
+
+
+def _begin(grid: Grid, now: datetime, last: MarketRulesPublished | None) -> datetime:
+    at = int(now.timestamp())
+    running = at - (at - grid.offset) % grid.step
+    if last is None:
+        return datetime.fromtimestamp(running, UTC)
+    return datetime.fromtimestamp(max(running, int(last.begin.timestamp())) + grid.step, UTC)

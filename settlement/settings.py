@@ -1,0 +1,66 @@
+"""The market's part of the settings file.
+
+[market]
+mechanism = "uniform_price"
+tariff = "th-mea-4.2-12-24kv"       # one of `energy-ledger tariffs`, or a .toml of your own
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ledger.event import Name, Natural
+from ledger.market_events import GATE_MINUTES_MAX, MechanismName, Ppm
+from ledger.settings import convert
+
+TABLE = "market"
+
+
+class WheelingTable(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}
+):
+    """What it takes to bring energy from one feeder to another."""
+
+    source: Name
+    target: Name
+    fee_micro_per_kwh: Natural = 0
+    loss_ppm: Ppm = 0
+
+
+class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """By what rules the community trades; they are published as an event of the book when they change.
+
+    `gate_minutes` before an interval begins its orders are fixed; `settle_after_minutes` after it ended it is
+    settled, and `final_days` after its month it is settled for good.
+    """
+
+    mechanism: MechanismName
+    tariff: str
+    gate_minutes: Annotated[int, msgspec.Meta(ge=0, le=GATE_MINUTES_MAX)] = 60
+    settle_after_minutes: Annotated[int, msgspec.Meta(ge=0, le=24 * 60)] = 15
+    final_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 7
+    compensation_ppm: Ppm = 0
+    split_ppm: Ppm = 500_000
+    price_rule: Literal["midpoint", "seller", "buyer"] = "midpoint"
+    key_kind: Literal["static", "proportional", "equal", "cascading"] = "proportional"
+    keys: dict[Name, Natural] = {}
+    operator_fee_micro_per_kwh: Natural = 0
+    wheeling: list[WheelingTable] = []
+
+
+class _File(msgspec.Struct, frozen=True):
+    market: MarketSettings | None = None
+
+
+def market_from(tables: Mapping[str, Any], path: Path) -> MarketSettings | None:
+    """The market of a settings file; none where the community only keeps its book. Raises `SettingsInvalid`.
+
+    A tariff that is a file is looked for beside the settings.
+    """
+    mine = {TABLE: tables[TABLE]} if TABLE in tables else {}
+    market = convert(mine, _File, path).market
+    if market is not None and market.tariff.endswith(".toml"):
+        return msgspec.structs.replace(market, tariff=str(path.parent.absolute().joinpath(market.tariff)))
+    return market

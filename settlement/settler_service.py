@@ -1,0 +1,70 @@
+"""The settler as a service: steps as long as it is asked to, and waits out what stands in its way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+
+from ledger.bus import Bus
+from ledger.client import BookClient
+from ledger.clock import Clock
+from ledger.errors import LedgerError
+from ledger.keys import SigningKey
+from ledger.market_events import SettlementRun
+from ledger.postgres.settlement import SettlementStore
+from ledger.registry import SERVICE
+from ledger.settings import Settings
+from settlement.settings import MarketSettings
+from settlement.settler import Settler
+
+log = structlog.get_logger(__name__)
+
+STREAM = "settlement"
+POLL_SECONDS = 5.0
+RETRY_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def settler(
+    settings: Settings, market: MarketSettings, bus: Bus, key: SigningKey, clock: Clock
+) -> AsyncIterator[Settler]:
+    """A settler that records its runs over the bus, signed by the ledger's service whose `key` this is."""
+    client = BookClient(bus, settings.community.id, SERVICE, key, key.public)
+    store = await SettlementStore.open(settings.postgres)
+
+    async def record(run: SettlementRun) -> None:
+        await client.append(STREAM, [run])
+
+    try:
+        await client.open()
+        grace = timedelta(minutes=market.settle_after_minutes)
+        yield Settler(settings.community.id, store, record, clock, grace)
+    finally:
+        await store.close()
+
+
+async def keep_settling(
+    settings: Settings, market: MarketSettings, bus: Bus, key: SigningKey, clock: Clock, stop: asyncio.Event
+) -> None:
+    """Settle until `stop` is set. What fails is told and tried again: nothing is posted halfway."""
+    while not stop.is_set():
+        try:
+            async with settler(settings, market, bus, key, clock) as running:
+                while not stop.is_set():
+                    await running.step()
+                    await _wait(stop, POLL_SECONDS)
+        except LedgerError as error:
+            log.error(
+                "settlement waits", code=error.code, what=error.what, where=error.where, hint=error.hint
+            )
+            await _wait(stop, RETRY_SECONDS)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,101 @@
+"""The settings' market gets into the book once, and again when it changes."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.errors import BadInput
+from ledger.grid import Grid
+from ledger.market import Market
+from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
+from ledger.settings import SettingsInvalid
+from settlement.publishing import missing_events
+from settlement.settings import MarketSettings, market_from
+
+GRID = Grid(15, "Asia/Bangkok")
+NOW = datetime(2026, 6, 1, 0, 7, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+PLACE = Path("energy-ledger.toml")
+TABLE = {"mechanism": "uniform_price", "tariff": "th-mea-4.2-12-24kv"}
+
+
+def market(**more: Any) -> MarketSettings:
+    found = market_from({"market": TABLE | more}, PLACE)
+    assert found is not None
+    return found
+
+
+def published(known: Market, settings: MarketSettings, now: datetime = NOW) -> Market:
+    """The market after the missing events."""
+    for event in missing_events(known, settings, GRID, now):
+        if isinstance(event, TariffPublished):
+            known = known.with_tariff(event)
+        else:
+            assert isinstance(event, MarketRulesPublished)
+            known = known.with_rules(event, GRID, {"a"}, {"f-1", "f-2"})
+    return known
+
+
+def test_the_first_rules_hold_from_the_interval_under_way() -> None:
+    first = published(Market(), market())
+    assert [rules.begin for rules in first.rules] == [NOW.replace(minute=0)]
+    assert set(first.tariffs) == {"th-mea-4.2-12-24kv"}
+    assert set(first.tariffs["th-mea-4.2-12-24kv"].beside) >= {"holidays/th.toml"}
+
+
+def test_what_the_book_says_already_is_not_said_again() -> None:
+    first = published(Market(), market())
+    assert missing_events(first, market(), GRID, NOW + timedelta(days=1)) == []
+
+
+def test_rules_that_changed_hold_from_the_next_interval() -> None:
+    wheeling = [{"from": "f-1", "to": "f-2", "fee_micro_per_kwh": 5}]
+    changed = market(mechanism="mid_market_rate", keys={"a": 2}, wheeling=wheeling)
+    both = published(published(Market(), market()), changed)
+    assert [rules.begin for rules in both.rules] == [NOW.replace(minute=0), NOW.replace(minute=15)]
+    assert both.rules[1].wheeling == [WheelingRule(source="f-1", target="f-2", fee_micro_per_kwh=5)]
+    thrice = published(both, market())
+    assert thrice.rules[2].begin == NOW.replace(minute=30), "two changes within an interval"
+
+
+def test_a_tariff_that_changed_is_published_again(tmp_path: Path) -> None:
+    flat = """
+name = "flat"
+country = "TH"
+currency = "THB"
+zone = "Asia/Bangkok"
+source = "a test"
+confirmed = true
+versions = [{ from = 2026-01-01, periods = [{ name = "all", energy_per_kwh = 4 }] }]
+"""
+    (tmp_path / "flat.toml").write_text(flat)
+    settings = market_from({"market": TABLE | {"tariff": "flat.toml"}}, tmp_path / "energy-ledger.toml")
+    assert settings is not None
+    first = published(Market(), settings)
+    (tmp_path / "flat.toml").write_text(flat.replace("= 4 ", "= 5 "))
+    (event,) = missing_events(first, settings, GRID, NOW)
+    assert isinstance(event, TariffPublished)
+    (tmp_path / "flat.toml").write_text("nonsense")
+    with pytest.raises(BadInput):
+        missing_events(first, settings, GRID, NOW)
+
+
+def test_a_community_without_a_market_has_none() -> None:
+    assert market_from({}, PLACE) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"mechanism": "barter"}, "sharing_key"),
+        ({"gate_minutes": -1}, "market.gate_minutes"),
+        ({"split": 1}, "split_ppm"),
+        ({"wheeling": [{"from": "f-1"}]}, "to"),
+    ],
+)
+def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        market(**more)
+    assert told in f"{caught.value.what} {caught.value.where} {caught.value.hint}"
