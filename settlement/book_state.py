@@ -1,0 +1,105 @@
+"""What the book says of a community as settlement needs it: who takes part, by what rules and orders."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+from ledger.entry import stream_kind, stream_subject
+from ledger.errors import BadInput
+from ledger.events import AnyEvent, MeterAdded, MeterRetired, read_recorded
+from ledger.grid import Grid
+from ledger.market_events import SettlementRun
+from ledger.postgres.settlement import SettlementStore
+from ledger.registry import Registry
+from settlement.amounts import MILLIWH_PER_WH
+from settlement.delivery import Delivery
+from settlement.offers import Metered
+from settlement.order_book import OrderBook
+from settlement.rules_in_force import RulesInForce
+from settlement.run import Facts
+
+
+class NotOpen(BadInput):
+    """There is no book of this community yet."""
+
+    code = "not-open"
+
+
+class BookState:
+    """A fold over the events that are no readings, up to a size of the log."""
+
+    def __init__(self, community: str, store: SettlementStore) -> None:
+        self.community = community
+        self.recorded = 0  # number of the newest run in the book
+        self.reshaped: list[tuple[int, datetime]] = []
+        """Events that changed which meters are summed: their positions, and from when on."""
+        self.registry = Registry(community)
+        self._store = store
+        self._position = 0  # of the next event
+        self._grid: Grid | None = None
+        self._orders: OrderBook | None = None
+
+    async def follow(self, size: int) -> None:
+        """Take in what the book says up to `size`."""
+        rows = await self._store.events(self.community, self._position, size)
+        for row, event in zip(rows, read_recorded([row.body for row in rows]), strict=True):
+            self._take(row.position, row.stream, event)
+        self._position = size
+
+    def _take(self, position: int, stream: str, event: AnyEvent) -> None:
+        self.registry.apply(event)
+        match event:
+            case SettlementRun():
+                self.recorded = event.number
+            case MeterAdded():
+                self.reshaped.append((position, event.since))
+            case MeterRetired():
+                self.reshaped.append((position, event.until))
+            case _ if stream_kind(stream) == "building" and self._orders is not None:
+                self._orders.apply(stream_subject(stream), event)
+        if self._grid is None and self.registry.opened is not None:
+            self._grid = Grid.of(self.registry.opened)
+            self._orders = OrderBook(self._grid.zone)
+
+    @property
+    def grid(self) -> Grid:
+        """The community's intervals. Raises `NotOpen`."""
+        if self._grid is None:
+            raise NotOpen("there is no book of this community yet", where=self.community)
+        return self._grid
+
+    @property
+    def step(self) -> timedelta:
+        """The length of an interval."""
+        return timedelta(seconds=self.grid.step)
+
+    def rules(self) -> RulesInForce:
+        """The rules as published up to here."""
+        return RulesInForce(self.registry)
+
+    def floor(self, instant: datetime) -> datetime:
+        """The start of the interval that an instant lies in."""
+        at = int(instant.timestamp())
+        return datetime.fromtimestamp(at - (at - self.grid.offset) % self.grid.step, UTC)
+
+    def starts(self, begin: datetime, until: datetime) -> list[datetime]:
+        """The intervals that start in [begin, until)."""
+        first = self.floor(begin + self.step - timedelta(seconds=1))
+        span = range(int(first.timestamp()), int(until.timestamp()), self.grid.step)
+        return [datetime.fromtimestamp(at, UTC) for at in span]
+
+    async def facts(self, begin: datetime, until: datetime) -> AsyncIterator[Facts]:
+        """What is known of the intervals of [begin, until), in order of time; not of those without energy."""
+        energies = await self._store.energies(self.community, begin, until)
+        deliveries = await self._store.deliveries(self.community, begin, until)
+        for start, rows in energies.items():
+            delivered = deliveries.get(start)
+            yield Facts(
+                start,
+                [
+                    Metered(name, taken * MILLIWH_PER_WH, given * MILLIWH_PER_WH)
+                    for name, taken, given in rows
+                ],
+                Delivery(*(wh * MILLIWH_PER_WH for wh in delivered)) if delivered else None,
+                self._orders.orders(start) if self._orders else {},
+                self._orders.agreements(start) if self._orders else [],
+            )
