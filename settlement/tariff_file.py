@@ -6,6 +6,7 @@ interval belongs to the first period with a window that it starts in, and a peri
 is left. A period has one price, or *blocks* that the energy of a month fills one after the other.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -21,6 +22,7 @@ from ledger.errors import BadInput
 from ledger.event import Name
 from ledger.misfit import misfit
 from settlement.amounts import MICRO, MILLIWH_PER_KWH, PPM
+from settlement.toml_place import located
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -249,11 +251,6 @@ class TariffFile(_Table, frozen=True):
 F = TypeVar("F", bound=msgspec.Struct)
 
 
-def read_tables(path: Path, kind: type[F], error_type: type[BadInput] = TariffInvalid) -> F:
-    """What a TOML file says. Raises `error_type`, naming the place and what may stand there."""
-    return parse_tables(read_text(path, error_type), kind, str(path), error_type)
-
-
 def read_text(path: Path, error_type: type[BadInput] = TariffInvalid) -> str:
     """A file of UTF-8. Raises `error_type`."""
     try:
@@ -270,7 +267,9 @@ def parse_tables(text: str, kind: type[F], where: str, error_type: type[BadInput
         return msgspec.convert(tomllib.loads(text, parse_float=Decimal), kind)
     except msgspec.ValidationError as error:
         what, place, hint = misfit(error, kind)
-        raise error_type(what, where=f"{where}: {place}" if place else where, hint=hint) from error
+        unknown = re.search("unknown field `(.+)`", what)
+        found = located(where, text, place, unknown[1] if unknown else "")
+        raise error_type(what, where=found, hint=hint) from error
     except (ValueError, ArithmeticError, RecursionError) as error:
         # Numbers of thousands of digits and tables in tables without end are no TOML either.
         raise error_type(f"this is no TOML: {error}", where=where) from error

@@ -18,6 +18,7 @@ class Seen:
         self.intervals = 0
         self.rows = 0
         self.trades = 0
+        self.upside_down = 0  # intervals in which the grid gives more than it asks
         self.first: int | None = None
         self.latest: int | None = None
         self.apart_min: int | None = None  # seconds between an interval and the next one
@@ -27,6 +28,7 @@ class Seen:
         self.intervals += 1
         self.rows += len(interval.metered)
         self.trades += trades
+        self.upside_down += interval.band.feed_in_micro_per_kwh > interval.band.retail_micro_per_kwh
         if self.latest is None:
             self.first = interval.start
         else:
@@ -50,6 +52,11 @@ def notes(
         yield (
             f"{counted(missing, 'row')} of {seen.intervals * buildings:,} missing: a building without a row "
             "took and gave nothing in that interval"
+        )
+    if seen.upside_down:
+        yield (
+            f"in {counted(seen.upside_down, 'interval')} the grid gives more for surplus than it asks for energy: "
+            "there neighbours have nothing to gain from each other"
         )
     settled = {table.feeder for table in rules.buildings.values()}
     for index, wheeling in enumerate(rules.wheeling):

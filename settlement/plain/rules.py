@@ -31,7 +31,8 @@ from settlement.clearing import PriceRule
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.mechanisms.parameters import KeyKind
-from settlement.tariff_file import is_short, read_tables
+from settlement.tariff_file import is_short, parse_tables, read_text
+from settlement.toml_place import located
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
@@ -108,10 +109,21 @@ class RulesFile(_Table, frozen=True):
 
 def read_rules(path: Path) -> RulesFile:
     """The rules in a file. Raises `RulesInvalid`, naming the place and what may stand there."""
-    rules = read_tables(path, RulesFile, RulesInvalid)
+    text = read_text(path, RulesInvalid)
+    try:
+        rules = parse_tables(text, RulesFile, str(path), RulesInvalid)
+    except RulesInvalid as error:
+        if error.where.endswith("micro_per_kwh"):
+            error.hint = "whole micro-units a kWh are meant, from 0 up: 4_184_900 for 4.1849 of the currency"
+        raise
     for place, problem, hint in _problems(rules):
-        raise RulesInvalid(problem, where=f"{path}: {place}" if place else str(path), hint=hint)
+        raise RulesInvalid(problem, where=located(str(path), text, place), hint=hint)
     return rules
+
+
+def place_in(path: Path, place: str) -> str:
+    """Where in the rules something is that another file shows to be wrong."""
+    return located(str(path), read_text(path, RulesInvalid), place)
 
 
 def parameters_of(table: ParametersTable) -> Parameters:

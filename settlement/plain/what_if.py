@@ -11,7 +11,7 @@ from settlement.interval import Rules, settle
 from settlement.plain.notes import Seen, notes
 from settlement.plain.reading import GridPrices, read_energies, read_orders
 from settlement.plain.rows import PlainInterval, Told, sorted_rows
-from settlement.plain.rules import RulesFile, RulesInvalid, parameters_of, read_rules
+from settlement.plain.rules import RulesFile, RulesInvalid, parameters_of, place_in, read_rules
 from settlement.plain.writing import ResultFiles, result_files
 from settlement.standing import Standing, Standings
 from settlement.tariff import Tariff, UnknownTariff, load_tariff
@@ -95,12 +95,12 @@ def _tariff(file: RulesFile, path: Path) -> Tariff | None:
     try:
         tariff = load_tariff(str(path.parent / file.tariff) if is_file else file.tariff)
     except UnknownTariff as error:
-        error.where = f"{path}: tariff"
+        error.where = place_in(path, "tariff")
         raise
     if tariff.file.currency != file.currency:
         raise RulesInvalid(
             f"the tariff {tariff.name} is in {tariff.file.currency}, the rules are in {file.currency}",
-            where=f"{path}: currency",
+            where=place_in(path, "currency"),
         )
     return tariff
 
@@ -109,7 +109,7 @@ def _grid(file: RulesFile, tariff: Tariff | None, path: Path) -> Grid:
     try:
         return Grid(file.interval_minutes, file.zone or (tariff.file.zone if tariff else DEFAULT_ZONE))
     except UnknownZone as error:
-        error.where = f"{path}: zone"
+        error.where = place_in(path, "zone")
         raise
 
 
@@ -146,6 +146,6 @@ def _check_keys(file: RulesFile, buildings: Collection[str], path: Path) -> None
             raise UnknownBuilding(
                 f"there is no energy of {building}",
                 building,
-                where=f"{path}: parameters.keys.{building}",
+                where=place_in(path, f"parameters.keys.{building}"),
                 hint=f"{did_you_mean(building, buildings)}a key counts for a building of the energies",
             )

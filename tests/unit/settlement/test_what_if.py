@@ -419,6 +419,25 @@ def test_notes_tell_what_is_no_error_and_yet_perhaps_not_as_it_seems(files: Plai
     ]
 
 
+@pytest.mark.parametrize(
+    "mechanism", ["mid_market_rate", "supply_demand_ratio", "uniform_price", "pay_as_bid"]
+)
+def test_where_the_grid_gives_more_than_it_asks_nobody_trades_and_a_note_tells_why(
+    files: PlainFiles, mechanism: str
+) -> None:
+    result = files.write(rules=rules(mechanism, feed_in_micro_per_kwh=4_000_001)).settle()
+    assert (result.trades, result.community.saving_micro) == (0, 0)
+    (note,) = result.notes
+    assert note.startswith("in 2 intervals the grid gives more for surplus than it asks for energy")
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_equal_prices_of_the_grid_leave_nothing_to_save(files: PlainFiles, mechanism: str) -> None:
+    result = files.write(rules=rules(mechanism, feed_in_micro_per_kwh=4_000_000)).settle()
+    assert result.community.saving_micro == 0
+    assert result.community.fairness_ppm is None
+
+
 def test_a_note_tells_of_wheeling_for_a_feeder_without_buildings(files: PlainFiles) -> None:
     feeders = "\n".join(f'[buildings.{each}]\nfeeder = "north"' for each in ("sun", "a", "b"))
     wheeling = '[[wheeling]]\nfrom = "north"\nto = "suoth"\nfee_micro_per_kwh = 1'

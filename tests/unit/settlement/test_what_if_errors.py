@@ -343,7 +343,14 @@ WRONG_RULES: dict[str, tuple[str | bytes, str, str]] = {
 @pytest.mark.parametrize("what", WRONG_RULES)
 def test_wrong_rules_are_told_with_their_place(files: PlainFiles, what: str) -> None:
     text, code, place = WRONG_RULES[what]
-    assert refused(files.write(rules=text)) == (code, f"rules.toml: {place}" if place else "rules.toml")
+    found, where = refused(files.write(rules=text))
+    assert found == code
+    line = re.fullmatch(r"rules\.toml(?:: line (\d+))?(?:(?:, |: )(.*))?", where)
+    assert line is not None, where
+    assert (line[2] or "") == place
+    if place:
+        written = files.rules.read_text().splitlines()[int(line[1]) - 1]
+        assert re.search(r"\w+", place)[0] in written or place.split(".")[-1] in written
 
 
 def test_what_was_perhaps_meant_is_told(files: PlainFiles) -> None:
