@@ -55,8 +55,8 @@ def notes(
         )
     if seen.upside_down:
         yield (
-            f"in {counted(seen.upside_down, 'interval')} the grid gives more for surplus than it asks for energy: "
-            "there neighbours have nothing to gain from each other"
+            f"in {counted(seen.upside_down, 'interval')} the grid gives more for surplus than it asks for "
+            "energy: there neighbours have nothing to gain from each other"
         )
     settled = {table.feeder for table in rules.buildings.values()}
     for index, wheeling in enumerate(rules.wheeling):

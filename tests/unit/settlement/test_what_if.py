@@ -425,7 +425,7 @@ def test_notes_tell_what_is_no_error_and_yet_perhaps_not_as_it_seems(files: Plai
 def test_where_the_grid_gives_more_than_it_asks_nobody_trades_and_a_note_tells_why(
     files: PlainFiles, mechanism: str
 ) -> None:
-    result = files.write(rules=rules(mechanism, feed_in_micro_per_kwh=4_000_001)).settle()
+    result = files.write(rules=rules(mechanism, feed_in_micro_per_kwh=4_100_000)).settle()
     assert (result.trades, result.community.saving_micro) == (0, 0)
     (note,) = result.notes
     assert note.startswith("in 2 intervals the grid gives more for surplus than it asks for energy")
