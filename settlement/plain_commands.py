@@ -59,7 +59,7 @@ def what_if(
     with _progress() as told:
         result = settle_files(energies, rules, orders, out, told)
     if json:
-        screen.print_json(msgspec.json.encode(_as_json(result)).decode())
+        _print_json(_as_json(result))
         return
     print_result(screen, result)
     _print_notes(result.notes)
@@ -94,7 +94,7 @@ def bill(
     rows = read_load(load, Grid(interval_minutes, found.file.zone), found.terms)
     bills = list(utility_bills(found, rows, interval_minutes, _watts(contracted_kw)))
     if json:
-        screen.print_json(msgspec.json.encode([_bill_json(each, found) for each in bills]).decode())
+        _print_json([_bill_json(each, found) for each in bills])
         return
     for each in bills:
         print_bill(screen, each, found)
@@ -135,6 +135,11 @@ def _progress() -> Iterator[Told]:
 def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         screen.print(f"note: {note}", soft_wrap=True)
+
+
+def _print_json(value: object) -> None:
+    """As it is: what reads it is a program, and the screen's library would take a while to colour it."""
+    screen.out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), highlight=False)
 
 
 def _as_json(result: Result) -> dict[str, object]:

@@ -24,7 +24,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from ledger.errors import BadInput
-from ledger.event import Name
 from ledger.words import did_you_mean
 from settlement.amounts import PPM
 from settlement.clearing import PriceRule
@@ -35,6 +34,7 @@ from settlement.tariff_file import is_short, parse_tables, read_text
 from settlement.toml_place import located
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Feeder = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
 Price = Natural | str
 """Micro-units a kilowatt-hour, or the name of a column that holds them."""
@@ -65,14 +65,14 @@ class ParametersTable(_Table, frozen=True):
 class BuildingTable(_Table, frozen=True):
     """Where a building is."""
 
-    feeder: Name
+    feeder: Feeder
 
 
 class WheelingTable(_Table, frozen=True, rename={"source": "from", "target": "to"}):
     """What it takes to bring energy from one feeder to another."""
 
-    source: Name
-    target: Name
+    source: Feeder
+    target: Feeder
     fee_micro_per_kwh: Natural = 0
     loss_ppm: Ppm = 0
 

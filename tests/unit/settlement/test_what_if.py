@@ -139,7 +139,7 @@ def test_the_zone_of_an_order_is_the_feeder_where_it_counts(files: PlainFiles) -
     orders = table(
         "interval_start,building,side,energy_wh,limit_micro_per_kwh,zone",
         [
-            ("2026-06-01T09:00Z", "s", "sell", "", 2_000_000, "north"),
+            ("2026-06-01T09:00Z", "s", "sell", "", 2_000_000, "North 1"),
             ("2026-06-01T09:00Z", "b", "buy", "", 4_000_000, "south"),
         ],
     )
@@ -147,7 +147,7 @@ def test_the_zone_of_an_order_is_the_feeder_where_it_counts(files: PlainFiles) -
         "interval_start,building,import_wh,export_wh",
         [("2026-06-01T09:00Z", "s", 0, 1000), ("2026-06-01T09:00Z", "b", 1000, 0)],
     )
-    wheeling = '[[wheeling]]\nfrom = "north"\nto = "south"\nfee_micro_per_kwh = 1_900_000'
+    wheeling = '[[wheeling]]\nfrom = "North 1"\nto = "south"\nfee_micro_per_kwh = 1_900_000'
     files.write(energies, rules("uniform_price", wheeling), orders).settle()
     (trade,) = files.rows("trades.csv")
     assert trade["price_micro_per_kwh"] == "2050000", "between 2 and 4 less the way's 1.9"

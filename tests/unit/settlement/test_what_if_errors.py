@@ -317,7 +317,7 @@ WRONG_RULES: dict[str, tuple[str | bytes, str, str]] = {
     "keys of nothing": (keyed("a = 0", "cascading"), "rules-invalid", "parameters.keys"),
     "a key of nobody": (keyed("a = 1, bb = 1"), "unknown-building", "parameters.keys.bb"),
     "a feeder that is no name": (
-        rules(more='[buildings.a]\nfeeder = "North 1"'),
+        rules(more='[buildings.a]\nfeeder = ""'),
         "rules-invalid",
         "buildings[...].feeder",
     ),
