@@ -98,7 +98,7 @@ def read_orders(path: Path, grid: Grid, feeders: Collection[str]) -> Iterator[Or
     with open_table(path, [column.name for column in columns]) as table:
         if "zone" in table.places:
             columns.append(Column("zone", lambda text: _zone(text, feeders)))
-        for line, (start, building, *rest) in table.rows(columns):
+        for line, (start, building, *rest) in table.rows(columns, may_be_none=True):
             side, energy, limit, *zone = rest
             yield start, building, line, side, energy, limit, zone[0] if zone else ""
 

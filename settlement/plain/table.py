@@ -46,7 +46,9 @@ class Table(NamedTuple):
                     f"{', '.join(self.places)[:200]}",
                 )
 
-    def rows(self, columns: Sequence[Column]) -> Iterator[tuple[int, list[Any]]]:
+    def rows(
+        self, columns: Sequence[Column], *, may_be_none: bool = False
+    ) -> Iterator[tuple[int, list[Any]]]:
         """The number of every line below the header, and what its cells of these columns say.
 
         Raises `NoPlainFile`, and every `BadInput` that a column's `read` raises, with the place.
@@ -65,7 +67,7 @@ class Table(NamedTuple):
                 error.where = f"{self.path}: line {number}, {self._culprit(cells, columns)}"
                 raise
             yield number, values
-        if number == 1:
+        if number == 1 and not may_be_none:
             raise NoPlainFile("there is no row below the header", where=str(self.path))
 
     def _culprit(self, cells: Sequence[str], columns: Sequence[Column]) -> str:

@@ -244,6 +244,10 @@ def test_a_zone_means_nothing_where_no_way_has_a_price(files: PlainFiles) -> Non
     assert files.write(orders=f"{ORDERS}{NINE},a,buy,,3000000,anywhere\n").settle().trades
 
 
+def test_a_file_of_orders_may_hold_none(files: PlainFiles) -> None:
+    assert files.write(orders=ORDERS).settle().trades == 4
+
+
 def test_a_building_without_a_feeder_is_told_where_its_energy_stands(files: PlainFiles) -> None:
     files.write(rules=rules(more=WHEELING))
     assert refused(files) == ("unknown-building", "energies.csv: line 2, building")
