@@ -14,10 +14,13 @@ from rich.table import Table
 
 from api.demo.campus import DAYS_MAX
 from api.demo.life import BuildingResult, DemoResult, live
+from api.demo.market import MarketResult
 from ledger.command_line import configure_logs, run
 from ledger.errors import Damaged
 from ledger.verify.report import Report
 from ledger.words import counted
+from settlement.amounts import MICRO
+from settlement.plain.shown import decimal
 
 out = Console(highlight=False)
 error = Console(stderr=True, highlight=False)
@@ -87,8 +90,8 @@ def _lived(days: int) -> DemoResult:
 def _print_json(result: DemoResult) -> None:
     """The keys that scripts rely on, and no others of the report's innards."""
     keys = (
-        "days", "events", "buildings", "main", "blocks", "tree_size", "root", "verified", "tamper_found_at",
-        "seconds",
+        "days", "events", "buildings", "main", "market", "blocks", "tree_size", "root", "verified",
+        "tamper_found_at", "seconds",
     )  # fmt: skip
     print(msgspec.json.encode({key: getattr(result, key) for key in keys}).decode())  # noqa: T201 - one line of JSON, which the console would wrap
 
@@ -109,6 +112,7 @@ def _print_tables(result: DemoResult) -> None:
     _add_row(table, "main meter", result.main)
     out.print(table)
     out.print("ok: the book equals the data to one step of the meter's register\n")
+    _print_market(result.market)
     out.print(
         f"{counted(result.blocks, 'block')} sealed, tree of {counted(result.tree_size, 'event')} with root\n"
         f"{result.root}\n"
@@ -118,6 +122,30 @@ def _print_tables(result: DemoResult) -> None:
     if result.tamper_found_at:
         out.print(f"found at [bold]{result.tamper_found_at}[/]\n")
     out.print(f"done in {result.seconds:.0f} s; nothing is left running. Next: README.md, Running a campus")
+
+
+def _print_market(market: MarketResult) -> None:
+    """Who pays what under each mechanism, and what it saves against having no market."""
+    intervals = counted(market.intervals, "interval")
+    out.print(f"[bold]{intervals} settled by the tariff MEA 4.2.2, in THB before VAT[/]")
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("without", justify="right")
+    for mechanism in market.outcomes:
+        table.add_column(mechanism, justify="right")
+        table.add_column("saves", justify="right")
+    first, *_ = market.outcomes.values()
+    for building, outcome in first.items():
+        cells = [_money(outcome.without_micro)]
+        for outcomes in market.outcomes.values():
+            cells += [_money(outcomes[building].cost_micro), _money(outcomes[building].saving_micro)]
+        table.add_row(building, *cells)
+    out.print(table)
+    out.print("every posting has its counter-posting: energy and money sum to zero in every interval\n")
+
+
+def _money(micro: int) -> str:
+    return decimal(micro, 2, MICRO)
 
 
 def _add_row(table: Table, name: str, result: BuildingResult) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from settlement.agreements import Agreement, serve
 from settlement.amounts import amount_micro
 from settlement.journal import Posting, Residual, postings
-from settlement.market import Band, Market, Routes, Share, Trade
+from settlement.market import Band, Market, Outcome, Routes, Share, Trade
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.offers import Metered, Order, offers
 
@@ -48,8 +48,10 @@ def settle(
     mechanism = MECHANISMS[rules.mechanism]
     nothing = Market(band, (), (), rules.routes, rules.operator_fee_micro_per_kwh)
     agreed, left = serve(agreements, metered, nothing, rules.feeder_of)
-    sells, buys = offers(left, orders if mechanism.takes_orders else {}, rules.feeder_of)
-    traded, shares = mechanism.decide(nothing._replace(sells=sells, buys=buys), rules.parameters)
+    traded, shares = Outcome([], [])
+    if band.feed_in_micro_per_kwh <= band.retail_micro_per_kwh:  # else everybody is better off with the grid
+        sells, buys = offers(left, orders if mechanism.takes_orders else {}, rules.feeder_of)
+        traded, shares = mechanism.decide(nothing._replace(sells=sells, buys=buys), rules.parameters)
     trades = [*agreed, *traded]
     return Settled(trades, shares, residuals_of(metered, trades, band))
 

@@ -23,6 +23,7 @@ from ingest.simulator import (
     starts_at,
 )
 from ledger.clock import Clock
+from ledger.market_events import Side
 
 HERE = Path(__file__).parent
 SETTINGS = HERE / "campus.toml"
@@ -63,11 +64,20 @@ class MainLife(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     losses_percent: int
 
 
+class StandingOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At what price a building would trade all it has, or all it needs."""
+
+    building: str
+    side: Side
+    limit_micro_per_kwh: int
+
+
 class Lives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file of lives."""
 
     meters: tuple[Life, ...]
     main: MainLife
+    orders: tuple[StandingOrder, ...]
 
 
 @dataclass(frozen=True, slots=True)

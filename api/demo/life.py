@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from api.demo.campus import GATEWAY, SETTINGS, Campus
+from api.demo.market import MARKET, MarketResult, place_orders, settle
 from api.demo.tamper import flip_one_bit
 from api.installation import Installation, InstallationSettings, running
 from ledger.clock import VirtualClock, monotonic_seconds
@@ -54,6 +55,7 @@ class DemoResult(msgspec.Struct, frozen=True):
     events: int
     buildings: dict[str, BuildingResult]
     main: BuildingResult
+    market: MarketResult
     blocks: int
     tree_size: int
     root: str
@@ -73,11 +75,15 @@ async def live(days: int, progress: Progress) -> DemoResult:
         folder = Path(name)
         _let_servers_in(folder)
         async with _installed(campus, clock, folder) as installation:
+            await place_orders(campus, installation)
             await _read_meters(campus, clock, installation, progress)
-            await installation.writer.book.seal()
             progress("projecting", 0, 1)
-            buildings, main, blocks = await _energies(campus, installation)
+            buildings, main = await _energies(campus, installation)
             progress("projecting", 1, 1)
+            progress("settling", 0, 1)
+            market = await settle(campus, installation, clock)
+            progress("settling", 1, 1)
+            sealed = await installation.writer.book.seal()
             book = folder / "campus.book.jsonl"
             exported = await _export(installation, book, progress)
         # The servers are stopped: from here on there is only the file.
@@ -90,7 +96,8 @@ async def live(days: int, progress: Progress) -> DemoResult:
         events=exported,
         buildings=buildings,
         main=main,
-        blocks=blocks,
+        market=market,
+        blocks=sealed.number if sealed else 0,
         tree_size=report.size,
         root=report.root,
         verified=report.verified,
@@ -122,7 +129,7 @@ async def _installed(campus: Campus, clock: VirtualClock, folder: Path) -> Async
     )
     async with (
         campus.simulator(clock) as simulator,
-        running(InstallationSettings(settings, (campus.gateway(simulator),), None), clock) as installation,
+        running(InstallationSettings(settings, (campus.gateway(simulator),), MARKET), clock) as installation,
     ):
         yield installation
 
@@ -143,19 +150,18 @@ async def _read_meters(
 
 async def _energies(
     campus: Campus, installation: Installation
-) -> tuple[dict[str, BuildingResult], BuildingResult, int]:
+) -> tuple[dict[str, BuildingResult], BuildingResult]:
     """What the projections say, once they have caught up with the book."""
     community = installation.settings.community.id
     async with await Reader.open(installation.settings.postgres) as reader:
         await _until_projected(reader, community, installation)
         buildings = {row["building"]: row for row in await reader.building_energy(community)}
         (main,) = await reader.meter_energy(community, [campus.lives.main.id])
-        blocks = len(await reader.blocks(community))
     results = {
         life.building: _result(campus, buildings[life.building], life.id, life.resolution_wh)
         for life in campus.lives.meters
     }
-    return results, _result(campus, main, campus.lives.main.id, campus.lives.main.resolution_wh), blocks
+    return results, _result(campus, main, campus.lives.main.id, campus.lives.main.resolution_wh)
 
 
 async def _until_projected(reader: Reader, community: str, installation: Installation) -> None:

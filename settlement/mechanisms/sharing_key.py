@@ -19,7 +19,10 @@ Entitlements = Callable[[int, Sequence[int], Sequence[int]], list[int]]
 
 
 def sharing_key(market: Market, parameters: Parameters) -> Outcome:
-    """Share the surplus among all with a need, at a price that the rule takes from the grid's two."""
+    """Share the surplus among all with a need, at a price that the rule takes from the grid's two.
+
+    Who has no need in an interval has no part in it, whatever its key.
+    """
     produced = sum(offer.energy_milliwh for offer in market.sells)
     needs = [offer.energy_milliwh for offer in market.buys]
     weights = [parameters.keys.get(offer.building, 0) for offer in market.buys]

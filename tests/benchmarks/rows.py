@@ -29,7 +29,7 @@ def row(
 ) -> Row:
     """A row with its ratio worked out."""
     ratio = round(value / reference, 3) if reference else None
-    rounded = round(reference, 1) if reference else None
+    rounded = round(reference, 1 if reference >= 1 else 3) if reference else None
     return Row(name, round(value, 3), unit, rounded, ratio, target, what, round(os.getloadavg()[0], 2))
 
 

@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest, ready, verify_rows
+from tests.benchmarks import ingest, ready, settlement, verify_rows
 from tests.benchmarks.rows import Row
 
 RESULT = Path("build/bench.json")
@@ -18,6 +18,7 @@ GROUPS: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "ready": ready.rows,
     "ingest": ingest.rows,
     "verify": verify_rows.rows,
+    "settlement": settlement.rows,
 }
 
 
@@ -38,14 +39,19 @@ def main() -> None:
     for column in ("row", "value", "unit", "reference", "ratio", "target", "load"):
         table.add_column(column, justify="right" if column in ("value", "reference", "ratio") else "left")
     for each in rows:
-        reference = f"{each.reference:,.1f} ({each.what})" if each.reference else each.what
+        reference = f"{_figure(each.reference)} ({each.what})" if each.reference else each.what
         ratio = f"{each.ratio:.2f}" if each.ratio is not None else ""
         table.add_row(
-            each.name, f"{each.value:,.1f}", each.unit, reference, ratio, each.target, str(each.load)
+            each.name, _figure(each.value), each.unit, reference, ratio, each.target, str(each.load)
         )
     Console(width=160).print(table)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows})))
+
+
+def _figure(value: float) -> str:
+    """With as many decimals as a small one needs."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The account of the grid is what the utility bills for the main meter, however the buildings were settled."""
+"""The account of the grid is what the utility bills for the main meter, however buildings were settled."""
 
 from collections import Counter
 

@@ -6,7 +6,7 @@ import pytest
 
 from settlement.interval import Rules, Settled, settle
 from settlement.market import Band, Routes, Trade, Wheeling
-from settlement.mechanisms import Parameters
+from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.offers import Metered, Order
 
 BAND = Band(retail_micro_per_kwh=4_000_000, feed_in_micro_per_kwh=2_000_000)
@@ -163,6 +163,12 @@ def test_more_is_never_traded_than_was_metered_or_ordered() -> None:
     for mechanism in ("uniform_price", "pay_as_bid", "mid_market_rate"):
         trades = settled(mechanism, metered, orders).trades
         assert sum(trade.energy_milliwh for trade in trades) == 4, mechanism
+
+
+@pytest.mark.parametrize("mechanism", sorted(MECHANISMS))
+def test_nobody_trades_where_the_grid_gives_more_than_it_asks(mechanism: str) -> None:
+    rules = Rules(mechanism, Parameters(), Routes(), str)
+    assert settle(rules, Band(2_000_000, 2_000_001), SUNNY, {}).trades == []
 
 
 # --- feeders ------------------------------------------------------------------------------------------

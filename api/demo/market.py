@@ -1,0 +1,76 @@
+"""The demo's market: orders at the beginning, the month settled at the end, under two mechanisms."""
+
+from datetime import timedelta
+
+import msgspec
+
+from api.demo.campus import Campus
+from api.installation import Installation
+from ledger.client import BookClient
+from ledger.clock import Clock
+from ledger.event import new_salt
+from ledger.market_events import OrderPlaced
+from ledger.postgres.settlement import SettlementStore
+from ledger.registry import OPERATOR
+from settlement.book_state import BookState
+from settlement.comparison import compare
+from settlement.settings import MarketSettings
+from settlement.settler_service import settler
+
+MARKET = MarketSettings(
+    mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0
+)
+MECHANISMS = (MARKET.mechanism, "mid_market_rate")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a building pays without a market and with one; below zero it gets money."""
+
+    without_micro: int
+    cost_micro: int
+    saving_micro: int
+
+
+class MarketResult(msgspec.Struct, frozen=True):
+    """What was settled, and every building's outcome by mechanism; `digest` is of all postings."""
+
+    intervals: int
+    digest: str
+    outcomes: dict[str, dict[str, Outcome]]
+
+
+async def place_orders(campus: Campus, installation: Installation) -> None:
+    """Have the buildings say at what prices they trade, from gate closure on."""
+    begin = campus.begin + timedelta(minutes=MARKET.gate_minutes)
+    keys, community = installation.keys, installation.settings.community.id
+    client = BookClient(installation.bus, community, OPERATOR, keys.operator, keys.service.public)
+    await client.open()
+    for number, order in enumerate(campus.lives.orders, 1):
+        placed = OrderPlaced(
+            order=f"order-{number}", side=order.side, limit_micro_per_kwh=order.limit_micro_per_kwh,
+            begin=begin, until=campus.end, salt=new_salt(),
+        )  # fmt: skip
+        await client.append(f"building/{order.building}", [placed])
+
+
+async def settle(campus: Campus, installation: Installation, clock: Clock) -> MarketResult:
+    """Settle all that was measured, and compare with what another mechanism would have come to."""
+    settings = installation.settings
+    async with settler(settings, MARKET, installation.bus, installation.keys.service, clock) as running:
+        (run,) = await running.step()
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        async with store.transaction(settings.community.id) as size:
+            book = BookState(settings.community.id, store)
+            await book.follow(size)
+            found = await compare(book, MECHANISMS, campus.begin, campus.end)
+    finally:
+        await store.close()
+    outcomes = {
+        mechanism: {
+            row.building: Outcome(row.cost_without_market_micro, row.cost_micro, row.saving_micro)
+            for row in standings.rows()
+        }
+        for mechanism, standings in found.items()
+    }
+    return MarketResult(run.settled, run.result, outcomes)
