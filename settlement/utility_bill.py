@@ -15,7 +15,7 @@ currency's smallest coin adds or takes is its own line.
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ledger.errors import BadInput
 from settlement.amounts import (
@@ -48,9 +48,16 @@ class LoadRow(NamedTuple):
     reactive_millivarh: int = 0
 
 
+LineKind = Literal[
+    "energy", "demand", "minimum", "capacity", "reactive", "service", "surcharge", "levy", "vat", "feed-in",
+    "rounding",
+]  # fmt: skip
+
+
 class BillLine(NamedTuple):
     """One line: so much of a unit, in thousandths, at a price for a whole one, makes an amount."""
 
+    kind: LineKind
     what: str
     quantity_milli: int
     unit: str
@@ -164,22 +171,24 @@ def _lines(month: _Month, demand: list[BillLine], highest_demand: int, contracte
     lines += demand
     minimum = part(highest_demand, ppm(version.minimum_demand_share))
     if (missing := minimum - _sum(lines)) > 0:
-        lines.append(BillLine("minimum charge", 0, "", 0, missing))
+        lines.append(BillLine("minimum", "minimum charge", 0, "", 0, missing))
     lines += _capacity_lines(month, contracted_w)
     lines += _reactive_lines(month)
     if service := micro(version.service_per_month):
-        lines.append(BillLine("service", 1_000, "month", service, service))
+        lines.append(BillLine("service", "service", 1_000, "month", service, service))
     for (name, price), energy in month.surcharges.items():
-        lines.append(_energy(name, energy, price))
-    for levy in (*version.levies, Levy("VAT", version.vat)):
+        lines.append(_energy("surcharge", name, energy, price))
+    for levy in version.levies:
         if levy.rate:
-            lines.append(_tax(levy, max(_sum(lines), 0)))
+            lines.append(_tax("levy", levy, max(_sum(lines), 0)))
+    if version.vat:
+        lines.append(_tax("vat", Levy("VAT", version.vat), max(_sum(lines), 0)))
     if month.export:
-        lines.append(_energy("feed-in", month.export, -version.feed_in_micro_per_kwh))
+        lines.append(_energy("feed-in", "feed-in", month.export, -version.feed_in_micro_per_kwh))
     total, coin = _sum(lines), micro(month.tariff.file.smallest_coin)
     rounded = divided(abs(total), coin) * coin  # halves away from zero, as `amounts.to_coins` has it
     if rounding := (rounded if total >= 0 else -rounded) - total:
-        lines.append(BillLine("rounding", 0, "", 0, rounding))
+        lines.append(BillLine("rounding", "rounding", 0, "", 0, rounding))
     return lines
 
 
@@ -187,12 +196,12 @@ def _sum(lines: Iterable[BillLine]) -> int:
     return sum(line.amount_micro for line in lines)
 
 
-def _tax(levy: Levy, taxed_micro: int) -> BillLine:
+def _tax(kind: LineKind, levy: Levy, taxed_micro: int) -> BillLine:
     """So many percent of an amount, which stands where other lines have their price."""
     numerator, denominator = levy.rate.as_integer_ratio()
     percent_milli = divided(numerator * 100_000, denominator)
     return BillLine(
-        levy.name, percent_milli, "% of", taxed_micro, divided(taxed_micro * numerator, denominator)
+        kind, levy.name, percent_milli, "% of", taxed_micro, divided(taxed_micro * numerator, denominator)
     )
 
 
@@ -202,7 +211,7 @@ def _energy_lines(period: Period, energy_milliwh: int, is_only: bool) -> Iterato
     for index, (until, price) in enumerate(period.steps):
         end = energy_milliwh if until is None else min(energy_milliwh, until)
         if end > begin or not index:
-            yield _energy(what + _block(begin, until), end - begin, price)
+            yield _energy("energy", what + _block(begin, until), end - begin, price)
         begin = max(begin, end)
 
 
@@ -215,17 +224,19 @@ def _block(begin_milliwh: int, until_milliwh: int | None) -> str:
     return f", {begin:,} to {until}" if begin else f", up to {until}"
 
 
-def _energy(what: str, energy_milliwh: int, price_micro: int) -> BillLine:
+def _energy(kind: LineKind, what: str, energy_milliwh: int, price_micro: int) -> BillLine:
     amount = amount_micro(energy_milliwh, abs(price_micro))
     kwh_milli = divided(energy_milliwh, MILLIWH_PER_WH)
-    return BillLine(what, kwh_milli, "kWh", price_micro, amount if price_micro >= 0 else -amount)
+    return BillLine(kind, what, kwh_milli, "kWh", price_micro, amount if price_micro >= 0 else -amount)
 
 
 def _demand_lines(month: _Month) -> Iterator[BillLine]:
     for period in month.version.periods:
         if price := period.demand_micro_per_kw:
             kilowatts = _whole_kilo(month.peak[period.name], month.minutes)
-            yield BillLine(f"demand {period.name}", kilowatts * 1_000, "kW", price, kilowatts * price)
+            yield BillLine(
+                "demand", f"demand {period.name}", kilowatts * 1_000, "kW", price, kilowatts * price
+            )
 
 
 def _capacity_lines(month: _Month, contracted_w: int) -> Iterator[BillLine]:
@@ -234,7 +245,7 @@ def _capacity_lines(month: _Month, contracted_w: int) -> Iterator[BillLine]:
         price = micro(each.per_kw_year)
         amount = divided(contracted_w * price * month.days, 1_000 * days_of_year)
         what = f"capacity {each.name}, {month.days} of {days_of_year} days"
-        yield BillLine(what, contracted_w, "kW", price, amount)
+        yield BillLine("capacity", what, contracted_w, "kW", price, amount)
 
 
 def _reactive_lines(month: _Month) -> Iterator[BillLine]:
@@ -244,7 +255,7 @@ def _reactive_lines(month: _Month) -> Iterator[BillLine]:
     free = part(max(month.peak.values()), ppm(reactive.free_share))
     price = micro(reactive.per_kvar)
     if kilovars := _whole_kilo(max(month.reactive_peak - free, 0), month.minutes):
-        yield BillLine("reactive power", kilovars * 1_000, "kvar", price, kilovars * price)
+        yield BillLine("reactive", "reactive power", kilovars * 1_000, "kvar", price, kilovars * price)
 
 
 def _whole_kilo(milli_hours: int, minutes: int) -> int:

@@ -134,9 +134,9 @@ def printed(bill: MonthBill) -> str:
 @given(st.integers(0, 10**9), st.integers(0, 10**13))
 def test_a_bill_fits_80_columns_and_is_exact(quantity_milli: int, amount: int) -> None:
     lines = [
-        BillLine("energy off-peak", quantity_milli, "kWh", 2_603_700, amount),
-        BillLine("capacity punta, 31 of 366 days", 4_600, "kW", 29_013_000, 5),
-        BillLine("rounding", 0, "", 0, -4_999),
+        BillLine("energy", "energy off-peak", quantity_milli, "kWh", 2_603_700, amount),
+        BillLine("capacity", "capacity punta, 31 of 366 days", 4_600, "kW", 29_013_000, 5),
+        BillLine("rounding", "rounding", 0, "", 0, -4_999),
     ]
     text = printed(MonthBill(date(2026, 6, 1), lines, 2_880, 2_880))
     assert all(len(line) <= 80 for line in text.splitlines()), text
