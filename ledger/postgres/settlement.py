@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
 
+from ledger.errors import Unavailable
 from ledger.market_events import SettlementRun
 from ledger.postgres.connection import (
     APP,
@@ -41,6 +42,12 @@ _COLUMNS = {
     ),
     "shares": ("community", "start", "run", "building", "share_milliwh", "used_milliwh", "residual_milliwh"),
 }  # fmt: skip
+
+
+class SettlerAtWork(Unavailable):
+    """Another settler works for this community."""
+
+    code = "settler-at-work"
 
 
 class RunRow(NamedTuple):
@@ -86,7 +93,7 @@ class SettlementStore:
     """One connection that reads the book and its projections and writes what was settled."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     @classmethod
     async def open(cls, settings: PostgresSettings) -> Self:
@@ -95,7 +102,28 @@ class SettlementStore:
 
     async def close(self) -> None:
         """Leave."""
-        await close(self._connection)
+        await close(self.connection)
+
+    async def claim(self, community: str) -> None:
+        """Be the one settler of `community` until the connection ends, however it ends.
+
+        Raises `SettlerAtWork`, `StoreUnavailable`. Two at once would number the same run and send it to the
+        book from the same place; one of them would then fail, with its rows undone, but as a surprise.
+        """
+        with translated():
+            is_mine = await self._connection.fetchval(statement("settlement_claim"), community)
+        if not is_mine:
+            raise SettlerAtWork(
+                "a settler is at work for this community already",
+                where=community,
+                hint="it settles within seconds what has closed, `energy-ledger runs` shows it; stop it first"
+                " to settle by hand",
+            )
+
+    async def recorded(self, community: str) -> int:
+        """The number of the newest run that the book has, projected or not. Raises `StoreUnavailable`."""
+        with translated():
+            return await self._connection.fetchval(statement("settlement_recorded"), community) or 0
 
     @asynccontextmanager
     async def transaction(self, community: str) -> AsyncIterator[int]:
@@ -104,37 +132,37 @@ class SettlementStore:
         Gives the size of the log up to which the projections have applied it. Raises `StoreUnavailable`.
         """
         with translated():
-            async with transaction(self._connection, "repeatable_read"):
-                rows = await self._connection.fetch(statement("projection_positions"))
+            async with transaction(self.connection, "repeatable_read"):
+                rows = await self.connection.fetch(statement("projection_positions"))
                 yield next((row["position"] for row in rows if row["community"] == community), 0)
 
     # --- what is there ---------------------------------------------------------------------
 
     async def events(self, community: str, begin: int, end: int) -> list[RecordedEvent]:
         """What is no reading, of the positions [begin, end)."""
-        rows = await self._connection.fetch(statement("settlement_events"), community, begin, end)
+        rows = await self.connection.fetch(statement("settlement_events"), community, begin, end)
         return [RecordedEvent(*row) for row in rows]
 
     async def runs_after(self, community: str, number: int) -> list[RunRow]:
         """The runs with a higher number, in their order."""
-        rows = await self._connection.fetch(statement("settlement_runs_after"), community, number)
+        rows = await self.connection.fetch(statement("settlement_runs_after"), community, number)
         return [RunRow(*row) for row in rows]
 
     async def standing(self, community: str) -> Standing:
         """Where the settlement stands; all are none before the first run."""
-        (row,) = await self._connection.fetch(statement("settlement_state"), community)
+        (row,) = await self.connection.fetch(statement("settlement_state"), community)
         return Standing(*row)
 
     async def root(self, community: str, size: int) -> bytes:
         """The root of the log as it was at `size`."""
-        return await TreeReader(StoreSnapshot(self._connection), community, size).root()
+        return await TreeReader(StoreSnapshot(self.connection), community, size).root()
 
     async def energies(
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, list[Energy]]:
         """What every building took and gave in the intervals that start in [begin, until), by start."""
         found: dict[datetime, list[Energy]] = {}
-        rows = await self._connection.fetch(statement("settlement_energies"), community, begin, until)
+        rows = await self.connection.fetch(statement("settlement_energies"), community, begin, until)
         for start, *energy in rows:
             found.setdefault(start, []).append(tuple(energy))
         return found
@@ -143,27 +171,27 @@ class SettlementStore:
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, tuple[int, int]]:
         """What the main meters show together, import and export in Wh, by start."""
-        rows = await self._connection.fetch(statement("settlement_deliveries"), community, begin, until)
+        rows = await self.connection.fetch(statement("settlement_deliveries"), community, begin, until)
         return {row["start"]: (row["import_wh"], row["export_wh"]) for row in rows}
 
     async def changed(self, community: str, size: int, begin: datetime, until: datetime) -> list[datetime]:
         """The intervals in [begin, until) that events from position `size` on decided anew."""
-        rows = await self._connection.fetch(statement("settlement_changed"), community, size, begin, until)
+        rows = await self.connection.fetch(statement("settlement_changed"), community, size, begin, until)
         return [row["start"] for row in rows]
 
     async def postings(self, community: str, start: datetime) -> list[PostingRow]:
         """The postings that count for an interval."""
-        rows = await self._connection.fetch(statement("settlement_standing_postings"), community, start)
+        rows = await self.connection.fetch(statement("settlement_standing_postings"), community, start)
         return [tuple(row) for row in rows]
 
     # --- what was settled --------------------------------------------------------------------
 
     async def add_run(self, community: str, run: RunRow) -> None:
         """Write a run."""
-        await self._connection.execute(statement("settlement_add_run"), community, *run)
+        await self.connection.execute(statement("settlement_add_run"), community, *run)
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write rows of `intervals`, `postings`, `trades` or `shares`, in the order of their columns."""
-        await self._connection.copy_records_to_table(
+        await self.connection.copy_records_to_table(
             table, schema_name="settlement", records=rows, columns=_COLUMNS[table]
         )

@@ -51,6 +51,17 @@ def read_json(data: bytes) -> Invoice:
     return file.invoice
 
 
+def read_document(text: str) -> Invoice:
+    """The document in an event of the book. Raises `Malformed` where it is none in canonical form."""
+    try:
+        invoice = msgspec.json.decode(text, type=Invoice)
+    except UNREADABLE as error:
+        raise Malformed(f"not a document: {error}") from error
+    if encode(invoice).decode() != text:
+        raise Malformed("the document is not in canonical form", where=invoice.number)
+    return invoice
+
+
 def _decimals(line: InvoiceLine) -> dict[str, str]:
     found = {"amount": exact(line.amount_micro), "kind": line.kind}
     if line.energy_milliwh is not None:

@@ -1,0 +1,65 @@
+"""The settings of billing.
+
+[billing]
+name = "Campus Energy Co., Ltd."
+tax_id = "0105561000017"
+due_days = 15
+
+[billing.buildings.school]
+name = "School"
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from ledger.event import Name, Text
+from ledger.settings import convert
+from settlement.billing.invoice import Party
+
+TABLE = "billing"
+Series = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,28}$")]
+
+
+class PartyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who bills or is billed."""
+
+    name: Text
+    address: Text = ""
+    tax_id: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    branch: Text = ""
+
+    def party(self) -> Party:
+        """The same as it stands in a document."""
+        return Party(name=self.name, address=self.address, tax_id=self.tax_id, branch=self.branch)
+
+
+class BillingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who bills, in which series (the community's name unless told), and when it is due."""
+
+    name: Text = ""
+    address: Text = ""
+    tax_id: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    branch: Text = ""
+    series: Series | None = None
+    due_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 15
+    buildings: dict[Name, PartyTable] = {}
+
+    def seller(self, community: str) -> Party:
+        """Who bills."""
+        return PartyTable(self.name or community, self.address, self.tax_id, self.branch).party()
+
+    def buyer(self, building: str, name: str) -> Party:
+        """Who is billed; a building that is not listed by the name that the registry has for it."""
+        return self.buildings.get(building, PartyTable(name or building)).party()
+
+
+class _File(msgspec.Struct, frozen=True):
+    billing: BillingSettings = BillingSettings()
+
+
+def billing_from(tables: Mapping[str, Any], path: Path) -> BillingSettings:
+    """The billing of a settings file. Raises `SettingsInvalid`."""
+    return convert({TABLE: tables[TABLE]} if TABLE in tables else {}, _File, path).billing

@@ -1,0 +1,109 @@
+"""Billing on a real store: a month is drafted, issued once with gapless numbers, and never touched again."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime
+
+import pytest
+
+from ledger.events import MeterAdded, MeterAssigned
+from ledger.market_events import InvoiceIssued
+from ledger.postgres import PostgresSettings
+from ledger.registry import OPERATOR, SERVICE
+from settlement.billing.biller import AlreadyIssued, Biller, NotSettled
+from settlement.billing.invoice import Invoice
+from settlement.billing.settings import BillingSettings
+from settlement.billing.totals import check
+from tests.support.campus import GATEWAY, MORNING
+from tests.support.trading import Site, quarters
+
+JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
+AFTER_JUNE = datetime(2026, 7, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+async def site(database: str) -> AsyncIterator[Site]:
+    """Four quarters of June, settled in July, with a main meter; the tariff asks for demand and service."""
+    site = Site(PostgresSettings(url=database))
+    await site.open()
+    main = MeterAdded(meter="m-main", role="main", model="x", rated_w=1_000_000, since=MORNING)
+    assigned = MeterAssigned(meter="m-main", device=GATEWAY, since=MORNING)
+    await site.tell(OPERATOR, "registry", main, assigned)
+    await quarters(site, 0, 4)
+    await site.read("m-main", *((k, 2_020 * k, 0) for k in range(5)))
+    await site.clock.sleep_until(AFTER_JUNE)
+    await site.settle()
+    yield site
+    await site.close()
+
+
+def biller(site: Site) -> Biller:
+    return Biller("campus", site.settlement, BillingSettings(name="Campus Energy", due_days=10))
+
+
+async def issue(site: Site, month: date = JUNE, today: date = date(2026, 7, 2)) -> Sequence[Invoice]:
+    async def record(events: Sequence[InvoiceIssued]) -> None:
+        await site.tell(SERVICE, "settlement", *events)
+
+    return await biller(site).issue(month, today, record)
+
+
+def amounts(invoice: Invoice) -> dict[str, int]:
+    return {line.kind: line.amount_micro for line in invoice.lines}
+
+
+async def test_a_month_is_billed_line_by_line(site: Site) -> None:
+    first, second, third = await issue(site)
+    assert [each.number for each in (first, second, third)] == [f"campus-2026-00000{n}" for n in (1, 2, 3)]
+    assert amounts(first) == {"sold": -32_000_000, "service": 100_000_000, "vat": 7_000_000}
+    assert amounts(second)["bought"] == 8_000_000, "half of its 4 kWh, at the retail price"
+    assert amounts(second)["grid-import"] == 8_000_000
+    assert amounts(second)["demand"] + amounts(third)["demand"] == 8 * 50_000_000, (
+        "8 kW at the main meter's peak"
+    )
+    assert amounts(third)["demand"] == 3 * amounts(second)["demand"]
+    assert amounts(third)["loss"] == 3 * amounts(second)["loss"] == 240_000
+    assert {each.due_on for each in (first, second, third)} == {date(2026, 7, 12)}
+    for each in (first, second, third):
+        check(each)
+
+
+async def test_a_preview_is_the_same_without_a_number_and_leaves_nothing(site: Site) -> None:
+    drafts = await biller(site).preview(JUNE, date(2026, 7, 2))
+    assert {each.number for each in drafts} == {""}
+    assert [amounts(each) for each in drafts] == [amounts(each) for each in await issue(site)]
+
+
+async def test_a_month_is_issued_once(site: Site) -> None:
+    await issue(site)
+    with pytest.raises(AlreadyIssued):
+        await issue(site)
+    with pytest.raises(NotSettled):
+        await issue(site, JULY)
+
+
+async def test_the_book_holds_the_documents_by_their_codes(site: Site) -> None:
+    invoices = await issue(site)
+    await site.projector.catch_up()
+    found = await site.rows("SELECT number, building, code, run FROM projection.invoices ORDER BY number")
+    assert found == [(each.number, each.building, each.code, 1) for each in invoices]
+
+
+async def test_what_changes_later_comes_with_the_next_invoice(site: Site) -> None:
+    await issue(site)
+    await site.ledgers_clock.sleep_until(datetime(2026, 8, 2, tzinfo=UTC))
+    # Silent for five weeks: what flowed since is spread over June and July alike.
+    await site.read("m-2", (4 + 36 * 96, 12_000 + 36 * 96 * 10, 0))
+    await site.clock.sleep_until(datetime(2026, 8, 2, tzinfo=UTC))
+    await site.settle()
+    (july,) = await issue(site, JULY, date(2026, 8, 2))
+    assert (july.number, july.building) == ("campus-2026-000004", "b-3")
+    billed = {line.kind: line for line in july.lines}
+    intervals = 36 * 96
+    in_june = 29 * 96 + (24 - 7) * 4 - 4  # local midnight is 17:00 in UTC
+    assert billed["adjustment"].amount_micro == in_june * 10 * 4_000
+    assert billed["grid-import"].amount_micro == (intervals - in_june) * 10 * 4_000
+    assert (billed["adjustment"].run, billed["adjustment"].begin) == (
+        2,
+        datetime(2026, 5, 31, 17, tzinfo=UTC),
+    )
+    check(july)
