@@ -53,10 +53,11 @@ class BookClient:
     async def open(self) -> Self:
         """Listen for receipts and ask where the chains go on. Raises `BusUnavailable`, `BadInput`."""
         await self._bus.on_receipts(self._community, self._device, self._take)
-        await self._ask_heads()
+        await self.ask_heads()
         return self
 
-    async def _ask_heads(self) -> None:
+    async def ask_heads(self) -> None:
+        """Go on from where the book's chains are now. Raises as `open`."""
         data = await self._bus.ask_heads(self._community, self._device)
         answer = read_receipt(data, self._community, self._service)
         if (answer.code, answer.device) != (HEADS, self._device):
@@ -87,7 +88,7 @@ class BookClient:
         data, heads = seal_envelope(self._community, self._device, self._key, [run])
         answer = await self._send(data)
         if not answer.is_safe:
-            await self._ask_heads()
+            await self.ask_heads()
             raise Refused(answer)
         self._heads.update(heads)
 

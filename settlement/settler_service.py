@@ -23,24 +23,34 @@ log = structlog.get_logger(__name__)
 
 STREAM = "settlement"
 POLL_SECONDS = 5.0
-RETRY_SECONDS = 30.0
+RETRY_SECONDS = 10.0
 
 
 @asynccontextmanager
 async def settler(
     settings: Settings, market: MarketSettings, bus: Bus, key: SigningKey, clock: Clock
 ) -> AsyncIterator[Settler]:
-    """A settler that records its runs over the bus, signed by the ledger's service whose `key` this is."""
-    client = BookClient(bus, settings.community.id, SERVICE, key, key.public)
+    """A settler that records its runs over the bus, signed by the ledger's service whose `key` this is.
+
+    Raises `SettlerAtWork` where there is one already: the claim comes before anything is read.
+    """
+    community = settings.community.id
+    client = BookClient(bus, community, SERVICE, key, key.public)
     store = await SettlementStore.open(settings.postgres)
 
     async def record(run: SettlementRun) -> None:
+        # A settler that was killed may have sent this run: the book is asked, as projections may lag behind.
+        # If it is still under way, the same event from the same head is the same entry, and a duplicate.
+        if await store.recorded(community) >= run.number:
+            await client.ask_heads()
+            return
         await client.append(STREAM, [run])
 
     try:
+        await store.claim(community)
         await client.open()
         grace = timedelta(minutes=market.settle_after_minutes)
-        yield Settler(settings.community.id, store, record, clock, grace)
+        yield Settler(community, store, record, clock, grace)
     finally:
         await store.close()
 
@@ -48,17 +58,23 @@ async def settler(
 async def keep_settling(
     settings: Settings, market: MarketSettings, bus: Bus, key: SigningKey, clock: Clock, stop: asyncio.Event
 ) -> None:
-    """Settle until `stop` is set. What fails is told and tried again: nothing is posted halfway."""
+    """Settle until `stop` is set. What fails is told once and tried again: nothing is posted halfway."""
+    told = ""
     while not stop.is_set():
         try:
             async with settler(settings, market, bus, key, clock) as running:
                 while not stop.is_set():
                     await running.step()
+                    if told:
+                        log.info("settlement goes on", community=settings.community.id)
+                        told = ""
                     await _wait(stop, POLL_SECONDS)
         except LedgerError as error:
-            log.error(
-                "settlement waits", code=error.code, what=error.what, where=error.where, hint=error.hint
-            )
+            if str(error) != told:
+                log.error(
+                    "settlement waits", code=error.code, what=error.what, where=error.where, hint=error.hint
+                )
+            told = str(error)
             await _wait(stop, RETRY_SECONDS)
 
 

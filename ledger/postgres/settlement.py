@@ -111,7 +111,7 @@ class SettlementStore:
         book from the same place; one of them would then fail, with its rows undone, but as a surprise.
         """
         with translated():
-            is_mine = await self._connection.fetchval(statement("settlement_claim"), community)
+            is_mine = await self.connection.fetchval(statement("settlement_claim"), community)
         if not is_mine:
             raise SettlerAtWork(
                 "a settler is at work for this community already",
@@ -123,7 +123,7 @@ class SettlementStore:
     async def recorded(self, community: str) -> int:
         """The number of the newest run that the book has, projected or not. Raises `StoreUnavailable`."""
         with translated():
-            return await self._connection.fetchval(statement("settlement_recorded"), community) or 0
+            return await self.connection.fetchval(statement("settlement_recorded"), community) or 0
 
     @asynccontextmanager
     async def transaction(self, community: str) -> AsyncIterator[int]:
