@@ -68,6 +68,13 @@ class BookState:
         return self._grid
 
     @property
+    def orders(self) -> OrderBook:
+        """What the buildings want. Raises `NotOpen`."""
+        if self._orders is None:
+            raise NotOpen("there is no book of this community yet", where=self.community)
+        return self._orders
+
+    @property
     def step(self) -> timedelta:
         """The length of an interval."""
         return timedelta(seconds=self.grid.step)

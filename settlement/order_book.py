@@ -5,6 +5,7 @@ interval whenever it is asked about. What names an order or agreement that is no
 does one that is placed under the name of another that still holds.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -23,26 +24,39 @@ from settlement.offers import Order
 
 
 @dataclass(slots=True)
-class _Order:
+class BookedOrder:
+    """An order as it stands; `until` is earlier than it was placed for where it was cancelled."""
+
+    building: str
     placed: OrderPlaced
     until: datetime
 
     def holds(self, start: datetime, local: datetime) -> bool:
+        """Whether it counts in the interval that starts at an instant, `local` on the clock."""
         placed = self.placed
         return placed.begin <= start < self.until and _within(local, placed.clock_from, placed.clock_until)
 
 
 @dataclass(slots=True)
-class _Agreement:
+class BookedAgreement:
+    """An agreement as it stands; `until` is earlier than it was proposed for where it was ended."""
+
     proposer: str
     proposed: AgreementProposed
     until: datetime
     since: datetime | None = None  # accepted
 
+    @property
+    def begin(self) -> datetime:
+        """From when on it holds, if it is accepted."""
+        return max(self.since or self.proposed.begin, self.proposed.begin)
+
     def holds(self, start: datetime) -> bool:
-        return self.since is not None and max(self.since, self.proposed.begin) <= start < self.until
+        """Whether it counts in the interval that starts at an instant."""
+        return self.since is not None and self.begin <= start < self.until
 
     def agreed(self) -> Agreement:
+        """Who sells how much to whom at what price."""
         proposed = self.proposed
         parties = (self.proposer, proposed.partner)
         seller, buyer = parties if proposed.side == "sell" else parties[::-1]
@@ -63,21 +77,21 @@ class OrderBook:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
-        self._orders: dict[str, list[_Order]] = {}
-        self._agreements: dict[tuple[str, str], _Agreement] = {}
+        self._orders: dict[str, list[BookedOrder]] = {}
+        self._agreements: dict[tuple[str, str], BookedAgreement] = {}
 
     def apply(self, building: str, event: Event) -> None:
         """Take in an event of the stream of `building`."""
         match event:
             case OrderPlaced():
-                if self._newest(building, event.order, event.begin) is None:
-                    self._orders.setdefault(building, []).append(_Order(event, event.until))
+                if self.order(building, event.order, event.begin) is None:
+                    self._orders.setdefault(building, []).append(BookedOrder(building, event, event.until))
             case OrderCancelled():
-                if (order := self._newest(building, event.order, event.since)) is not None:
+                if (order := self.order(building, event.order, event.since)) is not None:
                     order.until = event.since
             case AgreementProposed():
                 self._agreements.setdefault(
-                    (building, event.agreement), _Agreement(building, event, event.until)
+                    (building, event.agreement), BookedAgreement(building, event, event.until)
                 )
             case AgreementAccepted():
                 known = self._agreements.get((event.proposer, event.agreement))
@@ -88,7 +102,7 @@ class OrderBook:
                 if known is not None and building in (known.proposer, known.proposed.partner):
                     known.until = min(known.until, event.since)
 
-    def _newest(self, building: str, name: str, after: datetime) -> _Order | None:
+    def order(self, building: str, name: str, after: datetime) -> BookedOrder | None:
         """The order of that name that holds beyond an instant."""
         orders = self._orders.get(building, ())
         return next((each for each in orders if each.placed.order == name and each.until > after), None)
@@ -107,6 +121,20 @@ class OrderBook:
         """The agreements for that interval, the one accepted first in front."""
         holding = [each for each in self._agreements.items() if each[1].holds(start)]
         return [each.agreed() for _, each in sorted(holding, key=lambda item: (item[1].since, item[0]))]
+
+    def booked_orders(self) -> Iterator[BookedOrder]:
+        """All orders, of each building as they were placed."""
+        for building in sorted(self._orders):
+            yield from self._orders[building]
+
+    def agreement(self, proposer: str, name: str) -> BookedAgreement | None:
+        """What a building proposed under a name."""
+        return self._agreements.get((proposer, name))
+
+    def booked_agreements(self) -> Iterator[BookedAgreement]:
+        """All proposals, accepted or not."""
+        for key in sorted(self._agreements):
+            yield self._agreements[key]
 
     def forget(self, until: datetime) -> None:
         """Let go of what ended by an instant; no earlier interval is asked about from then on."""
