@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Settle": (
         Command("settle", "settlement.settler_commands:settle", "Settle now what has closed or changed."),
         Command("runs", "settlement.settler_commands:runs", "List the settlement runs."),
+        Command("invoices", "settlement.billing_commands:invoices", "Draft or issue a month's invoices."),
         Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),

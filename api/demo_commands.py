@@ -141,7 +141,11 @@ def _print_market(market: MarketResult) -> None:
             cells += [_money(outcomes[building].cost_micro), _money(outcomes[building].saving_micro)]
         table.add_row(building, *cells)
     out.print(table)
-    out.print("every posting has its counter-posting: energy and money sum to zero in every interval\n")
+    out.print("every posting has its counter-posting: energy and money sum to zero in every interval")
+    for invoice in market.invoices:
+        name = f"invoice {invoice.number}" if invoice.number else "preview"
+        out.print(f"  {name} for {invoice.building}: {_money(invoice.total_micro)} THB with VAT")
+    out.print()
 
 
 def _money(micro: int) -> str:

@@ -1,6 +1,8 @@
 """The demo's market: orders at the beginning, the month settled at the end, under two mechanisms."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -9,9 +11,12 @@ from api.installation import Installation
 from ledger.client import BookClient
 from ledger.clock import Clock
 from ledger.event import new_salt
-from ledger.market_events import OrderPlaced
+from ledger.market_events import InvoiceIssued, OrderPlaced
 from ledger.postgres.settlement import SettlementStore
-from ledger.registry import OPERATOR
+from ledger.registry import OPERATOR, SERVICE
+from settlement.billing.biller import Biller
+from settlement.billing.invoice import Invoice
+from settlement.billing.settings import BillingSettings
 from settlement.book_state import BookState
 from settlement.comparison import compare
 from settlement.settings import MarketSettings
@@ -37,6 +42,7 @@ class MarketResult(msgspec.Struct, frozen=True):
     intervals: int
     digest: str
     outcomes: dict[str, dict[str, Outcome]]
+    invoices: list[Invoice]
 
 
 async def place_orders(campus: Campus, installation: Installation) -> None:
@@ -73,4 +79,26 @@ async def settle(campus: Campus, installation: Installation, clock: Clock) -> Ma
         }
         for mechanism, standings in found.items()
     }
-    return MarketResult(run.settled, run.result, outcomes)
+    return MarketResult(run.settled, run.result, outcomes, await _bill(campus, installation, clock))
+
+
+async def _bill(campus: Campus, installation: Installation, clock: Clock) -> list[Invoice]:
+    """The month's invoices, recorded in the book; a preview where the month is not over."""
+    settings = installation.settings
+    today = clock.now().astimezone(ZoneInfo(settings.community.zone)).date()
+    month = campus.begin.astimezone(ZoneInfo(settings.community.zone)).date().replace(day=1)
+    keys = installation.keys
+    client = BookClient(installation.bus, settings.community.id, SERVICE, keys.service, keys.service.public)
+    await client.open()
+
+    async def record(events: Sequence[InvoiceIssued]) -> None:
+        await client.append("settlement", events)
+
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        biller = Biller(settings.community.id, store, BillingSettings(name=settings.community.name))
+        if today.month == month.month:
+            return list(await biller.preview(month, today))
+        return list(await biller.issue(month, today, record))
+    finally:
+        await store.close()
