@@ -28,6 +28,7 @@ from ledger.grid import Grid
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
 from ledger.projection_rows import ROWS
+from ledger.projections import Projections
 from ledger.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class NewerProjections(Damaged):
 class CommunityProjector:
     """Projects one community into one schema. Remembers states as long as nobody else moved the position."""
 
-    def __init__(self, community: str, store: ProjectionStore) -> None:
+    def __init__(self, community: str, store: Projections) -> None:
         self.community = community
         self.position = -1
         self._begin = 0  # of the page

@@ -1,14 +1,16 @@
 """What the book says of a community as settlement needs it: who takes part, by what rules and orders."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, MeterAdded, MeterRetired, read_recorded
 from ledger.grid import Grid
 from ledger.market_events import SettlementRun
-from ledger.postgres.settlement import SettlementStore
+from ledger.postgres.projection import RecordedEvent
+from ledger.postgres.settlement import Energy
 from ledger.registry import Registry
 from settlement.amounts import MILLIWH_PER_WH
 from settlement.delivery import Delivery
@@ -16,6 +18,24 @@ from settlement.offers import Metered
 from settlement.order_book import OrderBook
 from settlement.rules_in_force import RulesInForce
 from settlement.run import Facts
+
+
+class BookSource(Protocol):
+    """What is asked of a store for the facts of a community: its book, and its energies as projected."""
+
+    async def events(self, community: str, begin: int, end: int) -> Sequence[RecordedEvent]:
+        """What is no reading, of the positions [begin, end), in order."""
+
+    async def energies(
+        self, community: str, begin: datetime, until: datetime
+    ) -> Mapping[datetime, Sequence[Energy]]:
+        """What every building took and gave in the intervals that start in [begin, until), by start, in
+        order of time."""
+
+    async def deliveries(
+        self, community: str, begin: datetime, until: datetime
+    ) -> Mapping[datetime, tuple[int, int]]:
+        """What the main meters show together, import and export in Wh, by start, where all of them do."""
 
 
 class NotOpen(BadInput):
@@ -27,7 +47,7 @@ class NotOpen(BadInput):
 class BookState:
     """A fold over the events that are no readings, up to a size of the log."""
 
-    def __init__(self, community: str, store: SettlementStore) -> None:
+    def __init__(self, community: str, store: BookSource) -> None:
         self.community = community
         self.recorded = 0  # number of the newest run in the book
         self.reshaped: list[tuple[int, datetime]] = []

@@ -1,0 +1,174 @@
+"""What there is to settle by some instant, and the runs that come of it.
+
+    one state of the store -> plans -> facts of intervals -> postings -> rows of runs
+
+All of it follows from the book's first `size` events, from the runs before, and from `until`. So the settler
+at work and whoever replays an exported book (`settlement.replay`) run this very code and come to the same.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from ledger.postgres.settlement import PostingRow, RunRow, Standing
+from settlement.book_state import BookSource, BookState
+from settlement.journal import Posting
+from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
+
+CHUNK = timedelta(days=1)
+"""Energies are read and rows written a day at a time, so memory does not grow with a run's span."""
+
+
+class RunStore(BookSource, Protocol):
+    """Where runs are kept, beside the book and its energies. All calls see one state of it."""
+
+    async def standing(self, community: str) -> Standing:
+        """Where the settlement stands; all are none before the first run."""
+
+    async def changed(
+        self, community: str, size: int, begin: datetime, until: datetime
+    ) -> Sequence[datetime]:
+        """The intervals in [begin, until) that events from position `size` on decided anew, in order."""
+
+    async def postings(self, community: str, start: datetime) -> Sequence[PostingRow]:
+        """The postings that count for an interval: those of the newest run that settled it, in order."""
+
+    async def root(self, community: str, size: int) -> bytes:
+        """The root of the log as it was at `size`."""
+
+    async def add_run(self, community: str, run: RunRow) -> None:
+        """Write a run."""
+
+    async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows of `intervals`, `postings`, `trades` or `shares`, in the order of their columns."""
+
+
+class Plan(NamedTuple):
+    """What a run is to settle: the intervals of [begin, until) and those before that have changed.
+
+    A run of kind `revised` settles what has changed and nothing else.
+    """
+
+    kind: Kind
+    begin: datetime
+    until: datetime
+    changed: Sequence[datetime] = ()
+
+
+async def settle_due(store: RunStore, book: BookState, size: int, until: datetime) -> list[RunRow]:
+    """Make the runs that are due where the log has `size` events: of what closed by `until`, a boundary, and
+    of what has changed. None before there are rules.
+
+    Raises `TariffHole` and what else a tariff can lack; then nothing must be kept.
+    """
+    if not book.registry.market.rules:
+        return []
+    standing = await store.standing(book.community)
+    work = _Work(store, book, size)
+    runs: list[RunRow] = []
+    for plan in await _plans(store, book, standing, until):
+        run = await work.run(plan, (standing.number or 0) + len(runs) + 1)
+        if run is not None:
+            runs.append(run)
+    return runs
+
+
+async def _plans(store: RunStore, book: BookState, standing: Standing, until: datetime) -> list[Plan]:
+    first = book.registry.market.rules[0].begin
+    begin = standing.settled_until or first
+    changed = await _changed(store, book, standing, first)
+    final = standing.final_until or first
+    for_good = [start for start in changed if start < final]
+    others = [start for start in changed if start >= final]
+    plans = [Plan("provisional", begin, max(until, begin), others)]
+    if for_good:
+        plans.insert(0, Plan("revised", for_good[0], for_good[-1] + book.step, for_good))
+    return plans
+
+
+async def _changed(store: RunStore, book: BookState, standing: Standing, first: datetime) -> list[datetime]:
+    """The settled intervals whose energies may differ from those that the last run saw."""
+    if standing.settled_until is None or standing.tree_size is None:
+        return []
+    until, seen = standing.settled_until, standing.tree_size
+    changed = set(await store.changed(book.community, seen, first, until))
+    for position, since in book.reshaped:
+        if position >= seen:
+            changed |= set(book.starts(max(since, first), until))
+    return sorted(changed)
+
+
+class _Work:
+    """One state of the store, being settled."""
+
+    def __init__(self, store: RunStore, book: BookState, size: int) -> None:
+        self._community = book.community
+        self._store = store
+        self._book = book
+        self._rules = book.rules()
+        self._size = size
+
+    async def run(self, plan: Plan, number: int) -> RunRow | None:
+        """Settle what is planned and write it; None where nothing came of it."""
+        digest = ResultDigest()
+        first, revised = plan.begin, 0
+        for start in plan.changed:
+            before = [Posting(*row) for row in await self._store.postings(self._community, start)]
+            after = [settled async for settled in self._settled(start, start + self._book.step)]
+            if [posting for settled in after for posting in settled.postings] != before:
+                await self._write(number, after, digest, {start: before} if before else {})
+                first, revised = min(first, start), revised + 1
+        settled, until = 0, plan.until if plan.kind == "revised" else plan.begin
+        while (begin := until) < plan.until:
+            until = min(begin + CHUNK, plan.until)
+            chunk = [each async for each in self._settled(begin, until)]
+            await self._write(number, chunk, digest, {})
+            settled += len(chunk)
+        if not settled and not revised:
+            return None
+        root = await self._store.root(self._community, self._size)
+        rules = self._rules.digest(first, plan.until)
+        run = RunRow(
+            number, plan.kind, plan.begin, plan.until, self._size, root, rules, digest.digest(),
+            settled, revised,
+        )  # fmt: skip
+        await self._store.add_run(self._community, run)
+        return run
+
+    async def _settled(self, begin: datetime, until: datetime) -> AsyncIterator[SettledInterval]:
+        """The intervals of [begin, until) of which something is known, in order of time."""
+        async for facts in self._book.facts(begin, until):
+            if (in_force := self._rules.at(facts.start)) is not None:
+                yield settle_facts(facts, in_force)
+
+    async def _write(
+        self,
+        number: int,
+        intervals: Sequence[SettledInterval],
+        digest: ResultDigest,
+        before: Mapping[datetime, Sequence[Posting]],
+    ) -> None:
+        """Write the rows of some intervals; `before` is what they reverse."""
+        rows: dict[str, list[Sequence[object]]] = {
+            "intervals": [],
+            "postings": [],
+            "trades": [],
+            "shares": [],
+        }
+        for start, trades, shares, postings in intervals:
+            undone = reversed_postings(before.get(start, ()))
+            for reversal, made in ((True, undone), (False, postings)):
+                if made:
+                    digest.add(start, made, reversal=reversal)
+                rows["postings"] += [
+                    (self._community, start, number, reversal, index, *each)
+                    for index, each in enumerate(made)
+                ]
+            rows["intervals"].append((self._community, start, number))
+            rows["trades"] += [
+                (self._community, start, number, index, *each) for index, each in enumerate(trades)
+            ]
+            rows["shares"] += [(self._community, start, number, *each) for each in shares]
+        for table, values in rows.items():
+            if values:
+                await self._store.add(table, values)
