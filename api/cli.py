@@ -33,10 +33,20 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("verify", "ledger.audit_commands:verify", "Verify such a file, with the ledger off."),
         Command("seal", "ledger.book_commands:seal", "Seal all events so far into a block now."),
     ),
+    "Trade": (
+        Command("order place", "settlement.order_commands:place", "Sell or buy at a limit from now on."),
+        Command("order cancel", "settlement.order_commands:cancel", "Let an order hold no longer."),
+        Command("order list", "settlement.order_commands:orders", "List what holds, held and will hold."),
+        Command("agreement propose", "settlement.order_commands:propose", "Offer a neighbour a fixed price."),
+        Command("agreement accept", "settlement.order_commands:accept", "Agree to what was proposed."),
+        Command("agreement end", "settlement.order_commands:end", "End an agreement or a proposal."),
+        Command("agreement list", "settlement.order_commands:agreements", "List agreements and proposals."),
+    ),
     "Settle": (
         Command("settle", "settlement.settler_commands:settle", "Settle now what has closed or changed."),
         Command("runs", "settlement.settler_commands:runs", "List the settlement runs."),
         Command("invoices", "settlement.billing_commands:invoices", "Draft or issue a month's invoices."),
+        Command("prove", "settlement.billing_commands:prove", "From an invoice's line to signed readings."),
         Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
@@ -70,6 +80,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 """Every sub-command under the heading it is shown with."""
 
 GROUPS = {
+    "order": "What a building would sell or buy at a limit: place, cancel, list.",
+    "agreement": "A fixed price with one neighbour: propose, accept, end, list.",
     "device": "Keys of devices: request, enrol, rotate, revoke.",
     "meter": "For an installer on site: scan, test, models.",
 }

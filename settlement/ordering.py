@@ -1,0 +1,274 @@
+"""From a person's words to an event of the market: orders and agreements, checked before they are sent.
+
+What is checked is what the ledger checks, by the same functions, and besides what it takes without effect: a
+name that is in use, or one that names nothing. Pure.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from ledger.entry import is_name
+from ledger.errors import BadInput, Contradiction
+from ledger.event import Event, new_salt
+from ledger.events import AnyEvent
+from ledger.grid import Grid
+from ledger.market import GateClosed, check_orders
+from ledger.market_events import (
+    HOLDS_FROM,
+    AgreementAccepted,
+    AgreementEnded,
+    AgreementProposed,
+    OrderCancelled,
+    OrderPlaced,
+    Side,
+)
+from ledger.registry import Registry
+from ledger.words import did_you_mean
+from settlement.amounts import MICRO
+from settlement.order_book import BookedAgreement, OrderBook
+from settlement.plain.values import PRICE_MAX, BadCell, instant
+from settlement.plain.what_if import UnknownBuilding
+from settlement.tariff_file import is_short
+
+SENDING = timedelta(seconds=10)
+"""What is sent at the last moment comes too late: the first open interval is told with so much to spare."""
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+
+
+class NameInUse(BadInput):
+    """A building has an order or a proposal of this name already."""
+
+    code = "name-in-use"
+
+
+class UnknownOrder(BadInput):
+    """A building has no such order, or it has ended."""
+
+    code = "unknown-order"
+
+
+class UnknownAgreement(BadInput):
+    """No such agreement was proposed, or it has ended."""
+
+    code = "unknown-agreement"
+
+
+class NotAParty(BadInput):
+    """The agreement is between others."""
+
+    code = "not-a-party"
+
+
+def price_micro(price: Decimal, where: str) -> int:
+    """A price in decimals of the currency, in micro-units a kilowatt-hour. Raises `BadCell`."""
+    if not (is_short(price, 6) and 0 <= price * MICRO <= PRICE_MAX):
+        raise BadCell(
+            f"{price} is no price",
+            where=where,
+            hint="what a kWh costs is meant, from 0 up with at most six decimals, such as 3.20",
+        )
+    return int(price * MICRO)
+
+
+def clock_window(begin: str | None, until: str | None) -> tuple[str | None, str | None]:
+    """A window of local hours, or none. Raises `BadCell`."""
+    for text, where in ((begin, "--from"), (until, "--to")):
+        if text is not None and not _CLOCK.fullmatch(text):
+            raise BadCell(f"{text!r} is no time of day", where=where, hint="write it as 22:00")
+    if (begin is None) != (until is None):
+        raise BadCell("a window of hours has two ends", where="--from", hint="give --from and --to")
+    if begin is not None and begin == until:
+        raise BadCell("the window of hours is empty", where="--to", hint="leave both out for the whole day")
+    return begin, until
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where buildings say what they want: what the book has of them, at an instant."""
+
+    registry: Registry
+    grid: Grid
+    orders: OrderBook
+    now: datetime
+
+    def first_open(self) -> datetime:
+        """The first interval whose gate is still open when what is written now arrives."""
+        gate = self.registry.market.gate(self.now + SENDING)
+        at = -int(-gate.timestamp() // 1)
+        return datetime.fromtimestamp(at + -(at - self.grid.offset) % self.grid.step, UTC)
+
+    def instant(self, text: str, where: str) -> datetime:
+        """RFC 3339, or local time without an offset. Raises `BadCell`."""
+        try:
+            return datetime.fromtimestamp(instant(text, self.grid.zone), UTC)
+        except BadCell as error:
+            error.where = where
+            raise
+
+    def shown(self, at: datetime) -> str:
+        """An instant on the community's clocks."""
+        return f"{at.astimezone(self.grid.zone):%Y-%m-%d %H:%M}"
+
+    # --- what is written -------------------------------------------------------------------
+
+    def placed(
+        self, building: str, name: str, side: Side, price_micro_per_kwh: int, energy_wh: int | None,
+        span: tuple[str | None, str], window: tuple[str | None, str | None],
+    ) -> OrderPlaced:  # fmt: skip
+        """An order. Raises a `BadInput` that says what does not fit."""
+        begin, until = self._span(*span)
+        event = OrderPlaced(
+            order=_named(name), side=side, limit_micro_per_kwh=price_micro_per_kwh, begin=begin, until=until,
+            salt=new_salt(), energy_wh=_energy(energy_wh), clock_from=window[0], clock_until=window[1],
+        )  # fmt: skip
+        self._check(event, building)
+        if (before := self.orders.order(building, name, begin)) is not None:
+            raise NameInUse(
+                f"{building} has an order of this name until {self.shown(before.until)}",
+                where=name,
+                hint="name another, let this one begin then, or `energy-ledger order cancel` the other first",
+            )
+        return event
+
+    def cancelled(self, building: str, name: str, since: str | None) -> OrderCancelled:
+        """The end of an order. Raises `UnknownOrder` and what `placed` raises."""
+        at = self._since(since)
+        event = OrderCancelled(order=_named(name), since=at, salt=new_salt())
+        self._check(event, building)
+        if self.orders.order(building, name, at) is None:
+            names = [each.placed.order for each in self.orders.booked_orders() if each.building == building]
+            what = f"ends before {self.shown(at)}" if name in names else "is not there"
+            meant = "" if name in names else did_you_mean(name, names)
+            raise UnknownOrder(
+                f"this order of {building} {what}", where=name, hint=f"{meant}`energy-ledger order list`"
+            )
+        return event
+
+    def proposed(
+        self, building: str, name: str, side: Side, partner: str, price_micro_per_kwh: int,
+        energy_wh: int | None, span: tuple[str | None, str],
+    ) -> AgreementProposed:  # fmt: skip
+        """A proposal. Raises a `BadInput` that says what does not fit."""
+        self._known(partner)
+        begin, until = self._span(*span)
+        event = AgreementProposed(
+            agreement=_named(name), side=side, partner=partner, price_micro_per_kwh=price_micro_per_kwh,
+            begin=begin, until=until, salt=new_salt(), energy_wh=_energy(energy_wh),
+        )  # fmt: skip
+        self._check(event, building)
+        if self.orders.agreement(building, name) is not None:
+            raise NameInUse(
+                f"{building} has proposed an agreement of this name", where=name, hint="name another"
+            )
+        return event
+
+    def accepted(self, building: str, name: str, proposer: str, since: str | None) -> AgreementAccepted:
+        """A partner's yes. Raises `UnknownAgreement`, `NotAParty`, `Contradiction`."""
+        known = self._agreement(building, name, proposer)
+        if known.proposed.partner != building:
+            raise NotAParty(
+                f"this proposal is for {known.proposed.partner}, not for {building}",
+                where=f"{proposer} {name}",
+            )
+        if known.since is not None:
+            raise Contradiction(f"it is accepted since {self.shown(known.since)}", where=f"{proposer} {name}")
+        at = max(self._since(None), known.proposed.begin) if since is None else self._since(since)
+        event = AgreementAccepted(agreement=name, proposer=proposer, since=at, salt=new_salt())
+        self._check(event, building)
+        self._not_over(known, at)
+        return event
+
+    def ended(self, building: str, name: str, proposer: str, since: str | None) -> AgreementEnded:
+        """The end of an agreement, or of a proposal. Raises `UnknownAgreement`, `NotAParty`."""
+        known = self._agreement(building, name, proposer)
+        if building not in (proposer, known.proposed.partner):
+            raise NotAParty(
+                f"this agreement is between {proposer} and {known.proposed.partner}",
+                where=f"{proposer} {name}",
+            )
+        event = AgreementEnded(agreement=name, proposer=proposer, since=self._since(since), salt=new_salt())
+        self._check(event, building)
+        self._not_over(known, event.since)
+        return event
+
+    def check_signer(self, device: str, key: str, building: str, event: AnyEvent) -> None:
+        """Return if a device may write this with its key. Raises `UnknownDevice`, `NotPermitted`, .."""
+        self.registry.key_of(device, key)
+        self.registry.check_may_write(device, f"building/{building}", [event])
+
+    # --- what it takes -----------------------------------------------------------------------
+
+    def _span(self, begin: str | None, until: str) -> tuple[datetime, datetime]:
+        first = self.first_open() if begin is None else self.instant(begin, "--begin")
+        return first, self.instant(until, "--until")
+
+    def _since(self, since: str | None) -> datetime:
+        return self.first_open() if since is None else self.instant(since, "--since")
+
+    def _known(self, building: str) -> None:
+        known = self.registry.buildings
+        if building not in known:
+            meant = did_you_mean(building, known)
+            raise UnknownBuilding(
+                "the book has no such building",
+                building,
+                where=building,
+                hint=f"{meant}buildings: {', '.join(sorted(known))}",
+            )
+
+    def _check(self, event: Event, building: str) -> None:
+        self._known(building)
+        try:
+            check_orders(event, building, self.registry.market, self.grid, self.registry.buildings, self.now)
+        except GateClosed as error:
+            raise GateClosed(
+                f"the gate is closed for {self.shown(getattr(event, HOLDS_FROM[type(event)]))}",
+                where=building,
+                hint=f"it can hold from {self.shown(self.first_open())} on ({self.grid.zone.key})",
+            ) from error
+
+    def _agreement(self, building: str, name: str, proposer: str) -> BookedAgreement:
+        for each in (building, proposer):
+            self._known(each)
+        known = self.orders.agreement(proposer, name)
+        if known is None:
+            names = [
+                each.proposed.agreement
+                for each in self.orders.booked_agreements()
+                if each.proposer == proposer
+            ]
+            raise UnknownAgreement(
+                f"{proposer} has proposed no such agreement",
+                where=name,
+                hint=f"{did_you_mean(name, names)}`energy-ledger agreement list`",
+            )
+        return known
+
+    def _not_over(self, known: BookedAgreement, at: datetime) -> None:
+        if known.until <= at:
+            raise UnknownAgreement(
+                f"this agreement ends on {self.shown(known.until)}, before it would change",
+                where=known.proposed.agreement,
+                hint="propose another",
+            )
+
+
+def _named(name: str) -> str:
+    if not is_name(name):
+        raise BadCell(
+            f"{name[:80]!r} is no name that the book allows", hint="letters a-z, digits, `.`, `_` and `-`"
+        )
+    return name
+
+
+def _energy(energy_wh: int | None) -> int | None:
+    if energy_wh is not None and not 0 < energy_wh <= 10**12:
+        raise BadCell(
+            f"{energy_wh} is no energy for an interval",
+            where="--energy-wh",
+            hint="whole watt-hours from 1 up; leave it out for all that is metered",
+        )
+    return energy_wh
