@@ -29,6 +29,7 @@ from settlement.billing.as_pdf import Printer
 from settlement.billing.as_xlsx import write_invoices
 from settlement.billing.biller import Biller, Record
 from settlement.billing.invoice import Invoice
+from settlement.billing.proving import Proof, Prover, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
 from settlement.billing.tables import INVOICES, LINES, billed_lines
 from settlement.plain.shown import decimal
@@ -149,3 +150,26 @@ def _print(documents: Sequence[Invoice]) -> None:
             decimal(each.total_micro, 2, MICRO),
         )  # fmt: skip
     out.print(table)
+
+
+def prove(number: str, line: int, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Walk from a line of an invoice down to the signed readings, and check every step.
+
+    Parameters
+    ----------
+    number
+        The invoice's number, such as campus-2026-000001.
+    line
+        Which of its lines, counted from 1.
+    """
+    settings = with_servers(settings_from(read_toml(config, environment()), config, FOREIGN_TABLES))
+
+    async def walk() -> Proof:
+        store = await SettlementStore.open(settings.postgres)
+        try:
+            return await Prover(settings.community.id, store).prove(number, line)
+        finally:
+            await store.close()
+
+    for step in proof_steps(run(walk())):
+        out.print(step)

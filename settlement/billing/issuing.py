@@ -23,7 +23,7 @@ _LINES: dict[tuple[str, bool], LineKind] = {
     ("loss", False): "loss",
     ("operator-fee", False): "operator-fee",
 }
-"""Kind of posting, and whether the building took energy by it -> kind of line."""
+"""Kind of posting, and whether the building took energy by it -> kind of line, in the order of the lines."""
 
 
 class Period(NamedTuple):
@@ -46,7 +46,7 @@ def posted_lines(rows: Iterable[PostedRow], period: Period) -> list[InvoiceLine]
             energy_milliwh=abs(row.energy_milliwh) or None,
             run=row.run,
         )
-        for row in rows
+        for row in sorted(rows, key=lambda row: list(_LINES).index((row.kind, row.took)))
         if row.amount_micro or row.energy_milliwh
     ]
 

@@ -11,9 +11,11 @@ from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR, SERVICE
 from settlement.billing.biller import AlreadyIssued, Biller, NotSettled
 from settlement.billing.invoice import Invoice
+from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
 from settlement.billing.settings import BillingSettings
 from settlement.billing.totals import check
 from tests.support.campus import GATEWAY, MORNING
+from tests.support.store import owner
 from tests.support.trading import Site, quarters
 
 JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
@@ -107,3 +109,36 @@ async def test_what_changes_later_comes_with_the_next_invoice(site: Site) -> Non
         datetime(2026, 5, 31, 17, tzinfo=UTC),
     )
     check(july)
+
+
+@pytest.mark.parametrize(("line", "kind"), [(1, "bought"), (2, "grid-import"), (4, "demand")])
+async def test_a_line_is_proven_down_to_the_signed_readings(site: Site, line: int, kind: str) -> None:
+    await issue(site)
+    await site.projector.catch_up()
+    proof = await Prover("campus", site.settlement).prove("campus-2026-000002", line)
+    assert (proof.line.kind, proof.readings) == (kind, 5)
+    assert proof.signers == {"service": 2, GATEWAY: 1}
+    assert proof.first.stream == ("meter/m-main" if kind == "demand" else "meter/m-1")
+    assert len(proof_steps(proof)) == 6
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [("c-2026-000009", 1), ("campus-2026-000001", 0), ("campus-2026-000001", 9)]
+)
+async def test_what_is_not_there_cannot_be_proven(site: Site, number: str, line: int) -> None:
+    await issue(site)
+    await site.projector.catch_up()
+    with pytest.raises(UnknownLine):
+        await Prover("campus", site.settlement).prove(number, line)
+
+
+async def test_a_posting_that_was_slipped_in_is_noticed(site: Site) -> None:
+    await issue(site)
+    await site.projector.catch_up()
+    async with owner(site.store) as connection:
+        await connection.execute(
+            "INSERT INTO settlement.postings SELECT community, start, run, reversal, 99, kind, account, 5, -1"
+            " FROM settlement.postings WHERE account = 'building/b-2' AND kind = 'trade' LIMIT 1"
+        )
+    with pytest.raises(NotProven):
+        await Prover("campus", site.settlement).prove("campus-2026-000002", 1)
