@@ -145,6 +145,10 @@ def _print_market(market: MarketResult) -> None:
     for invoice in market.invoices:
         name = f"invoice {invoice.number}" if invoice.number else "preview"
         out.print(f"  {name} for {invoice.building}: {_money(invoice.total_micro)} THB with VAT")
+    if market.proof:
+        out.print("\n[bold]One line of an invoice, proven down to the meter[/]")
+        for step in market.proof:
+            out.print(f"  {step}", markup=False)
     out.print()
 
 

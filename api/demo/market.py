@@ -14,8 +14,10 @@ from ledger.event import new_salt
 from ledger.market_events import InvoiceIssued, OrderPlaced
 from ledger.postgres.settlement import SettlementStore
 from ledger.registry import OPERATOR, SERVICE
+from ledger.settings import Settings
 from settlement.billing.biller import Biller
 from settlement.billing.invoice import Invoice
+from settlement.billing.proving import Prover, proof_steps
 from settlement.billing.settings import BillingSettings
 from settlement.book_state import BookState
 from settlement.comparison import compare
@@ -43,6 +45,7 @@ class MarketResult(msgspec.Struct, frozen=True):
     digest: str
     outcomes: dict[str, dict[str, Outcome]]
     invoices: list[Invoice]
+    proof: list[str]
 
 
 async def place_orders(campus: Campus, installation: Installation) -> None:
@@ -79,7 +82,24 @@ async def settle(campus: Campus, installation: Installation, clock: Clock) -> Ma
         }
         for mechanism, standings in found.items()
     }
-    return MarketResult(run.settled, run.result, outcomes, await _bill(campus, installation, clock))
+    invoices = await _bill(campus, installation, clock)
+    proof = await _proof(invoices, settings) if invoices[0].number else []
+    return MarketResult(run.settled, run.result, outcomes, invoices, proof)
+
+
+async def _proof(invoices: Sequence[Invoice], settings: Settings) -> list[str]:
+    """The first line about energy from neighbours, proven down to the meter."""
+    number, line = next(
+        (invoice.number, place)
+        for invoice in invoices
+        for place, line in enumerate(invoice.lines, 1)
+        if line.kind == "bought"
+    )
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        return proof_steps(await Prover(settings.community.id, store).prove(number, line))
+    finally:
+        await store.close()
 
 
 async def _bill(campus: Campus, installation: Installation, clock: Clock) -> list[Invoice]:
