@@ -20,6 +20,12 @@ class Command(NamedTuple):
     help: str
 
 
+WHAT_IF = """Settle energies under other rules.
+
+On plain files, without any server: give --energies, --rules and --out, and --orders if there are any.
+
+On the book of the installation: give --begin and --until, and --mechanism or --rules, each as often as you like."""
+
 COMMANDS: dict[str, tuple[Command, ...]] = {
     "Feel it": (
         Command("demo", "api.demo_commands:demo", "A campus of five buildings in a minute, on real parts."),
@@ -30,7 +36,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     ),
     "Audit": (
         Command("export", "ledger.audit_commands:export", "Write a self-contained book to a file."),
-        Command("verify", "ledger.audit_commands:verify", "Verify such a file, with the ledger off."),
+        Command("verify", "api.audit_commands:verify", "Verify such a file, with the ledger off."),
         Command("seal", "ledger.book_commands:seal", "Seal all events so far into a block now."),
     ),
     "Trade": (
@@ -46,8 +52,10 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("settle", "settlement.settler_commands:settle", "Settle now what has closed or changed."),
         Command("runs", "settlement.settler_commands:runs", "List the settlement runs."),
         Command("invoices", "settlement.billing_commands:invoices", "Draft or issue a month's invoices."),
+        Command("credit", "settlement.billing_commands:credit", "Cancel an invoice by a credit note."),
+        Command("journal", "settlement.billing_commands:journal", "Write a month's journal for the books."),
         Command("prove", "settlement.billing_commands:prove", "From an invoice's line to signed readings."),
-        Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
+        Command("what-if", "settlement.plain_commands:what_if", WHAT_IF),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
     ),

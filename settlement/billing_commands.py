@@ -1,9 +1,9 @@
 """`energy-ledger invoices`: a month's documents, as a preview or for good, in every form."""
 
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import date
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,14 +24,13 @@ from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, 
 from ledger.words import counted
 from settlement.amounts import MICRO
 from settlement.billing.as_csv import write_csv
-from settlement.billing.as_json import as_json
-from settlement.billing.as_pdf import Printer
-from settlement.billing.as_xlsx import write_invoices
+from settlement.billing.as_xlsx import write_journal
 from settlement.billing.biller import Biller, Record
+from settlement.billing.files import write_documents, write_file
 from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Proof, Prover, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
-from settlement.billing.tables import INVOICES, LINES, billed_lines
+from settlement.billing.tables import JOURNAL, Entry, booked
 from settlement.plain.shown import decimal
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -42,12 +41,6 @@ class NotAMonth(BadInput):
     """A month that is none."""
 
     code = "not-a-month"
-
-
-class CannotWrite(BadInput):
-    """The folder for the documents cannot be written."""
-
-    code = "cannot-write"
 
 
 def invoices(
@@ -65,16 +58,77 @@ def invoices(
         Where to write them; by default `invoices-MONTH` or `preview-MONTH` in this folder.
     """
     first = _month(month)
-    tables = read_toml(config, environment())
-    settings = with_servers(settings_from(tables, config, FOREIGN_TABLES))
-    found = run(_made(settings, billing_from(tables, config), first, issue=issue))
+    settings, billing = _settings(config)
+    found = run(_made(settings, billing, first, issue=issue))
     if not found:
         out.print(f"there is nothing to bill for {month}")
         return
     place = folder or Path(f"{'invoices' if issue else 'preview'}-{month}")
-    _write(found, place)
+    write_documents(found, place)
     _print(found)
     out.print(f"{counted(len(found), 'document')} written to {place}")
+
+
+def credit(
+    number: str, *, reason: str, folder: Path = Path("credit-notes"), config: ConfigPath = DEFAULT_CONFIG
+) -> None:
+    """Cancel an invoice by a credit note; `invoices --issue` bills the building's month again.
+
+    Parameters
+    ----------
+    number
+        The invoice's number.
+    reason
+        Why, as the law asks; it is printed on the note.
+    folder
+        Where to write it.
+    """
+    settings, billing = _settings(config)
+
+    async def made() -> Invoice:
+        async with _biller(settings, billing) as biller, await Bus.connect(settings.nats, "credit") as bus:
+            return await biller.credit(number, reason, _today(settings), await _recorder(settings, bus))
+
+    note = run(made())
+    write_documents([note], folder)
+    _print([note])
+    out.print(f"written to {folder}")
+
+
+def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Write a month's journal for the books: debits and credits by kind and account, which balance.
+
+    Parameters
+    ----------
+    month
+        Such as 2026-06.
+    file
+        Where to write it, as CSV or, where it ends in .xlsx, as a workbook; by default journal-MONTH.csv.
+    """
+    first = _month(month)
+    settings, billing = _settings(config)
+
+    async def read() -> list[Entry]:
+        async with _biller(settings, billing) as biller:
+            return await biller.journal(first)
+
+    entries = run(read())
+    place = file or Path(f"journal-{month}.csv")
+    buffer = BytesIO()
+    if place.suffix == ".xlsx":
+        write_journal(entries, buffer, _today(settings))
+    else:
+        text = TextIOWrapper(buffer, encoding="utf-8", newline="")
+        write_csv(JOURNAL, booked(entries), text)
+        text.flush()
+    write_file(place, buffer.getvalue())
+    out.print(f"{counted(len(entries), 'row')} written to {place}: debits and credits balance")
+
+
+def _settings(config: Path) -> tuple[Settings, BillingSettings]:
+    tables = read_toml(config, environment())
+    settings = with_servers(settings_from(tables, config, FOREIGN_TABLES))
+    return settings, billing_from(tables, config)
 
 
 def _month(text: str) -> date:
@@ -87,16 +141,24 @@ def _month(text: str) -> date:
 async def _made(
     settings: Settings, billing: BillingSettings, month: date, *, issue: bool
 ) -> Sequence[Invoice]:
-    store = await SettlementStore.open(settings.postgres)
-    biller = Biller(settings.community.id, store, billing)
-    today = SystemClock().now().astimezone(ZoneInfo(settings.community.zone)).date()
-    try:
+    async with _biller(settings, billing) as biller:
         if not issue:
-            return await biller.preview(month, today)
+            return await biller.preview(month, _today(settings))
         async with await Bus.connect(settings.nats, "invoices") as bus:
-            return await biller.issue(month, today, await _recorder(settings, bus))
+            return await biller.issue(month, _today(settings), await _recorder(settings, bus))
+
+
+@asynccontextmanager
+async def _biller(settings: Settings, billing: BillingSettings) -> AsyncIterator[Biller]:
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        yield Biller(settings.community.id, store, billing)
     finally:
         await store.close()
+
+
+def _today(settings: Settings) -> date:
+    return SystemClock().now().astimezone(ZoneInfo(settings.community.zone)).date()
 
 
 async def _recorder(settings: Settings, bus: Bus) -> Record:
@@ -109,35 +171,6 @@ async def _recorder(settings: Settings, bus: Bus) -> Record:
         await client.append(STREAM, events)
 
     return record
-
-
-def _write(documents: Sequence[Invoice], folder: Path) -> None:
-    """All forms of the documents; each file appears when it is whole."""
-    printer = Printer()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in documents:
-            name = each.number or f"preview-{each.building}"
-            _put(folder, f"{name}.pdf", printer.pdf(each))
-            _put(folder, f"{name}.json", as_json(each))
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as draft:
-            place = Path(draft)
-            with place.joinpath("invoices.csv").open("w", newline="", encoding="utf-8") as file:
-                write_csv(INVOICES, documents, file)
-            with place.joinpath("lines.csv").open("w", newline="", encoding="utf-8") as file:
-                write_csv(LINES, billed_lines(documents), file)
-            with place.joinpath("invoices.xlsx").open("wb") as sheet:
-                write_invoices(documents, (), sheet, documents[0].issued_on)
-            for path in place.iterdir():
-                os.replace(path, folder.joinpath(path.name))
-    except OSError as error:
-        raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
-
-
-def _put(folder: Path, name: str, data: bytes) -> None:
-    draft = folder.joinpath(f".{name}.part")
-    draft.write_bytes(data)
-    draft.replace(folder.joinpath(name))
 
 
 def _print(documents: Sequence[Invoice]) -> None:
@@ -162,7 +195,7 @@ def prove(number: str, line: int, *, config: ConfigPath = DEFAULT_CONFIG) -> Non
     line
         Which of its lines, counted from 1.
     """
-    settings = with_servers(settings_from(read_toml(config, environment()), config, FOREIGN_TABLES))
+    settings, _ = _settings(config)
 
     async def walk() -> Proof:
         store = await SettlementStore.open(settings.postgres)

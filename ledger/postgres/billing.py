@@ -36,6 +36,14 @@ class BillingStore:
             )
         return [PostedRow(*row) for row in rows]
 
+    async def journal(
+        self, community: str, begin: datetime, until: datetime
+    ) -> list[tuple[str, str, int, int, int]]:
+        """kind, account, energy_milliwh, amount_micro and newest run of what was posted in [begin, until)."""
+        with translated():
+            rows = await self._connection.fetch(statement("billing_journal"), community, begin, until)
+        return [tuple(row) for row in rows]
+
     async def issued(self, community: str) -> list[InvoiceIssued]:
         """The documents that were issued, in their order."""
         with translated():

@@ -21,10 +21,12 @@ from settlement.billing.as_json import read_document
 from settlement.billing.invoice import Invoice, InvoiceLine, Kind
 from settlement.billing.issuing import Period, adjustment_lines, charge_lines, posted_lines
 from settlement.billing.numbering import next_number
+from settlement.billing.postings import billed
 from settlement.billing.settings import BillingSettings
-from settlement.billing.totals import check, totalled
+from settlement.billing.tables import Entry, summed
+from settlement.billing.totals import COMPUTED, check, totalled
 from settlement.book_state import BookState
-from settlement.journal import building_account
+from settlement.journal import Posting, building_account
 from settlement.shared_bill import Charge, peak_interval, shared_charges
 from settlement.tariff_file import ppm
 from settlement.utility_bill import LoadRow, utility_bills
@@ -46,6 +48,18 @@ class AlreadyIssued(BadInput):
     """A month was billed before."""
 
     code = "already-issued"
+
+
+class UnknownDocument(BadInput):
+    """There is no such document."""
+
+    code = "unknown-document"
+
+
+class AlreadyCancelled(BadInput):
+    """An invoice was cancelled before."""
+
+    code = "already-cancelled"
 
 
 class Issued(NamedTuple):
@@ -72,6 +86,47 @@ class Biller:
     async def issue(self, month: date, today: date, record: Record) -> list[Invoice]:
         """Bill a month for good. Raises `NotSettled` or `AlreadyIssued`; then nothing is issued."""
         drafts, run = await self._drafts(month, today, "invoice")
+        return await self._number(drafts, run, today, record)
+
+    async def credit(self, number: str, reason: str, today: date, record: Record) -> Invoice:
+        """Cancel an invoice by a credit note; the building's month can be billed again after it.
+
+        Raises `UnknownDocument` or `AlreadyCancelled`.
+        """
+        issued = await self._issued()
+        found = next((each for each in issued if each.invoice.number == number), None)
+        if found is None or found.invoice.kind != "invoice":
+            raise UnknownDocument("there is no such invoice in the book", where=number)
+        for each in issued:
+            if each.invoice.cancels == number:
+                raise AlreadyCancelled("the invoice was cancelled before", where=each.invoice.number)
+        (note,) = await self._number([_credit_note(found.invoice, reason, today)], found.run, today, record)
+        return note
+
+    async def journal(self, month: date) -> list[Entry]:
+        """What was posted for a month, summed by kind, account and side, with what its documents add."""
+        async with self._settlement.transaction(self._community) as size:
+            book = BookState(self._community, self._settlement)
+            await book.follow(size)
+            period = _period(month, book)
+            rows = await self._billing.journal(self._community, period.begin, period.until)
+            issued = await self._issued()
+        entries = [Entry(period.begin, period.until, row[4], Posting(*row[:4])) for row in rows]
+        documents = [each.invoice for each in issued if each.invoice.period_begin == period.first]
+        added = [posting for document in documents for posting in billed(document)]
+        return [*entries, *summed(period.begin, period.until, None, added)]
+
+    async def _issued(self) -> list[Issued]:
+        """The documents that the book has, in their order."""
+        return [
+            Issued(read_document(event.document), event.run)
+            for event in await self._billing.issued(self._community)
+        ]
+
+    async def _number(
+        self, drafts: Sequence[Invoice], run: int, today: date, record: Record
+    ) -> list[Invoice]:
+        """Give drafts their numbers and have them recorded, all or none."""
         issued = await self._billing.issued(self._community)
         last = issued[-1].number if issued else ""
         invoices = []
@@ -88,19 +143,27 @@ class Biller:
             await book.follow(size)
             period = _period(month, book)
             standing = await self._settlement.standing(self._community)
-            issued = [
-                Issued(read_document(event.document), event.run)
-                for event in await self._billing.issued(self._community)
-            ]
+            issued = _standing(await self._issued())
+            billed_before = {
+                each.invoice.building for each in issued if each.invoice.period_begin == period.first
+            }
             if kind == "invoice":
-                _check_ready(period, standing, today, issued)
+                _check_ready(period, standing, today)
             charges, vat_ppm = await self._charges(book, period)
             drafts = []
             for building in sorted(book.registry.buildings):
+                if kind == "invoice" and building in billed_before:
+                    continue
                 lines = await self._lines(book, building, period, charges, issued)
                 if lines:
                     lines, total = totalled(lines, vat_ppm)
                     drafts.append(self._draft(book, building, period, today, kind, lines, total, vat_ppm))
+        if kind == "invoice" and billed_before and not drafts:
+            raise AlreadyIssued(
+                f"{period.first:%B %Y} was billed before",
+                where=f"{len(billed_before)} documents",
+                hint="what has changed since comes with the next month's invoices",
+            )
         return drafts, standing.number or 1
 
     async def _lines(
@@ -195,7 +258,7 @@ def _period(month: date, book: BookState) -> Period:
     return Period(first, last, begin, until)
 
 
-def _check_ready(period: Period, standing: Standing, today: date, issued: Sequence[Issued]) -> None:
+def _check_ready(period: Period, standing: Standing, today: date) -> None:
     settled_until = standing.settled_until
     if today < period.last or settled_until is None or settled_until < period.until:
         raise NotSettled(
@@ -203,9 +266,25 @@ def _check_ready(period: Period, standing: Standing, today: date, issued: Sequen
             where=f"settled until {settled_until}" if settled_until else "nothing is settled",
             hint="bill it when its last interval is settled; until then there is the preview",
         )
-    for each in issued:
-        if each.invoice.period_begin == period.first:
-            raise AlreadyIssued(
-                f"{period.first:%B %Y} was billed before", where=each.invoice.number,
-                hint="what has changed since comes with the next month's invoices",
-            )  # fmt: skip
+
+
+def _standing(issued: Sequence[Issued]) -> list[Issued]:
+    """The invoices that were not cancelled."""
+    cancelled = {each.invoice.cancels for each in issued}
+    return [
+        each for each in issued if each.invoice.kind == "invoice" and each.invoice.number not in cancelled
+    ]
+
+
+def _credit_note(invoice: Invoice, reason: str, today: date) -> Invoice:
+    """The same with every amount turned round."""
+    charges = [
+        msgspec.structs.replace(line, amount_micro=-line.amount_micro)
+        for line in invoice.lines
+        if line.kind not in COMPUTED
+    ]
+    lines, total = totalled(charges, invoice.vat_ppm)
+    return msgspec.structs.replace(
+        invoice, kind="credit-note", number="", cancels=invoice.number, reason=reason, lines=lines,
+        total_micro=total, issued_on=today, due_on=today, salt=new_salt(),
+    )  # fmt: skip

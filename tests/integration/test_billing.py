@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,19 @@ from ledger.events import MeterAdded, MeterAssigned
 from ledger.market_events import InvoiceIssued
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR, SERVICE
-from settlement.billing.biller import AlreadyIssued, Biller, NotSettled
+from settlement.billing.as_json import read_json
+from settlement.billing.biller import (
+    AlreadyCancelled,
+    AlreadyIssued,
+    Biller,
+    NotSettled,
+    UnknownDocument,
+)
+from settlement.billing.files import CannotWrite, write_documents
 from settlement.billing.invoice import Invoice
 from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
 from settlement.billing.settings import BillingSettings
+from settlement.billing.tables import booked
 from settlement.billing.totals import check
 from tests.support.campus import GATEWAY, MORNING
 from tests.support.store import owner
@@ -142,3 +152,47 @@ async def test_a_posting_that_was_slipped_in_is_noticed(site: Site) -> None:
         )
     with pytest.raises(NotProven):
         await Prover("campus", site.settlement).prove("campus-2026-000002", 1)
+
+
+async def test_a_credit_note_undoes_an_invoice_and_the_month_is_billed_again(site: Site) -> None:
+    _, second, _ = await issue(site)
+
+    async def record(events: Sequence[InvoiceIssued]) -> None:
+        await site.tell(SERVICE, "settlement", *events)
+
+    note = await biller(site).credit(second.number, "wrong address", date(2026, 7, 3), record)
+    assert (note.number, note.cancels, note.total_micro) == (
+        "campus-2026-000004", second.number, -second.total_micro,
+    )  # fmt: skip
+    check(note)
+    for number in (second.number, note.number, "campus-2026-000009"):
+        with pytest.raises((AlreadyCancelled, UnknownDocument)):
+            await biller(site).credit(number, "again", date(2026, 7, 3), record)
+    (again,) = await issue(site, today=date(2026, 7, 3))
+    assert (again.number, again.building, amounts(again)) == ("campus-2026-000005", "b-2", amounts(second))
+
+
+async def test_the_months_journal_balances_and_holds_what_the_documents_add(site: Site) -> None:
+    before = await biller(site).journal(JUNE)
+    invoices = await issue(site)
+    entries = await biller(site).journal(JUNE)
+    *_, totals = booked(entries)
+    assert totals.debit_micro == totals.credit_micro > 0
+    assert len(entries) > len(before)
+    owed = sum(each.posting.amount_micro for each in entries if each.posting.account == "building/b-2")
+    assert -owed == invoices[1].total_micro
+
+
+async def test_documents_are_written_in_every_form(site: Site, tmp_path: Path) -> None:
+    invoices = await issue(site)
+    write_documents(invoices, tmp_path / "june")
+    names = {path.name for path in (tmp_path / "june").iterdir()}
+    numbers = {each.number for each in invoices}
+    assert names == {f"{number}.{form}" for number in numbers for form in ("pdf", "json")} | {
+        "invoices.csv", "lines.csv", "invoices.xlsx",
+    }  # fmt: skip
+    assert read_json((tmp_path / "june" / "campus-2026-000002.json").read_bytes()) == invoices[1]
+    assert (tmp_path / "june" / "campus-2026-000002.pdf").read_bytes().startswith(b"%PDF")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CannotWrite):
+        write_documents(invoices, tmp_path / "file" / "june")

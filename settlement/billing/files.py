@@ -1,0 +1,51 @@
+"""Documents as files, in every form; each file appears when it is whole."""
+
+from collections.abc import Sequence
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+from ledger.errors import BadInput
+from settlement.billing.as_csv import write_csv
+from settlement.billing.as_json import as_json
+from settlement.billing.as_pdf import Printer
+from settlement.billing.as_xlsx import write_invoices
+from settlement.billing.invoice import Invoice
+from settlement.billing.tables import INVOICES, LINES, billed_lines
+
+
+class CannotWrite(BadInput):
+    """A file or folder cannot be written."""
+
+    code = "cannot-write"
+
+
+def write_documents(documents: Sequence[Invoice], folder: Path) -> None:
+    """A PDF and a JSON file a document, and all of them as CSV and as a workbook. Raises `CannotWrite`."""
+    printer = Printer()
+    for each in documents:
+        name = each.number or f"preview-{each.building}"
+        write_file(folder.joinpath(f"{name}.pdf"), printer.pdf(each))
+        write_file(folder.joinpath(f"{name}.json"), as_json(each))
+    for name, sheet, rows in (
+        ("invoices.csv", INVOICES, documents),
+        ("lines.csv", LINES, billed_lines(documents)),
+    ):
+        buffer = BytesIO()
+        text = TextIOWrapper(buffer, encoding="utf-8", newline="")
+        write_csv(sheet, rows, text)
+        text.flush()
+        write_file(folder.joinpath(name), buffer.getvalue())
+    workbook = BytesIO()
+    write_invoices(documents, (), workbook, documents[0].issued_on)
+    write_file(folder.joinpath("invoices.xlsx"), workbook.getvalue())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """A file, whole or not at all. Raises `CannotWrite`."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"cannot be written: {error.strerror}", where=str(path)) from error
