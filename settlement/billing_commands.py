@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from io import BytesIO, TextIOWrapper
+from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,10 +23,9 @@ from ledger.registry import SERVICE
 from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, with_servers
 from ledger.words import counted
 from settlement.amounts import MICRO
-from settlement.billing.as_csv import write_csv
 from settlement.billing.as_xlsx import write_journal
 from settlement.billing.biller import Biller, Record
-from settlement.billing.files import write_documents, write_file
+from settlement.billing.files import as_csv, write_documents, write_file
 from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Proof, Prover, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
@@ -114,14 +113,12 @@ def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAUL
 
     entries = run(read())
     place = file or Path(f"journal-{month}.csv")
-    buffer = BytesIO()
     if place.suffix == ".xlsx":
-        write_journal(entries, buffer, _today(settings))
+        workbook = BytesIO()
+        write_journal(entries, workbook, _today(settings))
+        write_file(place, workbook.getvalue())
     else:
-        text = TextIOWrapper(buffer, encoding="utf-8", newline="")
-        write_csv(JOURNAL, booked(entries), text)
-        text.flush()
-    write_file(place, buffer.getvalue())
+        write_file(place, as_csv(JOURNAL, booked(entries)))
     out.print(f"{counted(len(entries), 'row')} written to {place}: debits and credits balance")
 
 

@@ -1,6 +1,6 @@
 """Documents as files, in every form; each file appears when it is whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from settlement.billing.as_json import as_json
 from settlement.billing.as_pdf import Printer
 from settlement.billing.as_xlsx import write_invoices
 from settlement.billing.invoice import Invoice
-from settlement.billing.tables import INVOICES, LINES, billed_lines
+from settlement.billing.tables import INVOICES, LINES, Row, Sheet, billed_lines
 
 
 class CannotWrite(BadInput):
@@ -26,18 +26,20 @@ def write_documents(documents: Sequence[Invoice], folder: Path) -> None:
         name = each.number or f"preview-{each.building}"
         write_file(folder.joinpath(f"{name}.pdf"), printer.pdf(each))
         write_file(folder.joinpath(f"{name}.json"), as_json(each))
-    for name, sheet, rows in (
-        ("invoices.csv", INVOICES, documents),
-        ("lines.csv", LINES, billed_lines(documents)),
-    ):
-        buffer = BytesIO()
-        text = TextIOWrapper(buffer, encoding="utf-8", newline="")
-        write_csv(sheet, rows, text)
-        text.flush()
-        write_file(folder.joinpath(name), buffer.getvalue())
+    write_file(folder.joinpath("invoices.csv"), as_csv(INVOICES, documents))
+    write_file(folder.joinpath("lines.csv"), as_csv(LINES, billed_lines(documents)))
     workbook = BytesIO()
     write_invoices(documents, (), workbook, documents[0].issued_on)
     write_file(folder.joinpath("invoices.xlsx"), workbook.getvalue())
+
+
+def as_csv(sheet: Sheet[Row], rows: Iterable[Row]) -> bytes:
+    """A table as the bytes of a CSV file."""
+    buffer = BytesIO()
+    text = TextIOWrapper(buffer, encoding="utf-8", newline="")
+    write_csv(sheet, rows, text)
+    text.flush()
+    return buffer.getvalue()
 
 
 def write_file(path: Path, data: bytes) -> None:
