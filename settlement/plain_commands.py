@@ -1,7 +1,9 @@
-"""`energy-ledger what-if`, `bill` and `tariffs`, on plain files and without any server."""
+"""`energy-ledger what-if`, `bill` and `tariffs`: on plain files and without any server, but for a what-if on
+the book, whose own part is loaded when it is asked for."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +15,10 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath
+from ledger.errors import BadInput
 from ledger.grid import Grid
+from ledger.market_events import MechanismName
 from settlement.plain.reading import read_load
 from settlement.plain.rows import Told
 from settlement.plain.shown import print_bill, print_result
@@ -27,17 +32,32 @@ screen = Console(highlight=False, markup=False)
 KILOWATTS_MAX = 10**6
 
 
+class WrongOptions(BadInput):
+    """Options that do not go together."""
+
+    code = "wrong-options"
+
+
 def what_if(
     *,
-    energies: Path,
-    rules: Path,
-    out: Path,
+    energies: Path | None = None,
+    rules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
+    out: Path | None = None,
     orders: Path | None = None,
+    mechanism: Annotated[tuple[MechanismName, ...], Parameter(negative="", show_default=False)] = (),
+    begin: date | None = None,
+    until: date | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Settle energies under the rules of a market, and show who would pay what.
+    """Show who would pay what under the rules of a market: on plain files, or on the book.
 
+    On plain files, without any server: give --energies, --rules and --out, and --orders if there are any.
     Writes trades.csv, shares.csv, buildings.csv and journal.csv; all of them, or none where a file is wrong.
+
+    On the book of the installation: give --begin and --until, and --mechanism or --rules, each as often as
+    you like. Settles what the book has of these days under each of them, beside the published rules; orders
+    and agreements count as they did, and nothing is posted.
 
     Parameters
     ----------
@@ -47,23 +67,71 @@ def what_if(
     rules
         TOML: mechanism, interval_minutes, currency, and retail_micro_per_kwh with feed_in_micro_per_kwh, or a
         tariff; the mechanism's parameters, feeders and wheeling. settlement/plain/examples has one for each
-        mechanism.
+        mechanism. On the book a building's feeder is the book's where the file names none.
     out
-        The folder for the result; it is made where there is none.
+        The folder for the result; it is made where there is none. On the book: comparison.csv, if asked for.
     orders
         CSV: interval_start,building,side,energy_wh,limit_micro_per_kwh[,zone]. side is buy or sell; no energy
         means all that was metered. A building without orders takes the market's price.
+    mechanism
+        On the book: the published rules with this mechanism instead.
+    begin
+        On the book: the first day, such as 2026-06-01, on the community's calendar.
+    until
+        On the book: the day after the last one, such as 2026-07-01.
     json
-        Print one JSON object instead of a table.
+        Print one JSON object instead of tables.
     """
+    if energies is None:
+        _what_if_on_book(config, begin, until, rules, mechanism, orders, out, json=json)
+        return
+    if len(rules) != 1 or out is None or mechanism or begin or until:
+        raise WrongOptions(
+            "with --energies there is one --rules and --out, and no --mechanism, --begin or --until",
+            hint="`energy-ledger what-if --help` tells the two uses",
+        )
     with _progress() as told:
-        result = settle_files(energies, rules, orders, out, told)
+        result = settle_files(energies, rules[0], orders, out, told)
     if json:
         _print_json(_as_json(result))
         return
     print_result(screen, result)
     _print_notes(result.notes)
     screen.print(f"written to {out}: trades.csv, shares.csv, buildings.csv, journal.csv", soft_wrap=True)
+
+
+def _what_if_on_book(
+    config: Path,
+    begin: date | None,
+    until: date | None,
+    rules: tuple[Path, ...],
+    mechanisms: tuple[MechanismName, ...],
+    orders: Path | None,
+    out: Path | None,
+    *,
+    json: bool,
+) -> None:
+    from settlement import comparison_commands as on_book  # noqa: PLC0415 - plain files need no store
+
+    if begin is None or until is None or not (rules or mechanisms) or orders is not None:
+        raise WrongOptions(
+            "on the book there are --begin, --until, and --mechanism or --rules, and no --orders",
+            hint="or give --energies for plain files; `energy-ledger what-if --help` tells the two uses",
+        )
+    if until <= begin:
+        raise WrongOptions(
+            f"{until} is not after {begin}", where="--until", hint="it is the day after the last"
+        )
+    answer = on_book.what_if_on_book(config, on_book.Asked(begin, until, rules, mechanisms))
+    if out is not None:
+        on_book.write_answer(out, answer)
+    if json:
+        _print_json(on_book.as_json(answer))
+        return
+    on_book.print_answer(screen, answer)
+    _print_notes(answer.notes())
+    if out is not None:
+        screen.print(f"written to {out}: {on_book.RESULT}", soft_wrap=True)
 
 
 def bill(

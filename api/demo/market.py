@@ -20,7 +20,7 @@ from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Prover, proof_steps
 from settlement.billing.settings import BillingSettings
 from settlement.book_state import BookState
-from settlement.comparison import compare
+from settlement.comparison import by_mechanism, compare
 from settlement.settings import MarketSettings
 from settlement.settler_service import settler
 
@@ -72,15 +72,16 @@ async def settle(campus: Campus, installation: Installation, clock: Clock) -> Ma
         async with store.transaction(settings.community.id) as size:
             book = BookState(settings.community.id, store)
             await book.follow(size)
-            found = await compare(book, MECHANISMS, campus.begin, campus.end)
+            changes = {name: by_mechanism(name) for name in MECHANISMS}
+            found = await compare(book, changes, campus.begin, campus.end)
     finally:
         await store.close()
     outcomes = {
         mechanism: {
             row.building: Outcome(row.cost_without_market_micro, row.cost_micro, row.saving_micro)
-            for row in standings.rows()
+            for row in way.standings.rows()
         }
-        for mechanism, standings in found.items()
+        for mechanism, way in found.ways.items()
     }
     invoices = await _bill(campus, installation, clock)
     proof = await _proof(invoices, settings) if invoices[0].number else []

@@ -11,6 +11,7 @@ from rich.console import Console
 from ledger.words import counted
 from settlement.amounts import MICRO, MILLIWH_PER_KWH, PPM, divided
 from settlement.plain.what_if import Result
+from settlement.standing import Standing
 from settlement.tariff import Tariff
 from settlement.utility_bill import BillLine, MonthBill
 
@@ -18,6 +19,11 @@ WIDTH = 80
 BUILDINGS_MAX = 50
 """Rows of a table that somebody may still read."""
 FIRST_MIN = 8
+LEGEND = (
+    "bought, sold: the part of a building's import and export that it traded with neighbours. pays: an "
+    "amount below zero is income. fairness: what a building saves a traded kWh, where the community as a "
+    "whole is 1.00."
+)
 
 
 def decimal(value: int, digits: int, unit: int) -> str:
@@ -51,31 +57,38 @@ def _column(values: Sequence[int], unit: int, digits_below: Iterable[tuple[int, 
 
 def print_result(out: Console, result: Result) -> None:
     """Who took, gave, pays and saves how much, and the community as a whole."""
-    shown = result.buildings[:BUILDINGS_MAX]
-    rows = [*shown, result.community]
+    print_standings(out, result.buildings, result.community, result.currency, "buildings.csv")
+    out.print()
+    for line in _community(result):
+        out.print(line)
+
+
+def print_standings(
+    out: Console, buildings: Sequence[Standing], community: Standing, currency: str, more_in: str
+) -> None:
+    """How every building fares, up to `BUILDINGS_MAX` of them."""
+    shown = buildings[:BUILDINGS_MAX]
+    rows = [*shown, community]
     columns = {
         "": [*(row.building for row in shown), "all"],
         "imported\nkWh": energies([row.import_milliwh for row in rows]),
         "bought\n%": [percent(row.self_sufficiency_ppm) for row in rows],
         "exported\nkWh": energies([row.export_milliwh for row in rows]),
         "sold\n%": [percent(row.local_coverage_ppm) for row in rows],
-        f"pays\n{result.currency}": amounts([row.cost_micro for row in rows]),
-        f"saves\n{result.currency}": amounts([row.saving_micro for row in rows]),
+        f"pays\n{currency}": amounts([row.cost_micro for row in rows]),
+        f"saves\n{currency}": amounts([row.saving_micro for row in rows]),
         "fair-\nness": [_fairness(row.fairness_ppm) for row in rows],
     }
-    _print_table(out, columns)
-    if (more := len(result.buildings) - len(shown)) > 0:
-        out.print(f"{counted(more, 'building')} more in buildings.csv")
-    out.print()
-    for line in _community(result):
-        out.print(line)
+    print_table(out, columns)
+    if (more := len(buildings) - len(shown)) > 0:
+        out.print(f"{counted(more, 'building')} more in {more_in}")
 
 
 def _fairness(ppm: int | None) -> str:
     return "-" if ppm is None else decimal(ppm, 2, PPM)
 
 
-def _print_table(out: Console, columns: Mapping[str, Sequence[str]], left: Collection[str] = ()) -> None:
+def print_table(out: Console, columns: Mapping[str, Sequence[str]], left: Collection[str] = ()) -> None:
     """Columns by their headings; the last row stands below a line of its own.
 
     The first column and those of `left` stand to the left. Where the others leave the first one too little of
@@ -113,11 +126,7 @@ def _community(result: Result) -> Iterator[str]:
     paid, without = (_money(amount) for amount in (whole.cost_micro, whole.cost_without_market_micro))
     yield f"saved in total    {_money(whole.saving_micro)} {currency}: {paid} to be paid, not {without}"
     yield ""
-    yield (
-        "bought, sold: the part of a building's import and export that it traded with neighbours. pays: an "
-        "amount below zero is income. fairness: what a building saves a traded kWh, where the community as a "
-        "whole is 1.00."
-    )
+    yield LEGEND
 
 
 def _money(micro: int) -> str:
@@ -131,7 +140,7 @@ def print_bill(out: Console, bill: MonthBill, tariff: Tariff) -> None:
     rows.append(("to be paid", "", "", "", decimal(bill.total_micro, 2, MICRO)))
     headings = (f"{bill.month:%B %Y}", "quantity", "unit", f"price\n{currency}", f"amount\n{currency}")
     out.print(tariff.file.name, soft_wrap=True)
-    _print_table(out, dict(zip(headings, zip(*rows, strict=True), strict=True)), left=("unit",))
+    print_table(out, dict(zip(headings, zip(*rows, strict=True), strict=True)), left=("unit",))
     if bill.intervals < bill.intervals_max:
         told, whole = f"{bill.intervals:,}", counted(bill.intervals_max, "interval")
         out.print(f"note: the load tells {told} of the month's {whole}", soft_wrap=True)

@@ -49,7 +49,7 @@ def settle_files(
     Raises a `BadInput` that names file, line and column; then nothing is written.
     """
     file = read_rules(rules)
-    tariff = _tariff(file, rules)
+    tariff = tariff_of(file, rules)
     grid = _grid(file, tariff, rules)
     settled_by = Rules(
         file.mechanism, parameters_of(file.parameters), file.routes(), _feeders(file, rules),
@@ -87,7 +87,7 @@ def _settle(
     seen.add(interval, len(settled.trades))
 
 
-def _tariff(file: RulesFile, path: Path) -> Tariff | None:
+def tariff_of(file: RulesFile, path: Path) -> Tariff | None:
     """The tariff that the rules name. Raises `UnknownTariff`, `RulesInvalid`."""
     if file.tariff is None:
         return None

@@ -3,7 +3,7 @@
 import csv
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,23 +57,30 @@ class ResultFiles:
 
 @contextmanager
 def result_files(folder: Path) -> Iterator[ResultFiles]:
-    """Files that move into `folder` when the block ends well. Raises `CannotWrite`."""
+    """The files of a what-if on plain files, see `csv_files`."""
+    with csv_files(folder, _FILES) as writers:
+        yield ResultFiles(writers)
+
+
+@contextmanager
+def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """CSV writers of files that move into `folder` when the block ends well. Raises `CannotWrite`."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each in _FILES:
+        for each in headers:
             if folder.joinpath(each).is_dir():
                 raise CannotWrite("a folder stands where a file is to be", where=str(folder / each))
         with tempfile.TemporaryDirectory(prefix=".what-if-", dir=folder) as draft:
             with ExitStack() as files:
                 writers = {}
-                for each, header in _FILES.items():
+                for each, header in headers.items():
                     path = Path(draft, each)
                     file = path.open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
                     writers[each] = csv.writer(files.enter_context(file), lineterminator="\n")
                     writers[each].writerow(header)
-                yield ResultFiles(writers)
-            for each in _FILES:
+                yield writers
+            for each in headers:
                 os.replace(Path(draft, each), folder / each)
     except BaseException as error:
         for empty in made:

@@ -115,6 +115,8 @@ def test_the_help_names_every_column_and_choice(tmp_path: Path, command: str) ->
     shown = run(command, "--help", where=tmp_path).stdout.replace("│", "").replace("\n", "").replace(" ", "")
     words = {
         "what-if": [
+            "--mechanism",
+            "Onthebookoftheinstallation:give--beginand--until",
             "interval_start,building,import_wh,export_wh",
             "limit_micro_per_kwh[,zone]",
             "--out",
@@ -193,3 +195,28 @@ def test_the_rules_of_the_readme_are_rules(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```\n(mechanism = .*?)^```", README, re.DOTALL | re.MULTILINE)
     (tmp_path / "rules.toml").write_text(block)
     assert what_if(tmp_path, rules=tmp_path / "rules.toml")[0] == 0
+
+
+MIXED = {
+    "nothing at all": (),
+    "a period without rules": ("--begin", "2026-06-01", "--until", "2026-07-01"),
+    "a period that ends first": (
+        "--begin",
+        "2026-07-01",
+        "--until",
+        "2026-06-01",
+        "--mechanism",
+        "pay_as_bid",
+    ),
+    "both uses at once": ("--energies", "e.csv", "--rules", "r.toml", "--out", "o", "--begin", "2026-06-01"),
+    "no folder": ("--energies", "e.csv", "--rules", "r.toml"),
+    "two rules for files": ("--energies", "e.csv", "--rules", "r.toml", "--rules", "s.toml", "--out", "o"),
+}
+
+
+@pytest.mark.parametrize("what", MIXED)
+def test_options_of_a_what_if_that_do_not_go_together_are_told(tmp_path: Path, what: str) -> None:
+    done = run("what-if", *MIXED[what], where=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wrong-options: ")
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,171 @@
+"""`energy-ledger what-if` on the book: a past period under other rules, beside the published ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ledger.book_commands import book_settings
+from ledger.command_line import run
+from ledger.errors import BadInput
+from ledger.postgres.settlement import SettlementStore
+from ledger.registry import Registry
+from ledger.settings import Settings
+from ledger.words import counted
+from settlement.book_state import BookState
+from settlement.comparison import Change, Comparison, as_published, by_file, by_mechanism, compare
+from settlement.plain.shown import BUILDINGS_MAX, LEGEND, amounts, print_standings, print_table
+from settlement.plain.writing import csv_files
+from settlement.standing import Standing
+
+PUBLISHED = "as published"
+RESULT = "comparison.csv"
+COLUMNS_MAX = 4
+"""Columns of amounts that fit beside the buildings' names."""
+
+
+class NothingToCompare(BadInput):
+    """The book has no energy of the period, or no rules that a mechanism could be changed in."""
+
+    code = "nothing-to-compare"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked: local days from `begin` to before `until`, and the rules to be tried."""
+
+    begin: date
+    until: date
+    rules: Sequence[Path]
+    mechanisms: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out."""
+
+    asked: Asked
+    currency: str
+    found: Comparison
+    intervals_max: int
+
+    def notes(self) -> Iterator[str]:
+        """What a reader should know, each a sentence without a stop."""
+        if self.found.without_rules:
+            yield (
+                f"{counted(self.found.without_rules, 'interval')} left out: no rules were published for them"
+            )
+        if (missing := self.intervals_max - self.found.intervals - self.found.without_rules) > 0:
+            yield f"the book has no energy of {missing:,} of the period's {self.intervals_max:,} intervals"
+        yield from sorted(self.found.notes)
+
+
+def what_if_on_book(config: Path, asked: Asked) -> Answer:
+    """Settle a period of the book under other rules. Raises `NothingToCompare` and what rules can lack."""
+    return run(_answer(book_settings(config), asked))
+
+
+async def _answer(settings: Settings, asked: Asked) -> Answer:
+    community = settings.community.id
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        async with store.transaction(community) as size:
+            book = BookState(community, store)
+            await book.follow(size)
+            begin, until = (
+                datetime.combine(day, time(), book.grid.zone).astimezone(UTC)
+                for day in (asked.begin, asked.until)
+            )
+            changes = _changes(asked, book.registry, until)
+            found = await compare(book, changes, begin, until)
+            intervals_max = len(book.starts(begin, until))
+    finally:
+        await store.close()
+    if not found.intervals:
+        raise NothingToCompare(
+            f"the book has no energy from {asked.begin} to {asked.until} that rules held for",
+            where=community,
+            hint="`energy-ledger status` shows since when meters are read",
+        )
+    return Answer(asked, settings.community.currency, found, intervals_max)
+
+
+def _changes(asked: Asked, registry: Registry, until: datetime) -> dict[str, Change]:
+    """What was published, where anything was, and what is to be tried beside it."""
+    rules = registry.market.rules
+    changes: dict[str, Change] = {}
+    if rules and rules[0].begin < until:
+        changes[PUBLISHED] = as_published
+    elif asked.mechanisms:
+        raise NothingToCompare(
+            "no rules were published for this period, in which another mechanism could be tried",
+            where="--mechanism",
+            hint="tell all rules in a file: --rules RULES.toml",
+        )
+    changes |= {name: by_mechanism(name) for name in asked.mechanisms}
+    for path in asked.rules:
+        changes[path.name if path.name not in changes else str(path)] = by_file(path, registry)
+    return changes
+
+
+# --- what is shown -----------------------------------------------------------------------------------
+
+
+def print_answer(out: Console, answer: Answer) -> None:
+    """A table for each set of rules, then who pays what under each."""
+    found, currency = answer.found, answer.currency
+    numbered = list(enumerate(found.ways.items(), 1))
+    for number, (name, way) in numbered:
+        out.print(f"{number}  {name}: {counted(way.trades, 'trade')}", soft_wrap=True)
+        print_standings(out, [*way.standings.rows()], way.standings.total(), currency, RESULT)
+        out.print()
+    if len(numbered) > 1:
+        out.print(f"what each building pays, in {currency}, under")
+        for number, (name, _) in numbered:
+            out.print(f"{number}  {name}", soft_wrap=True)
+        for begin in range(0, len(numbered), COLUMNS_MAX):
+            print_table(out, _payments(dict(numbered[begin : begin + COLUMNS_MAX])))
+        out.print()
+    out.print(
+        f"{counted(found.intervals, 'interval')} from {answer.asked.begin} to before {answer.asked.until}. "
+        f"{LEGEND}"
+    )
+
+
+def _payments(ways: Mapping[int, tuple[str, Any]]) -> dict[str, Sequence[str]]:
+    columns: dict[str, Sequence[str]] = {}
+    for number, (_, way) in ways.items():
+        shown = [*way.standings.rows()][:BUILDINGS_MAX]
+        columns.setdefault("", [*(row.building for row in shown), "all"])
+        rows = [*shown, way.standings.total()]
+        columns[f"pays\n{number}"] = amounts([row.cost_micro for row in rows])
+    return columns
+
+
+def as_json(answer: Answer) -> dict[str, object]:
+    """All of it, for a program."""
+    return {
+        "begin": answer.asked.begin,
+        "until": answer.asked.until,
+        "currency": answer.currency,
+        "intervals": answer.found.intervals,
+        "rules": {
+            name: {
+                "trades": way.trades,
+                "community": way.standings.total()._asdict(),
+                "buildings": {row.building: row._asdict() for row in way.standings.rows()},
+            }
+            for name, way in answer.found.ways.items()
+        },
+        "notes": list(answer.notes()),
+    }
+
+
+def write_answer(folder: Path, answer: Answer) -> None:
+    """A row a building and set of rules. Raises `CannotWrite`."""
+    with csv_files(folder, {RESULT: ("rules", *Standing._fields)}) as writers:
+        for name, way in answer.found.ways.items():
+            writers[RESULT].writerows((name, *row) for row in way.standings.rows())
