@@ -24,7 +24,7 @@ WHAT_IF = """Settle energies under other rules.
 
 On plain files, without any server: give --energies, --rules and --out, and --orders if there are any.
 
-On the book of the installation: give --begin and --until, and --mechanism or --rules, as often as you like."""
+On the book of the installation: give --begin and --until, and --mechanism or --rules as often as you like."""
 
 
 COMMANDS: dict[str, tuple[Command, ...]] = {
