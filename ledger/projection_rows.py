@@ -34,7 +34,7 @@ from ledger.market_events import (
     SettlementRun,
     TariffPublished,
 )
-from ledger.postgres.projection import RecordedEvent
+from ledger.recorded import RecordedEvent
 from ledger.registry import OPERATOR, SERVICE, Registry
 
 Row = tuple[str, tuple[Any, ...]]

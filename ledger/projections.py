@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ledger.energy import Aside
 from ledger.gap import Gap, Interval, Mark
-from ledger.postgres.projection import EventRow
+from ledger.recorded import EventRow
 
 
 class Projections(Protocol):

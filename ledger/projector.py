@@ -26,9 +26,10 @@ from ledger.events import (
 from ledger.gap import Gap, Gaps, Interval, Mark, estimate, newest, oldest
 from ledger.grid import Grid
 from ledger.postgres.connection import PostgresSettings
-from ledger.postgres.projection import NEXT, EventRow, ProjectionStore, RecordedEvent
+from ledger.postgres.projection import NEXT, ProjectionStore
 from ledger.projection_rows import ROWS
 from ledger.projections import Projections
+from ledger.recorded import EventRow, RecordedEvent
 from ledger.registry import Registry
 
 log = structlog.get_logger(__name__)

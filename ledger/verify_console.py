@@ -1,6 +1,6 @@
 """`energy-ledger verify` at work: a progress bar, the verdicts, an exit code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ledger.clock import monotonic_seconds
 from ledger.errors import Damaged
-from ledger.verify import Finding, Report, Verdict, verify_file
+from ledger.verify import Finding, FurtherStep, Report, Verdict, verify_file
 from ledger.verify.report import Progress as Told
 from ledger.verify.report import Status, counted
 
@@ -40,12 +40,19 @@ def run_verify(
     show_all: bool,
     strict: bool,
     workers: int,
+    further: Sequence[FurtherStep] = (),
 ) -> None:
     """Verify, print, and raise `NotVerified` or, when `strict`, `Implausible`. Raises as `verify_file`."""
     begin = monotonic_seconds()
     with shown_progress("verifying") as told:
         report = verify_file(
-            path, log_key, until_first=until_first, keep_all=show_all, workers=workers, progress=told
+            path,
+            log_key,
+            until_first=until_first,
+            keep_all=show_all,
+            workers=workers,
+            progress=told,
+            further=further,
         )
     out = Console(highlight=False, soft_wrap=True)
     if as_json:

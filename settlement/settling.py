@@ -114,9 +114,11 @@ class _Work:
         first, revised = plan.begin, 0
         for start in plan.changed:
             before = [Posting(*row) for row in await self._store.postings(self._community, start)]
-            after = [settled async for settled in self._settled(start, start + self._book.step)]
-            if [posting for settled in after for posting in settled.postings] != before:
-                await self._write(number, after, digest, {start: before} if before else {})
+            found = [settled async for settled in self._settled(start, start + self._book.step)]
+            # Of an interval whose meters have all been retired since, nothing is left but the reversal.
+            (after,) = found or [SettledInterval(start, [], [], [])]
+            if after.postings != before:
+                await self._write(number, [after], digest, {start: before} if before else {})
                 first, revised = min(first, start), revised + 1
         settled, until = 0, plan.until if plan.kind == "revised" else plan.begin
         while (begin := until) < plan.until:

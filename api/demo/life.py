@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from api.audit_commands import FURTHER
 from api.demo.campus import GATEWAY, SETTINGS, Campus
 from api.demo.market import MARKET, MarketResult, place_orders, settle
 from api.demo.tamper import flip_one_bit
@@ -110,7 +111,9 @@ async def live(days: int, progress: Progress) -> DemoResult:
 
 async def _verify(book: Path, stage: str, progress: Progress) -> Report:
     """Verify on a thread of its own, so that Ctrl-C is heard meanwhile."""
-    return await asyncio.to_thread(verify_file, book, progress=lambda done, of: progress(stage, done, of))
+    return await asyncio.to_thread(
+        verify_file, book, progress=lambda done, of: progress(stage, done, of), further=FURTHER
+    )
 
 
 def _let_servers_in(folder: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -22,6 +22,7 @@ from ledger.postgres.connection import (
     transaction,
 )
 from ledger.postgres.errors import translated
+from ledger.recorded import EventRow
 
 LIVE = "projection"
 NEXT = "projection_next"
@@ -36,10 +37,6 @@ _ASIDE_COLUMNS = (
 )  # fmt: skip
 
 
-EventRow = tuple[int, str, int, bytes]
-"""position, stream, sequence, body: an event as it comes from the store, thousands at a time."""
-
-
 class OtherRules(Unavailable):
     """The projections follow another version of the rules than this program does."""
 
@@ -50,15 +47,6 @@ class RebuildUnderWay(Unavailable):
     """Only one can rebuild at a time."""
 
     code = "rebuild-under-way"
-
-
-class RecordedEvent(NamedTuple):
-    """One event of the book."""
-
-    position: int
-    stream: str
-    sequence: int
-    body: bytes
 
 
 class ProjectionStore:

@@ -21,7 +21,8 @@ from ledger.postgres.connection import (
 )
 from ledger.postgres.errors import translated
 from ledger.postgres.exporter import StoreSnapshot
-from ledger.postgres.projection import LIVE, RecordedEvent
+from ledger.postgres.projection import LIVE
+from ledger.recorded import RecordedEvent
 from ledger.tree_reader import TreeReader
 
 Energy = tuple[str, int, int]

@@ -14,15 +14,19 @@ No server, no database, no network, no clock. In steps, each with a verdict of i
 6. Plausibility: readings go forward in time, registers never go back, and no more energy flowed than the
    connection carries. This proves nothing and disproves nothing: an implausible reading is an authentic one.
 
-A verdict never leans on another: a file can have true signatures and a broken log. After a failure the
-reading goes on as far as it makes sense, and each failing verdict names its first bad place. A step passes
-only if it has seen all that it is about: where the file ends early or cannot be read it is `not checked`.
+Others may add steps of their own, which are run on a whole book that has passed (`ledger.verify.further`).
+
+A verdict of these six never leans on another: a file can have true signatures and a broken log. After a
+failure the reading goes on as far as it makes sense, and each failing verdict names its first bad place. A
+step passes only if it has seen all that it is about: where the file ends early or cannot be read it is
+`not checked`.
 
 Memory is flat, also for a file that was made to fill it: `ledger.verify.state` tells what it depends on,
 `FAULTS_MAX` after how much the reading is broken off, and `LINE_BYTES_MAX` how long a line may be.
 """
 
+from ledger.verify.further import FurtherStep
 from ledger.verify.report import STEPS, Finding, Report, Verdict
 from ledger.verify.verification import verify_file
 
-__all__ = ["STEPS", "Finding", "Report", "Verdict", "verify_file"]
+__all__ = ["STEPS", "Finding", "FurtherStep", "Report", "Verdict", "verify_file"]

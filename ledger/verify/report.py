@@ -1,6 +1,6 @@
 """What a verification says: one verdict a step, each by itself, and the first bad place of each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -110,11 +110,19 @@ class Stopped(Exception):
 class Findings:
     """Takes down what the steps find. Keeps a bounded number of each step and counts the rest."""
 
-    def __init__(self, *, until_first: bool = False, keep: int = FINDINGS_KEPT) -> None:
+    def __init__(
+        self,
+        *,
+        until_first: bool = False,
+        keep: int = FINDINGS_KEPT,
+        further: Mapping[int, str] | None = None,
+    ) -> None:
+        """`further` are the names of steps that come behind those of this package."""
+        self.names = {step: name for step, (name, _) in STEPS.items()} | dict(further or {})
         self._until_first = until_first
         self._keep = keep
-        self._found: dict[int, list[Finding]] = {step: [] for step in STEPS}
-        self._count = dict.fromkeys(STEPS, 0)
+        self._found: dict[int, list[Finding]] = {step: [] for step in self.names}
+        self._count = dict.fromkeys(self.names, 0)
         self._unchecked: dict[int, str] = {}
 
     def add(self, step: int, what: str, place: Place, hint: str = "") -> None:
@@ -124,7 +132,7 @@ class Findings:
             stream = _shown(place.stream)
             self._found[step].append(Finding(_shown(what), place.line, stream, place.sequence, hint))
         self._count[step] += 1
-        if self._until_first and step in PROOF_STEPS:
+        if self._until_first and step != PLAUSIBILITY:
             raise Stopped("stopped at the first thing that is wrong")
         if step in (FORM, CHAINS) and self._count[step] >= FAULTS_MAX:
             what = f"broken off at line {place.line}, after {FAULTS_MAX:,} faults of its {STEPS[step][0]}"
@@ -143,6 +151,10 @@ class Findings:
         """The first finding of each of `steps` that has one."""
         return (self._found[step][0] for step in steps if self._found[step])
 
+    def are_proven(self, steps: Iterable[int]) -> bool:
+        """Whether these steps have seen all and found nothing."""
+        return not any(self._count[step] or step in self._unchecked for step in steps)
+
     def verdict(self, step: int, summary: str) -> Verdict:
         """The verdict on a step, whose `summary` is told when nothing else has to be."""
         status: Status = "pass"
@@ -151,4 +163,4 @@ class Findings:
             summary = self._found[step][0].what
         elif step in self._unchecked:
             status, summary = "not checked", self._unchecked[step]
-        return Verdict(step, STEPS[step][0], status, summary, self._found[step], self._count[step])
+        return Verdict(step, self.names[step], status, summary, self._found[step], self._count[step])

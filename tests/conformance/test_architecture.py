@@ -33,7 +33,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "asyncpg": "ledger/postgres/",
     "nats": "ledger/bus/",
     "pymodbus": "ingest/modbus/",
-    "sqlite3": ("ingest/", "settlement/plain/"),
+    "sqlite3": ("ingest/", "settlement/plain/", "settlement/replay/"),
     "web3": "contracts/",
     "litestar": "api/",
     "segno": "settlement/billing/",

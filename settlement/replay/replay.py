@@ -1,0 +1,151 @@
+"""The second reading of a file: every run recomputed at the size of the log that it counts."""
+
+import sqlite3
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any, TypeVar
+
+import msgspec
+
+from ledger.errors import LedgerError
+from ledger.market_events import SettlementRun
+from ledger.merkle import Frontier
+from ledger.postgres.settlement import RunRow
+from ledger.projector import PAGE_EVENTS, CommunityProjector
+from ledger.verify.further import Found, NotJudged, Proven, entries
+from ledger.verify.report import Progress
+from settlement.book_state import BookState
+from settlement.replay.database import instant, statement, together
+from settlement.replay.projections import ReplayedProjections
+from settlement.replay.runs import ReplayedRuns
+from settlement.replay.told import ToldRun, told_runs
+from settlement.settling import settle_due
+
+BEYOND_MAX = timedelta(days=3_660)
+"""How far a run may reach beyond the newest interval: what is settled there is nothing, day by day."""
+
+_COMPARED = ("begin", "until", "root", "rules", "result", "settled", "revised")
+_DIGEST_SHOWN = 12
+
+T = TypeVar("T")
+
+
+class Replay:
+    """One book as far as it was projected and settled. Goes forward only."""
+
+    def __init__(
+        self, book: Proven, connection: sqlite3.Connection, found: Found, progress: Progress
+    ) -> None:
+        self.settled = 0
+        """Intervals that were settled, for the first time or again."""
+        self._book = book
+        self._connection = connection
+        self._found = found
+        self._progress = progress
+        self._entries = entries(book.path)
+        self._tree = Frontier()
+        self._projections = ReplayedProjections(connection)
+        self._projector = CommunityProjector(book.community, self._projections)
+        self._runs = ReplayedRuns(connection, self._tree)
+        self._state = BookState(book.community, self._runs)
+
+    def run(self) -> None:
+        """Recompute all runs that were noted. Raises `NotJudged` where the book cannot be projected."""
+        for step in steps(self._possible(told_runs(self._connection))):
+            self._project(step[0].event.tree_size)
+            self._judge(step)
+
+    def _possible(self, runs: Iterable[ToldRun]) -> Iterator[ToldRun]:
+        """The runs that can have counted what they say."""
+        newest = 0
+        for told in runs:
+            number, size = told.event.number, told.event.tree_size
+            if size > told.position:
+                self._found(f"run {number} counts {size} events, before it are {told.position}", told.place)
+            elif size < newest:
+                what = f"run {number} counts {size} events, the run before it counted {newest}"
+                self._found(what, told.place)
+            else:
+                newest = size
+                yield told
+
+    def _project(self, size: int) -> None:
+        """Read on until the log has that size."""
+        while (done := self._tree.size) < size:
+            page = list(islice(self._entries, min(PAGE_EVENTS, size - done)))
+            self._projections.feed([entry.row for entry in page])
+            try:
+                finished(self._projector.step(len(page)))
+            except LedgerError as error:
+                raise NotJudged(f"the readings up to {size} events cannot be folded: {error}") from error
+            self._tree.extend([entry.hash for entry in page])
+            self._progress(self._tree.size, self._book.size)
+
+    def _judge(self, step: Sequence[ToldRun]) -> None:
+        """Settle what was due where the log has its present size, and compare."""
+        first = step[0]
+        try:
+            with together(self._connection):
+                due = self._due(step)
+        except (LedgerError, ArithmeticError, LookupError, ValueError) as error:
+            self._found(f"run {first.event.number} cannot be recomputed: {error}", first.place)
+            return
+        by_kind = {run.kind: run.event() for run in due}
+        self.settled += sum(run.settled + run.revised for run in due)
+        for told in step:
+            name = f"run {told.event.number}"
+            recomputed = by_kind.pop(told.event.kind, None)
+            if recomputed is None:
+                self._found(f"{name}: there was nothing to settle as {told.event.kind}", told.place)
+            elif differences := list(_differences(told.event, recomputed)):
+                self._found(f"{name}: {'; '.join(differences)}", told.place)
+        for kind in by_kind:
+            what = f"run {first.event.number}: a {kind} run of the same {self._tree.size} events was due"
+            self._found(what, first.place)
+
+    def _due(self, step: Sequence[ToldRun]) -> list[RunRow]:
+        """The runs that the ledger's settler makes, up to the instant until which the book says it did."""
+        finished(self._state.follow(self._tree.size))
+        told = [each.event.until for each in step if each.event.kind != "revised"]
+        until = self._state.floor(max(told, default=step[0].event.begin))
+        (newest,) = self._connection.execute(statement("newest_interval")).fetchone()
+        if until > instant(newest or 0) + BEYOND_MAX:
+            raise ValueError("it reaches ten years beyond the newest reading")
+        return finished(settle_due(self._runs, self._state, self._tree.size, until))
+
+
+def steps(runs: Iterable[ToldRun]) -> Iterator[list[ToldRun]]:
+    """The runs that a settler made in one go: of one size of the log, of each kind one, `revised` first."""
+    step: list[ToldRun] = []
+    for told in runs:
+        last = step[-1].event if step else told.event
+        if last.tree_size != told.event.tree_size or (step and last.kind != "revised"):
+            yield step
+            step = []
+        step.append(told)
+    if step:
+        yield step
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that never has to wait comes to: a store in a file of SQLite's answers at once."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("a replay waits for nothing")
+
+
+def _differences(told: SettlementRun, recomputed: SettlementRun) -> Iterator[str]:
+    for name in _COMPARED:
+        said, right = getattr(told, name), getattr(recomputed, name)
+        if said != right:
+            yield f"{name} {_shown(said)} instead of {_shown(right)}"
+
+
+def _shown(value: Any) -> str:
+    """A value as in the book; of a digest, its beginning."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
+    return text[:_DIGEST_SHOWN] + ".." if isinstance(value, str) else text

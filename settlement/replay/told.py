@@ -1,0 +1,66 @@
+"""The first reading of a file: what the book says was settled and billed."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ledger.events import read_recorded
+from ledger.market_events import InvoiceIssued, SettlementRun
+from ledger.verify.further import Entry, Found, Proven, entries
+from ledger.verify.report import Place
+from settlement.replay.database import statement, together
+from settlement.replay.invoices import Invoices
+
+STREAM = "settlement"
+_PAGE_RUNS = 1_000
+
+
+class ToldRun(NamedTuple):
+    """A run as the book tells it, the place of its event, and where in the log its envelope begins."""
+
+    event: SettlementRun
+    place: Place
+    position: int
+
+
+class Told(NamedTuple):
+    """How much there is."""
+
+    runs: int
+    invoices: int
+
+
+def read_told(book: Proven, connection: sqlite3.Connection, found: Found) -> Told:
+    """Note the runs, and judge what can be judged at once: numbers, and the invoices. Raises `FileCut`."""
+    invoices = Invoices(book.community)
+    runs = newest = 0
+    with together(connection):
+        for entry in entries(book.path, STREAM):
+            _, _, sequence, body = entry.row
+            place = Place(entry.line, STREAM, sequence)
+            (event,) = read_recorded([body])
+            if isinstance(event, SettlementRun):
+                if event.number != newest + 1:
+                    found(f"run {event.number} stands where run {newest + 1} was due", place)
+                newest = event.number
+                runs += 1
+                _note(connection, entry)
+            elif isinstance(event, InvoiceIssued):
+                for what in invoices.faults(event, newest):
+                    found(what, place)
+    return Told(runs, invoices.count)
+
+
+def _note(connection: sqlite3.Connection, entry: Entry) -> None:
+    _, _, sequence, body = entry.row
+    connection.execute(statement("add_told"), (sequence, entry.line, entry.envelope, body))
+
+
+def told_runs(connection: sqlite3.Connection) -> Iterator[ToldRun]:
+    """The runs that were noted, in order of the book."""
+    last = 0
+    while rows := connection.execute(statement("list_told"), (last, _PAGE_RUNS)).fetchall():
+        events = read_recorded([body for *_, body in rows])
+        for (last, line, position, _), event in zip(rows, events, strict=True):
+            assert isinstance(event, SettlementRun)  # noqa: S101 - nothing else is noted
+            yield ToldRun(event, Place(line, STREAM, last), position)

@@ -1,0 +1,341 @@
+"""The settlement of an exported book, recomputed from its file: honest runs pass, others are named."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from api.audit_commands import FURTHER
+from ledger.canonical import encode
+from ledger.event import Event
+from ledger.events import MeterRetired, RegisterEpochOpened
+from ledger.export import export_community
+from ledger.extract import export_meter
+from ledger.market_events import (
+    AgreementAccepted,
+    AgreementProposed,
+    InvoiceIssued,
+    MarketRulesPublished,
+    OrderCancelled,
+    OrderPlaced,
+    SettlementRun,
+)
+from ledger.postgres import PostgresSettings
+from ledger.postgres.exporter import open_snapshot
+from ledger.registry import OPERATOR, SERVICE
+from ledger.verify import Report, Verdict, verify_file
+from settlement.rules_in_force import InForce
+from settlement.run import Facts, SettledInterval, settle_facts
+from settlement.settler import Settler
+from tests.support.campus import MORNING, QUARTER, SALT
+from tests.support.trading import HOUR, Site, quarters
+from tests.unit.settlement.invoice_samples import invoice
+
+SETTLEMENT = -1
+TAKEN = """
+SELECT account, sum(energy_milliwh)::bigint FROM settlement.postings WHERE account = 'building/b-2' GROUP BY 1
+"""
+Change = Callable[[SettlementRun], list[Event]]
+
+
+@pytest.fixture
+async def site(database: str) -> AsyncIterator[Site]:
+    site = Site(PostgresSettings(url=database))
+    await site.open()
+    yield site
+    await site.close()
+
+
+async def verified(site: Site, folder: Path) -> Report:
+    """The report on the site's book as it is exported now."""
+    path = folder / "book.jsonl"
+    async with open_snapshot(site.store) as snapshot:
+        await export_community(snapshot, "campus", path)
+    report = verify_file(path, str(site.campus.verifier), further=FURTHER)
+    assert all(verdict.status == "pass" for verdict in report.verdicts[:5]), "the book itself is proven"
+    return report
+
+
+async def judged(site: Site, folder: Path) -> Verdict:
+    """The verdict on its settlement."""
+    return (await verified(site, folder)).verdicts[SETTLEMENT]
+
+
+def said(verdict: Verdict) -> list[str]:
+    return [finding.what for finding in verdict.findings]
+
+
+async def settle_until(site: Site, quarter: int) -> list[SettlementRun]:
+    await site.clock.sleep_until(MORNING + quarter * QUARTER)
+    return await site.settle()
+
+
+async def place_orders(site: Site) -> None:
+    """A dear seller for a while, and an agreement of a building with its neighbour."""
+    span = {"begin": MORNING, "until": MORNING + 8 * HOUR, "salt": SALT}
+    sell = OrderPlaced(order="o-1", side="sell", limit_micro_per_kwh=5_000_000, energy_wh=700, **span)
+    cheap = OrderPlaced(
+        order="o-2",
+        side="sell",
+        limit_micro_per_kwh=3_000_000,
+        clock_from="07:15",
+        clock_until="09:00",
+        **span,
+    )
+    cancelled = OrderCancelled(order="o-1", since=MORNING + 3 * QUARTER, salt=SALT)
+    proposed = AgreementProposed(
+        agreement="a-1", side="buy", partner="b-1", price_micro_per_kwh=3_100_000, energy_wh=400, **span
+    )
+    accepted = AgreementAccepted(agreement="a-1", proposer="b-2", since=MORNING + QUARTER, salt=SALT)
+    await site.tell(OPERATOR, "building/b-1", sell, cheap, cancelled)
+    await site.tell(OPERATOR, "building/b-2", proposed)
+    await site.tell(OPERATOR, "building/b-1", accepted)
+
+
+async def live(site: Site) -> list[SettlementRun]:
+    """A morning with orders, a late night of a meter, a replaced meter and one that had been retired."""
+    await place_orders(site)
+    await quarters(site, 0, 1)
+    for quarter in (2, 3, 4):
+        await site.read("m-0", (quarter, 0, 2_000 * quarter))
+        await site.read("m-1", (quarter, 1_000 * quarter, 0))
+    runs = await settle_until(site, 4)
+    await site.read("m-2", *((quarter, 3_000 * quarter, 0) for quarter in (2, 3)))
+    runs += await settle_until(site, 4)
+    replaced = RegisterEpochOpened(meter="m-1", since=MORNING + 5 * QUARTER, reason="replacement")
+    await site.tell(OPERATOR, "registry", replaced)
+    await site.read("m-0", *((quarter, 0, 2_000 * quarter) for quarter in range(5, 20)))
+    await site.read("m-1", *((quarter, 10 * quarter, 0) for quarter in range(6, 20)))
+    runs += await settle_until(site, 12)
+    await site.read("m-2", (19, 60_000, 0))  # a gap of hours, over what was settled and what was not
+    runs += await settle_until(site, 19)
+    await site.read("m-2", (12, 40_000, 0))
+    runs += await settle_until(site, 19)
+    await site.tell(OPERATOR, "registry", MeterRetired(meter="m-2", until=MORNING + 10 * QUARTER))
+    return runs + await settle_until(site, 19)
+
+
+# --- honest books -----------------------------------------------------------------------------------
+
+
+async def test_every_run_of_an_honest_book_is_recomputed(site: Site, tmp_path: Path) -> None:
+    runs = await live(site)
+    assert [run.number for run in runs] == [1, 2, 3, 4, 5, 6]
+    assert sum(run.revised > 0 for run in runs) == 4
+    report = await verified(site, tmp_path)
+    verdict = report.verdicts[SETTLEMENT]
+    intervals = sum(run.settled + run.revised for run in runs)
+    assert (verdict.step, verdict.name, verdict.status) == (7, "settlement", "pass")
+    assert verdict.summary == f"6 runs, {intervals} intervals"
+    assert report.verified
+
+
+async def test_pages_of_any_size_come_to_the_same(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live(site)
+    monkeypatch.setattr("settlement.replay.replay.PAGE_EVENTS", 3)
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_a_book_without_runs_passes_and_says_so(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    report = await verified(site, tmp_path)
+    assert report.verdicts[SETTLEMENT].summary == "no settlement in this book"
+    assert report.verified
+
+
+async def test_a_meters_extract_is_verified_without_its_settlement(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    path = tmp_path / "m-0.jsonl"
+    async with open_snapshot(site.store) as snapshot:
+        await export_meter(snapshot, "campus", "m-0", path)
+    report = verify_file(path, further=FURTHER)
+    assert report.verified
+    assert report.verdicts[SETTLEMENT].status == "not checked"
+
+
+async def test_a_book_that_is_not_proven_is_not_judged(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    await verified(site, tmp_path)
+    path = tmp_path / "book.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"import_wh":2000', b'"import_wh":2001'))
+    report = verify_file(path, further=FURTHER)
+    assert not report.verified
+    assert report.verdicts[SETTLEMENT].status == "not checked"
+    assert report.verdicts[SETTLEMENT].summary == "it is judged when all that proves has passed"
+
+
+async def test_intervals_that_lost_all_their_meters_are_reversed(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    gone = [MeterRetired(meter=f"m-{number}", until=MORNING + 2 * QUARTER) for number in range(3)]
+    await site.tell(OPERATOR, "registry", *gone)
+    (run,) = await settle_until(site, 4)
+    assert run.revised == 2
+    balance = await site.rows(TAKEN)
+    assert balance == [("building/b-2", 2_000_000)]
+    assert await settle_until(site, 4) == []
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+# --- dishonest runs ---------------------------------------------------------------------------------
+
+
+def dishonest(site: Site, number: int, change: Change) -> None:
+    """Have the settler tell of one run what is not so, signed with the service's own key."""
+
+    async def record(run: SettlementRun) -> None:
+        await site.tell(SERVICE, "settlement", *(change(run) if run.number == number else [run]))
+
+    site.settler = Settler("campus", site.settlement, record, site.clock, timedelta())
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"result": "0" * 64}, "run 2: result 000000000000.. instead of "),
+        ({"root": "0" * 64}, "run 2: root 000000000000.. instead of "),
+        ({"rules": "0" * 64}, "run 2: rules 000000000000.. instead of "),
+        ({"settled": 5}, "run 2: settled 5 instead of 4"),
+        ({"revised": 1}, "run 2: revised 1 instead of 0"),
+        ({"kind": "revised"}, "run 2: there was nothing to settle as revised"),
+        ({"tree_size": 9_000}, "run 2 counts 9000 events, before it are "),
+        ({"tree_size": 1}, "run 2 counts 1 events, the run before it counted "),
+        ({"number": 3}, "run 3 stands where run 2 was due"),
+        (
+            {"begin": MORNING + 5 * QUARTER},
+            "run 2: begin 2026-06-01T01:15:00Z instead of 2026-06-01T01:00:00Z",
+        ),
+        ({"until": MORNING + 7 * QUARTER}, "run 2: result "),
+    ],
+)
+async def test_a_run_that_says_what_is_not_so_is_named(
+    site: Site, tmp_path: Path, changed: dict[str, object], says: str
+) -> None:
+    dishonest(site, 2, lambda run: [msgspec.structs.replace(run, **changed)])
+    for quarter in (4, 8, 12):
+        await quarters(site, quarter - 4, quarter)
+        await settle_until(site, quarter)
+    report = await verified(site, tmp_path)
+    verdict = report.verdicts[SETTLEMENT]
+    assert not report.verified
+    assert verdict.status == "fail"
+    assert says in said(verdict)[0]
+    assert (verdict.findings[0].stream, verdict.findings[0].sequence) == ("settlement", 2)
+
+
+async def test_one_wrong_run_does_not_make_the_next_ones_wrong(site: Site, tmp_path: Path) -> None:
+    dishonest(site, 2, lambda run: [msgspec.structs.replace(run, result="0" * 64)])
+    for quarter in (4, 8, 12):
+        await quarters(site, quarter - 4, quarter)
+        await settle_until(site, quarter)
+    assert (await judged(site, tmp_path)).found == 1
+
+
+async def test_two_runs_with_one_number_are_named(site: Site, tmp_path: Path) -> None:
+    dishonest(site, 1, lambda run: [run, run])
+    site.projector.stopped = {}
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    verdict = await judged(site, tmp_path)
+    assert said(verdict) == [
+        "run 1 stands where run 2 was due",
+        "run 1: there was nothing to settle as provisional",
+    ]
+    assert verdict.findings[0].sequence == 2
+
+
+async def test_a_run_that_left_out_a_late_reading_is_named(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 3)
+    await site.read("m-0", (4, 0, 8_000))
+    await site.read("m-1", (4, 4_000, 0))
+    await settle_until(site, 4)
+    await site.read("m-2", (4, 12_500, 0))
+    nothing = sha256().hexdigest()
+    dishonest(site, 2, lambda run: [msgspec.structs.replace(run, revised=0, result=nothing)])
+    await settle_until(site, 4)
+    assert "revised 0 instead of 1" in said(await judged(site, tmp_path))[0]
+
+
+async def test_a_settler_that_settles_by_other_rules_is_found(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfair(facts: Facts, in_force: InForce) -> SettledInterval:
+        rules = in_force.rules._replace(mechanism="mid_market_rate")
+        return settle_facts(facts, in_force._replace(rules=rules))
+
+    await quarters(site, 0, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("settlement.settling.settle_facts", unfair)
+        await settle_until(site, 4)
+    (told,) = said(await judged(site, tmp_path))
+    assert told.startswith("run 1: result ")
+
+
+async def test_later_rules_hold_from_their_instant(site: Site, tmp_path: Path) -> None:
+    later = MarketRulesPublished(
+        begin=MORNING + 2 * QUARTER, mechanism="mid_market_rate", tariff="flat", gate_minutes=0, final_days=1
+    )
+    await site.tell(OPERATOR, "market", later)
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+# --- invoices ---------------------------------------------------------------------------------------
+
+
+def issued(number: str, **changed: object) -> InvoiceIssued:
+    """A sound invoice of the first run under a number, or one that was changed afterwards."""
+    made = invoice(number=number, building="b-1")
+    document = encode(made).decode()
+    told = InvoiceIssued(number=number, building="b-1", code=made.code, document=document, run=1)
+    return msgspec.structs.replace(told, **changed)
+
+
+async def invoiced(site: Site, *invoices: InvoiceIssued) -> None:
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    await site.tell(SERVICE, "settlement", *invoices)
+
+
+async def test_invoices_that_are_as_they_should_be_pass(site: Site, tmp_path: Path) -> None:
+    await invoiced(site, issued("c-2026-000001"), issued("c-2026-000002"), issued("c-2027-000001"))
+    verdict = await judged(site, tmp_path)
+    assert (verdict.status, verdict.summary) == ("pass", "1 run, 4 intervals, 3 invoices")
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (issued("c-2026-000002"), "invoice c-2026-000002: the number c-2026-000001 was due"),
+        (issued("2"), "invoice 2: '2' is not a number such as"),
+        (issued("c-2026-000001", code="0" * 64), "its code is not the SHA-256 of its document"),
+        (
+            issued("c-2026-000001", building="b-2"),
+            "its document is another building's, or has another number",
+        ),
+        (issued("c-2026-000001", document="{}"), "its code is not the SHA-256 of its document"),
+        (issued("c-2026-000001", run=2), "it counts run 2, before it are 1"),
+    ],
+)
+async def test_an_invoice_that_is_not_is_named(
+    site: Site, tmp_path: Path, event: InvoiceIssued, says: str
+) -> None:
+    await invoiced(site, event)
+    verdict = await judged(site, tmp_path)
+    assert verdict.status == "fail"
+    assert says in said(verdict)[0]
+
+
+async def test_an_invoice_that_does_not_add_up_is_named(site: Site, tmp_path: Path) -> None:
+    wrong = invoice(number="c-2026-000001", building="b-1", total_micro=10_000)
+    event = issued("c-2026-000001", code=wrong.code, document=encode(wrong).decode())
+    await invoiced(site, event)
+    assert "the lines come to" in said(await judged(site, tmp_path))[0]
