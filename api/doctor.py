@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from api.finding import Finding, Verdict
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
+from api.market_checks import market_findings
 from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
@@ -28,6 +29,7 @@ from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
 from ledger.settings import Settings, with_servers
 from ledger.words import counted
+from settlement.settings import MarketSettings
 
 FREE_BYTES_MIN = 2 * 2**30
 BEHIND_MAX = 10_000
@@ -36,21 +38,13 @@ ALARMS_MAX = 10_000
 QUARANTINE_SPAN = timedelta(days=1)
 
 
-class Finding(NamedTuple):
-    """What one check saw."""
-
-    what: str
-    verdict: Literal["well", "odd", "wrong"]
-    found: str
-    hint: str = ""
-
-
 @dataclass(slots=True)
 class Patient:
     """What the checks look at."""
 
     settings: Settings
     gateways: tuple[GatewaySettings, ...]
+    market: MarketSettings | None = None
 
 
 Check = Callable[[Patient], AsyncIterator[Finding]]
@@ -59,11 +53,11 @@ Check = Callable[[Patient], AsyncIterator[Finding]]
 async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     """All findings, in the order in which parts stand on one another."""
     try:
-        settings, gateways, _ = load_installation(path, environment)
+        settings, gateways, market, *_ = load_installation(path, environment)
     except LedgerError as error:
         return [_wrong("settings", error)]
     findings = [Finding("settings", "well", f"{path} is sound")]
-    patient = Patient(settings, gateways)
+    patient = Patient(settings, gateways, market)
     for check in _BEFORE_SERVERS:
         findings += [finding async for finding in check(patient)]
     try:
@@ -190,7 +184,7 @@ async def _book(patient: Patient) -> AsyncIterator[Finding]:
             return
         yield Finding("book", "well", f"{counted(fence.size, 'event')}, root {fence.root.hex()}")
         behind = fence.size - await reader.projected(community)
-        verdict: Literal["well", "wrong"] = "wrong" if behind > BEHIND_MAX else "well"
+        verdict: Verdict = "wrong" if behind > BEHIND_MAX else "well"
         hint = (
             "is the projector running? its log names an event that it cannot apply"
             if behind > BEHIND_MAX
@@ -255,6 +249,12 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
         yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
 
 
+async def _market(patient: Patient) -> AsyncIterator[Finding]:
+    if patient.market is not None:
+        async for finding in market_findings(patient.settings, patient.market, SystemClock().now()):
+            yield finding
+
+
 def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine, MeterSettings]]:
     """The meters of the settings whose gateway said last that they do not answer; `alarms` newest first."""
     last: dict[str, str] = {}
@@ -271,4 +271,4 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
 
 
 _BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes)
-_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters)
+_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters, _market)

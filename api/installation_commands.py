@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from api.doctor import Finding, examine
+from api.doctor import examine
+from api.finding import Finding
 from api.installation import (
     EXAMPLE_HINT,
     Installation,
@@ -131,7 +132,7 @@ def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 def doctor(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
-    """Say what is wrong and what to do: settings, keys, disk, servers, book, projections, outboxes, meters.
+    """Say what is wrong and what to do: settings, keys, disk, servers, book, outboxes, meters, market.
 
     Parameters
     ----------

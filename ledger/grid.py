@@ -48,6 +48,11 @@ class Grid:
             return at - past + self.step
         return None
 
+    def floor(self, instant: datetime) -> datetime:
+        """The start of the interval that an instant lies in."""
+        at = int(instant.timestamp())
+        return datetime.fromtimestamp(at - (at - self.offset) % self.step, UTC)
+
     def like_instant(self, at: int, days_back: int) -> int:
         """The same wall-clock time `days_back` local days earlier."""
         local = datetime.fromtimestamp(at, self.zone)

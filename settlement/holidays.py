@@ -53,6 +53,13 @@ class Calendar:
         self.year(day.year)
         return day in self._days
 
+    def last_year(self, number: int) -> int:
+        """The last year from `number` on without a hole between. Raises `CalendarHole`."""
+        self.year(number)
+        while number + 1 in self._years:
+            number += 1
+        return number
+
     def year(self, number: int) -> Year:
         """What is known of a year. Raises `CalendarHole`."""
         if number not in self._years:

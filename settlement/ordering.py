@@ -97,8 +97,8 @@ class Desk:
     def first_open(self) -> datetime:
         """The first interval whose gate is still open when what is written now arrives."""
         gate = self.registry.market.gate(self.now + SENDING)
-        at = -int(-gate.timestamp() // 1)
-        return datetime.fromtimestamp(at + -(at - self.grid.offset) % self.grid.step, UTC)
+        begun = self.grid.floor(gate)
+        return begun if begun == gate else begun + timedelta(seconds=self.grid.step)
 
     def instant(self, text: str, where: str) -> datetime:
         """RFC 3339, or local time without an offset. Raises `BadCell`."""

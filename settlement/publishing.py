@@ -1,6 +1,6 @@
 """What the settings say of the market and the book does not yet: the events that bring it up to date."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -42,8 +42,5 @@ def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: da
 
 
 def _begin(grid: Grid, now: datetime, last: MarketRulesPublished | None) -> datetime:
-    at = int(now.timestamp())
-    running = at - (at - grid.offset) % grid.step
-    if last is None:
-        return datetime.fromtimestamp(running, UTC)
-    return datetime.fromtimestamp(max(running, int(last.begin.timestamp())) + grid.step, UTC)
+    running = grid.floor(now)
+    return running if last is None else max(running, last.begin) + timedelta(seconds=grid.step)

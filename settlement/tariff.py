@@ -27,6 +27,7 @@ from settlement.tariff_file import (
     parse_file,
     parse_surcharge,
     read_text,
+    said_until,
 )
 
 FOLDER = Path(__file__).parent / "tariffs"
@@ -74,6 +75,14 @@ class Tariff:
         for year in sorted(set(years)):
             if self.file.holidays and self.calendar.year(year).provisional:
                 yield f"the holidays of {year} are provisional: {self.calendar.year(year).source}"
+
+    def known_until(self, day: date) -> Iterator[tuple[str, date | None]]:
+        """For all that changes with time, from what day after `day` on nothing is said of it; none: never."""
+        yield "the tariff", said_until(self.file.versions, day)
+        for each in self._surcharges:
+            yield each.name, said_until(each.values, day)
+        if self.file.holidays and self.version(day).uses_holidays:
+            yield "holidays", date(self.calendar.last_year(day.year) + 1, 1, 1)
 
     def version(self, day: date) -> Version:
         """What holds on a local day."""

@@ -367,6 +367,15 @@ def on_day(dated: Sequence[D], day: date, what: str) -> D:
     )
 
 
+def said_until(dated: Sequence[_Dated], day: date) -> date | None:
+    """The first day after `day` of which nothing is said; none where what holds has no end."""
+    found: date | None = day
+    for each in sorted(dated, key=lambda each: each.begin):
+        if found is not None and each.begin <= found and (each.until is None or found < each.until):
+            found = each.until
+    return found
+
+
 def _overlaps(what: str, dated: Sequence[_Dated]) -> Iterator[str]:
     for earlier, later in pairwise(dated):
         if earlier.until is None or later.begin < earlier.until:

@@ -1,0 +1,129 @@
+"""The doctor's checks of a market: its rules, its tariff, and how far it is settled."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from api.finding import Finding, Verdict
+from ledger.errors import LedgerError
+from ledger.grid import Grid
+from ledger.market_events import TariffPublished
+from ledger.postgres.settlement import SettlementStore, Standing
+from ledger.registry import Registry
+from ledger.services import registry_of
+from ledger.settings import Settings
+from ledger.words import counted
+from settlement.publishing import missing_events
+from settlement.rules_in_force import RulesInForce
+from settlement.settings import MarketSettings
+from settlement.tariff import Tariff
+
+AHEAD = timedelta(days=30)
+BEHIND_MAX = timedelta(hours=1)
+LOOK = timedelta(days=1)
+PROVISION = "run `energy-ledger provision`, or start `energy-ledger up` again"
+MEND = (
+    "put what is missing, with its source, into a tariff file of your own beside the settings"
+    f" (`energy-ledger tariffs`), name it under [market], and {PROVISION}"
+)
+
+
+async def market_findings(
+    settings: Settings, market: MarketSettings, now: datetime
+) -> AsyncIterator[Finding]:
+    """All that there is to say of a market. Raises `LedgerError` where a part cannot be looked at."""
+    registry = await registry_of(settings)
+    grid = Grid(settings.community.interval_minutes, settings.community.zone)
+    yield _rules(registry, market, grid, now)
+    if not registry.market.rules:
+        return
+    rules = RulesInForce(registry)
+    for finding in _tariff(rules, grid, now):
+        yield finding
+    due = grid.floor(now - timedelta(minutes=market.settle_after_minutes))
+    store = await SettlementStore.open(settings.postgres)
+    try:
+        yield await _settlement(store, settings.community.id, rules, grid, due)
+    finally:
+        await store.close()
+
+
+def _rules(registry: Registry, market: MarketSettings, grid: Grid, now: datetime) -> Finding:
+    missing = missing_events(registry.market, market, grid, now)
+    if not missing:
+        count = counted(len(registry.market.rules), "publication")
+        return Finding("market", "well", f"{market.mechanism}, published as in the settings ({count})")
+    names = " and ".join(
+        f"tariff {each.tariff}" if isinstance(each, TariffPublished) else "rules" for each in missing
+    )
+    return Finding(
+        "market",
+        "odd" if registry.market.rules else "wrong",
+        f"the book does not have the settings' {names} yet",
+        PROVISION,
+    )
+
+
+def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]:
+    """Whether the published tariff tells a price for every interval to come, and until when."""
+    begin = grid.floor(now)
+    if (hole := _hole(rules, grid, begin, begin + AHEAD)) is not None:
+        at, error = hole
+        local = f"{at.astimezone(grid.zone):%Y-%m-%d %H:%M}"
+        verdict: Verdict = "wrong" if at <= now else "odd"
+        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", MEND)
+        return
+    in_force = rules.at(begin)
+    if in_force is None:
+        return
+    tariff = in_force.tariff
+    day = now.astimezone(tariff.zone).date()
+    ends = [f"{what} until {end}" for what, end in tariff.known_until(day) if end is not None]
+    said = f"known: {', '.join(ends)}" if ends else "known without an end"
+    yield Finding("tariff", "well", "; ".join([f"{tariff.name}, {said}", *_remarks(tariff, now)]))
+
+
+def _remarks(tariff: Tariff, now: datetime) -> Iterator[str]:
+    years = {at.astimezone(tariff.zone).year for at in (now, now + AHEAD)}
+    yield from tariff.notes(years)
+
+
+def _hole(
+    rules: RulesInForce, grid: Grid, begin: datetime, until: datetime
+) -> tuple[datetime, LedgerError] | None:
+    """The first interval of [begin, until) without a price, and why."""
+    for second in range(int(begin.timestamp()), int(until.timestamp()), grid.step):
+        at = datetime.fromtimestamp(second, UTC)
+        try:
+            if (in_force := rules.at(at)) is not None:
+                in_force.tariff.band(second)
+        except LedgerError as error:
+            return at, error
+    return None
+
+
+async def _settlement(
+    store: SettlementStore, community: str, rules: RulesInForce, grid: Grid, due: datetime
+) -> Finding:
+    async with store.transaction(community):
+        standing = await store.standing(community)
+        since = standing.settled_until or rules.begin or due
+        waits = bool(await store.energies(community, since, min(since + LOOK, due))) if since < due else False
+    said = _said(standing, grid)
+    if not waits:
+        return Finding("settlement", "well", said)
+    if (hole := _hole(rules, grid, since, due)) is not None:
+        return Finding("settlement", "wrong", f"{said}; it waits: {hole[1].what}", MEND)
+    if due - since > BEHIND_MAX:
+        hours = (due - since) // timedelta(hours=1)
+        return Finding(
+            "settlement", "wrong", f"{said}, {counted(hours, 'hour')} behind",
+            "is `energy-ledger up` or `energy-ledger settler` running? its log says what it waits for",
+        )  # fmt: skip
+    return Finding("settlement", "well", f"{said}; {(due - since) // timedelta(minutes=1)} min behind")
+
+
+def _said(standing: Standing, grid: Grid) -> str:
+    if standing.number is None or standing.settled_until is None:
+        return "nothing is settled yet"
+    local = standing.settled_until.astimezone(grid.zone)
+    return f"settled until {local:%Y-%m-%d %H:%M}, {counted(standing.number, 'run')}"

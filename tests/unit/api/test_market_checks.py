@@ -1,0 +1,71 @@
+"""What the doctor says of a tariff: until when it is known, and from when on it is not."""
+
+from datetime import date, datetime, timedelta
+
+import pytest
+
+from api.market_checks import _hole, _tariff
+from ledger.events import AnyEvent
+from ledger.grid import Grid
+from ledger.market_events import MarketRulesPublished, TariffPublished
+from ledger.registry import Registry
+from settlement.rules_in_force import RulesInForce
+from settlement.tariff import load_tariff, tariff_documents
+from tests.support.campus import MORNING, Campus
+
+GRID = Grid(15, "Asia/Bangkok")
+ENDS = """
+name = "ends"
+country = "TH"
+currency = "THB"
+zone = "Asia/Bangkok"
+source = "a test"
+confirmed = true
+versions = [{ from = 2026-01-01, until = 2026-06-15, feed_in_per_kwh = 2, periods = [
+    { name = "all", energy_per_kwh = 4 },
+] }]
+"""
+
+
+def rules(tariff: TariffPublished) -> RulesInForce:
+    registry = Registry("campus")
+    published = MarketRulesPublished(
+        begin=MORNING, mechanism="uniform_price", tariff=tariff.tariff, gate_minutes=0, final_days=7
+    )
+    facts: list[AnyEvent] = [Campus("campus").opening(), tariff, published]
+    for fact in facts:
+        registry.apply(fact)
+    return RulesInForce(registry)
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(0, "odd"), (13, "odd"), (14, "wrong")])
+def test_a_hole_is_told_with_its_day_before_it_is_reached(days: int, verdict: str) -> None:
+    now = MORNING + timedelta(days=days)
+    (finding,) = _tariff(rules(TariffPublished(tariff="ends", document=ENDS)), GRID, now)
+    assert (finding.what, finding.verdict) == ("tariff", verdict)
+    assert "2026-06-15" in finding.found
+    assert "tariff file of your own" in finding.hint
+
+
+def test_a_hole_beyond_the_next_30_days_is_told_as_what_is_known() -> None:
+    tariff = TariffPublished(tariff="ends", document=ENDS.replace("06-15", "09-01"))
+    (finding,) = _tariff(rules(tariff), GRID, MORNING)
+    assert (finding.verdict, finding.found) == ("well", "ends, known: the tariff until 2026-09-01")
+
+
+def test_a_tariff_of_a_regulator_tells_its_surcharge_and_its_holidays() -> None:
+    documents = tariff_documents("th-mea-4.2-12-24kv")
+    published = TariffPublished(
+        tariff=documents.name, document=documents.document, beside=dict(documents.beside)
+    )
+    (finding,) = _tariff(rules(published), GRID, MORNING)
+    ends = dict(load_tariff("th-mea-4.2-12-24kv").known_until(date(2026, 6, 1)))
+    assert set(ends) >= {"the tariff", "holidays"}
+    for what, end in ends.items():
+        assert (f"{what} until {end}" in finding.found) == (end is not None)
+
+
+def test_before_the_first_rules_there_is_no_hole() -> None:
+    tariff = TariffPublished(tariff="ends", document=ENDS)
+    begin: datetime = MORNING - timedelta(days=2)
+    assert _hole(rules(tariff), GRID, begin, MORNING) is None
