@@ -15,7 +15,6 @@ from ledger.words import counted
 from settlement.publishing import missing_events
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
-from settlement.tariff import Tariff
 
 AHEAD = timedelta(days=30)
 BEHIND_MAX = timedelta(hours=1)
@@ -79,12 +78,9 @@ def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]
     day = now.astimezone(tariff.zone).date()
     ends = [f"{what} until {end}" for what, end in tariff.known_until(day) if end is not None]
     said = f"known: {', '.join(ends)}" if ends else "known without an end"
-    yield Finding("tariff", "well", "; ".join([f"{tariff.name}, {said}", *_remarks(tariff, now)]))
-
-
-def _remarks(tariff: Tariff, now: datetime) -> Iterator[str]:
-    years = {at.astimezone(tariff.zone).year for at in (now, now + AHEAD)}
-    yield from tariff.notes(years)
+    yield Finding("tariff", "well", f"{tariff.name}, {said}")
+    for note in tariff.notes(at.astimezone(tariff.zone).year for at in (now, now + AHEAD)):
+        yield Finding("tariff", "well", f"a remark: {note}")
 
 
 def _hole(

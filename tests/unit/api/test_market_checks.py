@@ -58,7 +58,8 @@ def test_a_tariff_of_a_regulator_tells_its_surcharge_and_its_holidays() -> None:
     published = TariffPublished(
         tariff=documents.name, document=documents.document, beside=dict(documents.beside)
     )
-    (finding,) = _tariff(rules(published), GRID, MORNING)
+    finding, *remarks = _tariff(rules(published), GRID, MORNING)
+    assert {each.verdict for each in remarks} <= {"well"}
     ends = dict(load_tariff("th-mea-4.2-12-24kv").known_until(date(2026, 6, 1)))
     assert set(ends) >= {"the tariff", "holidays"}
     for what, end in ends.items():
