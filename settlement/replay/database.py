@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ledger.errors import Unavailable
 
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 8 * 1024
 _SQL = Path(__file__).parent / "sql"
 
 

@@ -110,7 +110,9 @@ class Replay:
         told = [each.event.until for each in step if each.event.kind != "revised"]
         until = self._state.floor(max(told, default=step[0].event.begin))
         (newest,) = self._connection.execute(statement("newest_interval")).fetchone()
-        if until > instant(newest or 0) + BEYOND_MAX:
+        if newest is None:
+            return []
+        if until > instant(newest) + BEYOND_MAX:
             raise ValueError("it reaches ten years beyond the newest reading")
         return finished(settle_due(self._runs, self._state, self._tree.size, until))
 

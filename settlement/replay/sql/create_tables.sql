@@ -63,6 +63,8 @@ CREATE TABLE runs (                 -- as they are recomputed
     until     INTEGER NOT NULL,
     tree_size INTEGER NOT NULL
 );
+CREATE INDEX runs_of_kind ON runs (kind, until);
+CREATE INDEX runs_counting ON runs (tree_size);
 
 CREATE TABLE standing (             -- the postings that count for an interval, as JSON
     start    INTEGER PRIMARY KEY,

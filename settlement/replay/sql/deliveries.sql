@@ -1,6 +1,7 @@
--- What the main meters show together in the intervals that start from ?1 to before ?2, where all of them do.
+-- What the main meters show together in the intervals that start from ?1 to before ?2, where all of them do. A cross
+-- join begins with its left side: there are few main meters.
 SELECT i.start, sum(i.import_wh) AS import_wh, sum(i.export_wh) AS export_wh
-FROM meter_intervals i JOIN meters m ON m.meter = i.meter
+FROM meters m CROSS JOIN meter_intervals i ON i.meter = m.meter
 WHERE i.start >= ?1 AND i.start < ?2 AND m.role = 'main'
     AND i.start >= m.since AND (m.until IS NULL OR i.start < m.until)
 GROUP BY i.start
