@@ -103,7 +103,7 @@ async def _settlement(
     async with store.transaction(community):
         standing = await store.standing(community)
         since = standing.settled_until or rules.begin or due
-        waits = bool(await store.energies(community, since, min(since + LOOK, due))) if since < due else False
+        waits = await _waits(store, community, since, due)
     said = _said(standing, grid)
     if not waits:
         return Finding("settlement", "well", said)
@@ -116,6 +116,15 @@ async def _settlement(
             "is `energy-ledger up` or `energy-ledger settler` running? its log says what it waits for",
         )  # fmt: skip
     return Finding("settlement", "well", f"{said}; {(due - since) // timedelta(minutes=1)} min behind")
+
+
+async def _waits(store: SettlementStore, community: str, since: datetime, due: datetime) -> bool:
+    """Whether there is energy to settle in [since, due)."""
+    while since < due:
+        if await store.energies(community, since, min(since + LOOK, due)):
+            return True
+        since += LOOK
+    return False
 
 
 def _said(standing: Standing, grid: Grid) -> str:

@@ -290,6 +290,8 @@ def _write(config: Path, building: str, key_file: Path | None, made: Callable[[D
     holds = {key: desk.shown(at) for key in ("begin", "until", "since") if (at := getattr(event, key, None))}
     span = ", ".join(f"{'from' if key in ('begin', 'since') else key} {at}" for key, at in holds.items())
     out.print(f"in the book, signed by {device}; it counts {span} ({desk.grid.zone.key})")
+    if not desk.registry.market.rules:
+        out.print("note: no rules of a market are published yet, and until then nothing is traded")
 
 
 # --- what is listed ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.bus import Bus
-from ledger.clock import SystemClock, rfc3339
+from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
 from ledger.errors import BadInput
 from ledger.market_events import SettlementRun
@@ -61,7 +62,7 @@ def settle(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         ):
             return await settler.step()
 
-    _show(run(step()), json, "nothing to settle")
+    _show(run(step()), ZoneInfo(settings.community.zone), json, "nothing to settle")
 
 
 def runs(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
@@ -81,7 +82,8 @@ def runs(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         finally:
             await store.close()
 
-    _show([row.event() for row in run(read())], json, "nothing is settled yet")
+    found = [row.event() for row in run(read())]
+    _show(found, ZoneInfo(settings.community.zone), json, "nothing is settled yet")
 
 
 def _settings(config: Path) -> tuple[Settings, MarketSettings]:
@@ -96,16 +98,20 @@ def _settings(config: Path) -> tuple[Settings, MarketSettings]:
     return with_servers(settings_from(tables, config, FOREIGN_TABLES)), market
 
 
-def _show(runs: Sequence[SettlementRun], json: bool, nothing: str) -> None:
+def _show(runs: Sequence[SettlementRun], zone: ZoneInfo, json: bool, nothing: str) -> None:
     if json:
         out.print_json(msgspec.json.encode(runs).decode())
         return
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("run", "kind", "from", "until", "settled", "revised", "log size", "result"):
-        table.add_column(heading, no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)  # for 80 columns
+    for heading in ("run", "kind", "from", "until", "set-\ntled", "re-\nvised", "log\nsize", "result"):
+        is_number = heading in ("run", "set-\ntled", "re-\nvised", "log\nsize")
+        table.add_column(heading, no_wrap=True, justify="right" if is_number else "left")
     for each in runs:
+        begin, until = each.begin.astimezone(zone), each.until.astimezone(zone)
         table.add_row(
-            str(each.number), each.kind, rfc3339(each.begin)[:16], rfc3339(each.until)[:16],
-            f"{each.settled:,}", f"{each.revised:,}", f"{each.tree_size:,}", each.result[:12],
+            str(each.number), each.kind, f"{begin:%Y-%m-%d %H:%M}", f"{until:%m-%d %H:%M}",
+            f"{each.settled:,}", f"{each.revised:,}", f"{each.tree_size:,}", each.result[:8],
         )  # fmt: skip
     out.print(table if runs else nothing)
+    if runs:
+        out.print(f"on the clocks of {zone.key}; --json has the whole digests")

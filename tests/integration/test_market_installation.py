@@ -196,6 +196,9 @@ def test_runs_outlive_a_stop_and_a_kill_of_everything(place: Place) -> None:
     place.end()
     place.up()
     until(lambda: place.ask("runs")[: len(before)] == before, place.log.read_text)
+    listed = place.run("runs")
+    assert all(len(line) <= 80 for line in listed.splitlines())
+    assert before[0]["result"][:8] in listed
     book = place.folder / "campus.jsonl"
     place.run("export", "--out", str(book))
     place.run("verify", str(book))
