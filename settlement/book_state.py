@@ -9,9 +9,9 @@ from ledger.errors import BadInput
 from ledger.events import AnyEvent, MeterAdded, MeterRetired, read_recorded
 from ledger.grid import Grid
 from ledger.market_events import SettlementRun
-from ledger.postgres.settlement import Energy
 from ledger.recorded import RecordedEvent
 from ledger.registry import Registry
+from ledger.settlement_rows import Energy
 from settlement.amounts import MILLIWH_PER_WH
 from settlement.delivery import Delivery
 from settlement.offers import Metered

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from ledger.postgres.settlement import PostingRow, RunRow, Standing
+from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.journal import Posting
 from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts

@@ -6,10 +6,9 @@ Rows are plain tuples in the order of their tables' columns; what they mean is `
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 from ledger.errors import Unavailable
-from ledger.market_events import SettlementRun
 from ledger.postgres.connection import (
     APP,
     Connection,
@@ -23,13 +22,10 @@ from ledger.postgres.errors import translated
 from ledger.postgres.exporter import StoreSnapshot
 from ledger.postgres.projection import LIVE
 from ledger.recorded import RecordedEvent
+from ledger.settlement_rows import Energy, PostingRow, RunRow, Standing
 from ledger.tree_reader import TreeReader
 
-Energy = tuple[str, int, int]
-"""building, import_wh, export_wh"""
-
-PostingRow = tuple[str, str, int, int]
-"""kind, account, energy_milliwh, amount_micro"""
+__all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork", "Standing"]
 
 _COLUMNS = {
     "intervals": ("community", "start", "run"),
@@ -49,45 +45,6 @@ class SettlerAtWork(Unavailable):
     """Another settler works for this community."""
 
     code = "settler-at-work"
-
-
-class RunRow(NamedTuple):
-    """A run as the store keeps it."""
-
-    number: int
-    kind: Literal["provisional", "final", "revised"]
-    begin: datetime
-    until: datetime
-    tree_size: int
-    root: bytes
-    rules: bytes
-    result: bytes
-    settled: int
-    revised: int
-
-    def event(self) -> SettlementRun:
-        """The run as the book records it."""
-        return SettlementRun(
-            number=self.number,
-            kind=self.kind,
-            begin=self.begin,
-            until=self.until,
-            tree_size=self.tree_size,
-            root=self.root.hex(),
-            rules=self.rules.hex(),
-            result=self.result.hex(),
-            settled=self.settled,
-            revised=self.revised,
-        )
-
-
-class Standing(NamedTuple):
-    """Where the settlement of a community stands."""
-
-    number: int | None  # of the newest run
-    settled_until: datetime | None
-    final_until: datetime | None
-    tree_size: int | None
 
 
 class SettlementStore:

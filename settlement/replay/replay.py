@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ledger.community_projector import PAGE_EVENTS, CommunityProjector
 from ledger.errors import LedgerError
 from ledger.market_events import SettlementRun
 from ledger.merkle import Frontier
-from ledger.postgres.settlement import RunRow
-from ledger.projector import PAGE_EVENTS, CommunityProjector
+from ledger.settlement_rows import RunRow
 from ledger.verify.further import Found, NotJudged, Proven, entries
 from ledger.verify.report import Progress
 from settlement.book_state import BookState

@@ -11,8 +11,8 @@ import msgspec
 
 from ledger.canonical import encode
 from ledger.merkle import Frontier
-from ledger.postgres.settlement import Energy, PostingRow, RunRow, Standing
 from ledger.recorded import RecordedEvent
+from ledger.settlement_rows import Energy, PostingRow, RunRow, Standing
 from settlement.replay.database import instant, seconds, statement
 
 _postings = msgspec.json.Decoder(list[PostingRow]).decode

@@ -152,7 +152,7 @@ async def test_export_and_verify_as_commands(store: PostgresSettings, tmp_path: 
 def test_verifying_loads_no_server_and_no_network(tmp_path: Path) -> None:
     book = write_book(busy_ledger(), tmp_path / "book.jsonl")
     script = (
-        "import sys; from ledger.audit_commands import verify; from pathlib import Path\n"
+        "import sys; from api.audit_commands import verify; from pathlib import Path\n"
         f"verify(Path({str(book)!r}))\n"
         "print([name for name in ('asyncpg', 'nats', 'pymodbus', 'socketserver') if name in sys.modules])"
     )

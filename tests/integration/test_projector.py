@@ -7,12 +7,13 @@ import pytest
 
 from ledger import projector as projector_module
 from ledger.canonical import encode
+from ledger.community_projector import VERSION, CannotApply, CommunityProjector
 from ledger.event import Event
 from ledger.events import AlarmRaised, MeterAdded, RegisterEpochOpened
 from ledger.gap import Interval
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay
-from ledger.projector import VERSION, CommunityProjector, NewerProjections, Projector, rebuild
+from ledger.projector import NewerProjections, Projector, rebuild
 from ledger.registry import OPERATOR
 from tests.support.campus import GATEWAY, MORNING, QUARTER, Campus, reading, readings, record
 from tests.support.market import market_events
@@ -191,10 +192,16 @@ async def test_states_that_are_not_remembered_are_read_again(
     await _tell_all_kinds(Campus("campus", meters=2), store)
     await projector.catch_up()
     live = await _dump(store)
-    monkeypatch.setattr(projector_module, "STATES_REMEMBERED_MAX", 0)
+    monkeypatch.setattr("ledger.community_projector.STATES_REMEMBERED_MAX", 0)
     monkeypatch.setattr(projector_module, "PAGE_EVENTS", 11)
     await rebuild(store)
     assert await _dump(store) == live
+
+
+def follow_newer_rules(patch: pytest.MonkeyPatch) -> None:
+    """Be a newer version of the program."""
+    for module in ("projector", "community_projector"):
+        patch.setattr(f"ledger.{module}.VERSION", VERSION + 1)
 
 
 # --- rebuilding ---------------------------------------------------------------------------------------
@@ -240,7 +247,7 @@ async def test_projections_of_an_older_version_are_rebuilt_before_they_are_used(
     live = await _dump(store)
     async with owner(store) as connection:
         await connection.execute("DELETE FROM projection.meter_intervals")
-    monkeypatch.setattr(projector_module, "VERSION", VERSION + 1)
+    follow_newer_rules(monkeypatch)
     newer = Projector(store)
     assert await newer.catch_up() == 0
     await newer.close()
@@ -254,7 +261,7 @@ async def test_an_older_program_leaves_newer_projections_alone(
     await _tell_all_kinds(campus, store)
     await projector.catch_up()
     with monkeypatch.context() as newer:
-        newer.setattr(projector_module, "VERSION", VERSION + 1)
+        follow_newer_rules(newer)
         await rebuild(store)
     live = await _dump(store)
     writer = campus.writer(store)
@@ -283,7 +290,7 @@ async def test_two_projectors_that_start_on_an_older_version_both_get_to_work(
     await _tell_all_kinds(Campus("campus", meters=2), store)
     await projector.catch_up()
     live = await _dump(store)
-    monkeypatch.setattr(projector_module, "VERSION", VERSION + 1)
+    follow_newer_rules(monkeypatch)
     monkeypatch.setattr(projector_module, "RETRY_SECONDS", 0.01)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -377,7 +384,7 @@ async def test_a_rebuild_that_cannot_be_finished_leaves_the_live_projections_as_
     await projector.catch_up()
     before = await _dump(store)
     await _insert(store, "campus", "market", b'{"type":"order-placed/9"}')
-    with pytest.raises(projector_module.CannotApply):
+    with pytest.raises(CannotApply):
         await rebuild(store)
     assert await _dump(store) == before
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from ledger.canonical import encode
+from ledger.community_projector import VERSION, CommunityProjector
 from ledger.embedded import EmbeddedPostgres
 from ledger.event import Event
 from ledger.events import MeterRead, RegisterEpochOpened
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import ProjectionStore
-from ledger.projector import VERSION, CommunityProjector
 from ledger.registry import OPERATOR
 from tests.support.campus import GATEWAY, SALT, Campus
 from tests.support.meter import FoldedMeter, at

@@ -119,7 +119,7 @@ def test_a_request_names_what_is_wrong_and_makes_no_folder(tmp_path: Path) -> No
 
 def test_verify_starts_without_the_drivers_of_servers() -> None:
     code = (
-        "import sys, ledger.audit_commands\n"
+        "import sys, api.audit_commands\n"
         "print([name for name in ('asyncpg', 'nats', 'pymodbus') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -1,0 +1,51 @@
+"""A community's settlement as rows, whoever keeps them: energies in, postings and runs out."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from ledger.market_events import SettlementRun
+
+Energy = tuple[str, int, int]
+"""building, import_wh, export_wh"""
+
+PostingRow = tuple[str, str, int, int]
+"""kind, account, energy_milliwh, amount_micro"""
+
+
+class RunRow(NamedTuple):
+    """A run as the store keeps it."""
+
+    number: int
+    kind: Literal["provisional", "final", "revised"]
+    begin: datetime
+    until: datetime
+    tree_size: int
+    root: bytes
+    rules: bytes
+    result: bytes
+    settled: int
+    revised: int
+
+    def event(self) -> SettlementRun:
+        """The run as the book records it."""
+        return SettlementRun(
+            number=self.number,
+            kind=self.kind,
+            begin=self.begin,
+            until=self.until,
+            tree_size=self.tree_size,
+            root=self.root.hex(),
+            rules=self.rules.hex(),
+            result=self.result.hex(),
+            settled=self.settled,
+            revised=self.revised,
+        )
+
+
+class Standing(NamedTuple):
+    """Where the settlement of a community stands."""
+
+    number: int | None  # of the newest run
+    settled_until: datetime | None
+    final_until: datetime | None
+    tree_size: int | None
