@@ -121,13 +121,16 @@ def steps(runs: Iterable[ToldRun]) -> Iterator[list[ToldRun]]:
     """The runs that a settler made in one go: of one size of the log, of each kind one, `revised` first."""
     step: list[ToldRun] = []
     for told in runs:
-        last = step[-1].event if step else told.event
-        if last.tree_size != told.event.tree_size or (step and last.kind != "revised"):
+        if step and not _goes_with(step[-1].event, told.event):
             yield step
             step = []
         step.append(told)
     if step:
         yield step
+
+
+def _goes_with(before: SettlementRun, run: SettlementRun) -> bool:
+    return before.tree_size == run.tree_size and before.kind == "revised" != run.kind
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

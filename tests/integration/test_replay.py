@@ -1,7 +1,7 @@
 """The settlement of an exported book, recomputed from its file: honest runs pass, others are named."""
 
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from api.audit_commands import FURTHER
 from ledger.canonical import encode
 from ledger.event import Event
-from ledger.events import MeterRetired, RegisterEpochOpened
+from ledger.events import MeterAdded, MeterAssigned, MeterRetired, RegisterEpochOpened
 from ledger.export import export_community
 from ledger.extract import export_meter
 from ledger.market_events import (
@@ -27,10 +27,12 @@ from ledger.postgres import PostgresSettings
 from ledger.postgres.exporter import open_snapshot
 from ledger.registry import OPERATOR, SERVICE
 from ledger.verify import Report, Verdict, verify_file
+from settlement.billing.biller import Biller
+from settlement.billing.settings import BillingSettings
 from settlement.rules_in_force import InForce
 from settlement.run import Facts, SettledInterval, settle_facts
 from settlement.settler import Settler
-from tests.support.campus import MORNING, QUARTER, SALT
+from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT
 from tests.support.trading import HOUR, Site, quarters
 from tests.unit.settlement.invoice_samples import invoice
 
@@ -182,6 +184,36 @@ async def test_intervals_that_lost_all_their_meters_are_reversed(site: Site, tmp
     assert balance == [("building/b-2", 2_000_000)]
     assert await settle_until(site, 4) == []
     assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_a_gap_of_too_many_intervals_is_not_folded(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await quarters(site, 0, 4)
+    await site.read("m-0", (60, 0, 9_000))
+    await settle_until(site, 4)
+    monkeypatch.setattr("settlement.replay.projections.GAP_SECONDS_MAX", 13 * 3_600)
+    verdict = await judged(site, tmp_path)
+    assert verdict.status == "not checked"
+    assert "the intervals between its readings are too many (meter/m-0)" in verdict.summary
+
+
+async def test_a_month_that_was_billed_passes(site: Site, tmp_path: Path) -> None:
+    """With a main meter, so that what is lost is shared among the buildings."""
+    main = MeterAdded(meter="m-main", role="main", model="x", rated_w=1_000_000, since=MORNING)
+    await site.tell(OPERATOR, "registry", main, MeterAssigned(meter="m-main", device=GATEWAY, since=MORNING))
+    await quarters(site, 0, 4)
+    await site.read("m-main", *((k, 2_020 * k, 0) for k in range(5)))
+    await site.clock.sleep_until(datetime(2026, 7, 2, tzinfo=UTC))
+    await site.settle()
+
+    async def record(documents: Sequence[InvoiceIssued]) -> None:
+        await site.tell(SERVICE, "settlement", *documents)
+
+    biller = Biller("campus", site.settlement, BillingSettings(name="Campus Energy", due_days=10))
+    await biller.issue(date(2026, 6, 1), date(2026, 7, 2), record)
+    verdict = await judged(site, tmp_path)
+    assert (verdict.status, verdict.summary) == ("pass", "1 run, 4 intervals, 3 invoices")
 
 
 # --- dishonest runs ---------------------------------------------------------------------------------

@@ -122,3 +122,24 @@ async def test_the_digest_can_be_computed_from_the_journal(site: Site) -> None:
         rows = await site.settlement.postings("campus", MORNING + quarter * QUARTER)
         digest.add(MORNING + quarter * QUARTER, [Posting(*row) for row in rows], reversal=False)
     assert digest.digest().hex() == run.result
+
+
+async def test_what_was_settled_for_good_is_revised_in_a_run_of_its_own(site: Site) -> None:
+    await quarters(site, 0, 1)
+    for quarter in (2, 3, 4):
+        await site.read("m-0", (quarter, 0, 2_000 * quarter))
+        await site.read("m-1", (quarter, 1_000 * quarter, 0))
+    await site.clock.sleep_until(MORNING + HOUR)
+    (first,) = await site.settle()
+    (row,) = await site.settlement.runs_after("campus", 0)
+    final = row._replace(number=2, kind="final")
+    await site.settlement.add_run("campus", final)
+    await site.record(final.event())
+    await site.read("m-2", (2, 6_000, 0), (4, 12_000, 0))
+    (revised,) = await site.settle()
+    assert (revised.number, revised.kind, revised.settled, revised.revised) == (3, "revised", 0, 3)
+    assert (revised.begin, revised.until) == (MORNING + QUARTER, MORNING + HOUR)
+    assert revised.rules == first.rules
+    balance = {account: energy for account, energy, _ in await site.rows(BALANCE)}
+    assert balance["building/b-3"] == 12_000_000
+    assert balance["building/b-1"] == -8_000_000, "nothing is posted twice"
