@@ -38,6 +38,7 @@ class Compared:
 
     standings: Standings = field(default_factory=Standings)
     trades: int = 0
+    mechanisms: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -72,6 +73,7 @@ async def compare(
                 settled = settle(way.rules, band, facts.metered, facts.orders, facts.agreements)
                 found.ways[name].standings.add(band, facts.metered, settled)
                 found.ways[name].trades += len(settled.trades)
+                found.ways[name].mechanisms.add(way.rules.mechanism)
                 if way.tariff is not None:
                     found.notes.update(way.tariff.notes([facts.start.astimezone(way.tariff.zone).year]))
         begin += CHUNK

@@ -119,7 +119,9 @@ def print_answer(out: Console, answer: Answer) -> None:
     found, currency = answer.found, answer.currency
     numbered = list(enumerate(found.ways.items(), 1))
     for number, (name, way) in numbered:
-        out.print(f"{number}  {name}: {counted(way.trades, 'trade')}", soft_wrap=True)
+        by = ", ".join(sorted(way.mechanisms - {name}))
+        shown = f"{name} ({by})" if by else name
+        out.print(f"{number}  {shown}: {counted(way.trades, 'trade')}", soft_wrap=True)
         print_standings(out, [*way.standings.rows()], way.standings.total(), currency, RESULT)
         out.print()
     if len(numbered) > 1:
@@ -154,6 +156,7 @@ def as_json(answer: Answer) -> dict[str, object]:
         "intervals": answer.found.intervals,
         "rules": {
             name: {
+                "mechanisms": sorted(way.mechanisms),
                 "trades": way.trades,
                 "community": way.standings.total()._asdict(),
                 "buildings": {row.building: row._asdict() for row in way.standings.rows()},

@@ -178,7 +178,7 @@ def test_other_rules_are_tried_on_what_the_book_has(place: Place) -> None:
         assert rules["buildings"]["house"]["self_sufficiency_ppm"] in range(500_000, 1_000_001)
     shown = place.run(*asked)
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("note: "))
-    assert "4  flat-rules.toml: " in shown
+    assert "4  flat-rules.toml (mid_market_rate): " in shown
     assert place.folder.joinpath("compared", "comparison.csv").is_file()
     empty = place.run("what-if", "--begin", "2020-01-01", "--until", "2020-02-01", "--rules",
                       "flat-rules.toml", code=2)  # fmt: skip

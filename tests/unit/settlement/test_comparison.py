@@ -170,6 +170,7 @@ async def test_the_tables_fit_80_columns_and_name_all_rules() -> None:
     assert all(len(line) <= 80 for line in lines)
     for number, name in enumerate(["as published", *MECHANISMS], 1):
         assert f"{number}  {name}" in lines
+    assert lines[0] == "1  as published (mid_market_rate): 2 trades"
     assert "2 intervals from 2026-06-01 to before 2026-06-04." in shown.getvalue()
 
 
