@@ -14,8 +14,8 @@ from ledger.tiles import HASH_BYTES
 from ledger.verify.lines import BookLines
 from ledger.verify.report import Place, Progress
 
-Found = Callable[[str, Place], None]
-"""Takes down what is wrong, and where it is."""
+Found = Callable[[str, Place, str], None]
+"""Takes down what is wrong, where it is, and what its reader can do."""
 
 _HASH_HEX = 2 * HASH_BYTES
 

@@ -13,13 +13,13 @@ from ledger.errors import LedgerError
 from ledger.market_events import SettlementRun
 from ledger.merkle import Frontier
 from ledger.settlement_rows import RunRow
-from ledger.verify.further import Found, NotJudged, Proven, entries
+from ledger.verify.further import NotJudged, Proven, entries
 from ledger.verify.report import Progress
 from settlement.book_state import BookState
 from settlement.replay.database import instant, statement, together
 from settlement.replay.projections import ReplayedProjections
 from settlement.replay.runs import ReplayedRuns
-from settlement.replay.told import ToldRun, told_runs
+from settlement.replay.told import Fault, ToldRun, told_runs
 from settlement.settling import settle_due
 
 BEYOND_MAX = timedelta(days=3_660)
@@ -35,7 +35,7 @@ class Replay:
     """One book as far as it was projected and settled. Goes forward only."""
 
     def __init__(
-        self, book: Proven, connection: sqlite3.Connection, found: Found, progress: Progress
+        self, book: Proven, connection: sqlite3.Connection, found: Fault, progress: Progress
     ) -> None:
         self.settled = 0
         """Intervals that were settled, for the first time or again."""

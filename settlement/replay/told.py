@@ -1,18 +1,21 @@
 """The first reading of a file: what the book says was settled and billed."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ledger.events import read_recorded
 from ledger.market_events import InvoiceIssued, SettlementRun
-from ledger.verify.further import Entry, Found, Proven, entries
+from ledger.verify.further import Entry, Proven, entries
 from ledger.verify.report import Place
 from settlement.replay.database import statement, together
 from settlement.replay.invoices import Invoices
 
 STREAM = "settlement"
 _PAGE_RUNS = 1_000
+
+Fault = Callable[[str, Place], None]
+"""Takes down what is wrong with the settlement, and where it is."""
 
 
 class ToldRun(NamedTuple):
@@ -30,7 +33,7 @@ class Told(NamedTuple):
     invoices: int
 
 
-def read_told(book: Proven, connection: sqlite3.Connection, found: Found) -> Told:
+def read_told(book: Proven, connection: sqlite3.Connection, found: Fault) -> Told:
     """Note the runs, and judge what can be judged at once: numbers, and the invoices. Raises `FileCut`."""
     invoices = Invoices(book.community)
     runs = newest = 0

@@ -260,6 +260,7 @@ async def test_a_run_that_says_what_is_not_so_is_named(
     assert verdict.status == "fail"
     assert says in said(verdict)[0]
     assert (verdict.findings[0].stream, verdict.findings[0].sequence) == ("settlement", 2)
+    assert "ask the operator" in verdict.findings[0].hint
 
 
 async def test_one_wrong_run_does_not_make_the_next_ones_wrong(site: Site, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Fussy:
     def run(self, book: Proven, found: Found, progress: Progress) -> str:
         self.ran += 1
         for what in self.says:
-            found(what, Place(3, "registry", 2))
+            found(what, Place(3, "registry", 2), "ask them")
         if self.gives_up:
             raise NotJudged(self.gives_up)
         return f"{book.size} events of {book.community}"
@@ -45,7 +45,8 @@ def test_what_a_step_finds_fails_the_book_and_says_where(original: Path) -> None
     found = report(original, Fussy("this", "that"))
     assert not found.verified
     assert (found.verdicts[-1].status, found.verdicts[-1].found) == ("fail", 2)
-    assert found.verdicts[-1].findings[0].where == "registry 2, line 3"
+    (first, _) = found.verdicts[-1].findings
+    assert (first.where, first.hint) == ("registry 2, line 3", "ask them")
 
 
 def test_a_step_that_cannot_judge_leaves_the_book_unverified(original: Path) -> None:
