@@ -14,19 +14,20 @@ from ledger.book_commands import book_settings
 from ledger.bus import Bus
 from ledger.client import BookClient
 from ledger.clock import SystemClock
-from ledger.command_line import DEFAULT_CONFIG, ConfigPath, run
+from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.events import AnyEvent
+from ledger.grid import Grid
 from ledger.keys import SigningKey
 from ledger.market_events import Side
 from ledger.opening import service_public
 from ledger.postgres.reader import Reader
 from ledger.postgres.settlement import SettlementStore
 from ledger.registry import OPERATOR
-from ledger.settings import Settings
+from ledger.settings import Settings, device_settings, read_toml
 from settlement.amounts import MICRO
 from settlement.book_state import BookState
 from settlement.order_book import BookedAgreement, BookedOrder
-from settlement.ordering import Desk, clock_window, price_micro
+from settlement.ordering import Desk, Words, clock_window, price_micro
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -266,31 +267,41 @@ async def _desk(settings: Settings) -> Desk:
             await book.follow(fence.size if fence else 0)
     finally:
         await store.close()
-    return Desk(book.registry, book.grid, book.orders, SystemClock().now())
+    return Desk(book.grid, book.registry, book.orders, SystemClock().now())
 
 
-def _write(config: Path, building: str, key_file: Path | None, made: Callable[[Desk], AnyEvent]) -> None:
-    """Make an event, check it against the book, send it and wait for the receipt."""
-    settings = book_settings(config)
+def _settings(config: Path, key_file: Path | None) -> Settings:
+    """The settings. A building with a key of its own may name NATS alone: the store is the ledger's."""
+    tables = read_toml(config, environment())
+    nats = tables.get("nats")
+    is_far = key_file is not None and "postgres" not in tables and isinstance(nats, dict) and "url" in nats
+    return device_settings(tables, config) if is_far else book_settings(config)
+
+
+def _write(config: Path, building: str, key_file: Path | None, made: Callable[[Words], AnyEvent]) -> None:
+    """Make an event, check it against the book where that can be asked, send it, wait for the receipt."""
+    settings = _settings(config, key_file)
     device = OPERATOR if key_file is None else building
     key = SigningKey.load(key_file or settings.keys_folder / "operator.pem")
     service = service_public(settings.keys_folder)
 
-    async def write() -> tuple[Desk, AnyEvent]:
-        desk = await _desk(settings)
-        event = made(desk)
-        desk.check_signer(device, key.public.id, building, event)
+    async def write() -> tuple[Words, AnyEvent]:
+        words: Words = Words(Grid(settings.community.interval_minutes, settings.community.zone))
+        if settings.postgres.url:
+            words = await _desk(settings)
+        event = made(words)
+        words.check_signer(device, key.public.id, building, event)
         async with await Bus.connect(settings.nats, f"orders of {building}") as bus:
             client = BookClient(bus, settings.community.id, device, key, service)
             await client.open()
             await client.append(f"building/{building}", [event])
-        return desk, event
+        return words, event
 
-    desk, event = run(write())
-    holds = {key: desk.shown(at) for key in ("begin", "until", "since") if (at := getattr(event, key, None))}
+    words, event = run(write())
+    holds = {key: words.shown(at) for key in ("begin", "until", "since") if (at := getattr(event, key, None))}
     span = ", ".join(f"{'from' if key in ('begin', 'since') else key} {at}" for key, at in holds.items())
-    out.print(f"in the book, signed by {device}; it counts {span} ({desk.grid.zone.key})")
-    if not desk.registry.market.rules:
+    out.print(f"in the book, signed by {device}; it counts {span} ({words.grid.zone.key})")
+    if isinstance(words, Desk) and not words.registry.market.rules:
         out.print("note: no rules of a market are published yet, and until then nothing is traded")
 
 

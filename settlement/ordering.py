@@ -85,20 +85,29 @@ def clock_window(begin: str | None, until: str | None) -> tuple[str | None, str 
     return begin, until
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where buildings say what they want: what the book has of them, at an instant."""
+@dataclass(frozen=True)
+class Words:
+    """What buildings say, as events of a community whose intervals are known and whose book is not.
 
-    registry: Registry
+    So an instant has to be named, and whether something can hold is for the ledger to say.
+    """
+
     grid: Grid
-    orders: OrderBook
-    now: datetime
 
     def first_open(self) -> datetime:
-        """The first interval whose gate is still open when what is written now arrives."""
-        gate = self.registry.market.gate(self.now + SENDING)
-        begun = self.grid.floor(gate)
-        return begun if begun == gate else begun + timedelta(seconds=self.grid.step)
+        """The first interval whose gate is still open. Raises `BadCell`: here nobody can know it."""
+        raise BadCell(
+            "from when on it holds has to be said where the ledger's store cannot be asked",
+            where="--begin or --since",
+            hint="write it as 2026-07-01T00:00, on the community's clocks",
+        )
+
+    def check(self, building: str, event: Event) -> None:
+        """Return if it can be sent; whether the book takes it is for the ledger to say. Raises `BadCell`."""
+        _named(building)
+
+    def check_signer(self, device: str, key: str, building: str, event: AnyEvent) -> None:
+        """Return if a device may write this with its key, as far as that is known here."""
 
     def instant(self, text: str, where: str) -> datetime:
         """RFC 3339, or local time without an offset. Raises `BadCell`."""
@@ -112,8 +121,6 @@ class Desk:
         """An instant on the community's clocks."""
         return f"{at.astimezone(self.grid.zone):%Y-%m-%d %H:%M}"
 
-    # --- what is written -------------------------------------------------------------------
-
     def placed(
         self, building: str, name: str, side: Side, price_micro_per_kwh: int, energy_wh: int | None,
         span: tuple[str | None, str], window: tuple[str | None, str | None],
@@ -124,27 +131,13 @@ class Desk:
             order=_named(name), side=side, limit_micro_per_kwh=price_micro_per_kwh, begin=begin, until=until,
             salt=new_salt(), energy_wh=_energy(energy_wh), clock_from=window[0], clock_until=window[1],
         )  # fmt: skip
-        self._check(event, building)
-        if (before := self.orders.order(building, name, begin)) is not None:
-            raise NameInUse(
-                f"{building} has an order of this name until {self.shown(before.until)}",
-                where=name,
-                hint="name another, let this one begin then, or `energy-ledger order cancel` the other first",
-            )
+        self.check(building, event)
         return event
 
     def cancelled(self, building: str, name: str, since: str | None) -> OrderCancelled:
         """The end of an order. Raises `UnknownOrder` and what `placed` raises."""
-        at = self._since(since)
-        event = OrderCancelled(order=_named(name), since=at, salt=new_salt())
-        self._check(event, building)
-        if self.orders.order(building, name, at) is None:
-            names = [each.placed.order for each in self.orders.booked_orders() if each.building == building]
-            what = f"ends before {self.shown(at)}" if name in names else "is not there"
-            meant = "" if name in names else did_you_mean(name, names)
-            raise UnknownOrder(
-                f"this order of {building} {what}", where=name, hint=f"{meant}`energy-ledger order list`"
-            )
+        event = OrderCancelled(order=_named(name), since=self._since(since), salt=new_salt())
+        self.check(building, event)
         return event
 
     def proposed(
@@ -152,54 +145,30 @@ class Desk:
         energy_wh: int | None, span: tuple[str | None, str],
     ) -> AgreementProposed:  # fmt: skip
         """A proposal. Raises a `BadInput` that says what does not fit."""
-        self._known(partner)
         begin, until = self._span(*span)
         event = AgreementProposed(
-            agreement=_named(name), side=side, partner=partner, price_micro_per_kwh=price_micro_per_kwh,
-            begin=begin, until=until, salt=new_salt(), energy_wh=_energy(energy_wh),
+            agreement=_named(name), side=side, partner=_named(partner),
+            price_micro_per_kwh=price_micro_per_kwh, begin=begin, until=until, salt=new_salt(),
+            energy_wh=_energy(energy_wh),
         )  # fmt: skip
-        self._check(event, building)
-        if self.orders.agreement(building, name) is not None:
-            raise NameInUse(
-                f"{building} has proposed an agreement of this name", where=name, hint="name another"
-            )
+        self.check(building, event)
         return event
 
     def accepted(self, building: str, name: str, proposer: str, since: str | None) -> AgreementAccepted:
         """A partner's yes. Raises `UnknownAgreement`, `NotAParty`, `Contradiction`."""
-        known = self._agreement(building, name, proposer)
-        if known.proposed.partner != building:
-            raise NotAParty(
-                f"this proposal is for {known.proposed.partner}, not for {building}",
-                where=f"{proposer} {name}",
-            )
-        if known.since is not None:
-            raise Contradiction(f"it is accepted since {self.shown(known.since)}", where=f"{proposer} {name}")
-        at = max(self._since(None), known.proposed.begin) if since is None else self._since(since)
-        event = AgreementAccepted(agreement=name, proposer=proposer, since=at, salt=new_salt())
-        self._check(event, building)
-        self._not_over(known, at)
+        at = self._since(since)
+        event = AgreementAccepted(
+            agreement=_named(name), proposer=_named(proposer), since=at, salt=new_salt()
+        )
+        self.check(building, event)
         return event
 
     def ended(self, building: str, name: str, proposer: str, since: str | None) -> AgreementEnded:
         """The end of an agreement, or of a proposal. Raises `UnknownAgreement`, `NotAParty`."""
-        known = self._agreement(building, name, proposer)
-        if building not in (proposer, known.proposed.partner):
-            raise NotAParty(
-                f"this agreement is between {proposer} and {known.proposed.partner}",
-                where=f"{proposer} {name}",
-            )
-        event = AgreementEnded(agreement=name, proposer=proposer, since=self._since(since), salt=new_salt())
-        self._check(event, building)
-        self._not_over(known, event.since)
+        at = self._since(since)
+        event = AgreementEnded(agreement=_named(name), proposer=_named(proposer), since=at, salt=new_salt())
+        self.check(building, event)
         return event
-
-    def check_signer(self, device: str, key: str, building: str, event: AnyEvent) -> None:
-        """Return if a device may write this with its key. Raises `UnknownDevice`, `NotPermitted`, .."""
-        self.registry.key_of(device, key)
-        self.registry.check_may_write(device, f"building/{building}", [event])
-
-    # --- what it takes -----------------------------------------------------------------------
 
     def _span(self, begin: str | None, until: str) -> tuple[datetime, datetime]:
         first = self.first_open() if begin is None else self.instant(begin, "--begin")
@@ -207,6 +176,63 @@ class Desk:
 
     def _since(self, since: str | None) -> datetime:
         return self.first_open() if since is None else self.instant(since, "--since")
+
+
+@dataclass(frozen=True)
+class Desk(Words):
+    """The same beside the book: what it has of the community, at an instant."""
+
+    registry: Registry
+    orders: OrderBook
+    now: datetime
+
+    def first_open(self) -> datetime:
+        """The first interval whose gate is still open when what is written now arrives."""
+        gate = self.registry.market.gate(self.now + SENDING)
+        begun = self.grid.floor(gate)
+        return begun if begun == gate else begun + timedelta(seconds=self.grid.step)
+
+    def check(self, building: str, event: Event) -> None:
+        """Return if the book takes it, and with effect. Raises a `BadInput` that says what does not fit."""
+        self._known(building)
+        match event:
+            case AgreementProposed():
+                self._known(event.partner)
+            case AgreementAccepted() | AgreementEnded():
+                self._known(event.proposer)
+        try:
+            check_orders(event, building, self.registry.market, self.grid, self.registry.buildings, self.now)
+        except GateClosed as error:
+            raise GateClosed(
+                f"the gate is closed for {self.shown(getattr(event, HOLDS_FROM[type(event)]))}",
+                where=building,
+                hint=f"it can hold from {self.shown(self.first_open())} on ({self.grid.zone.key})",
+            ) from error
+        match event:
+            case OrderPlaced():
+                self._check_name(building, event)
+            case OrderCancelled():
+                self._check_order(building, event)
+            case AgreementProposed():
+                if self.orders.agreement(building, event.agreement) is not None:
+                    what = f"{building} has proposed an agreement of this name"
+                    raise NameInUse(what, where=event.agreement, hint="name another")
+            case AgreementAccepted() | AgreementEnded():
+                self._check_agreement(building, event)
+
+    def check_signer(self, device: str, key: str, building: str, event: AnyEvent) -> None:
+        """Return if a device may write this with its key. Raises `UnknownDevice`, `NotPermitted`, .."""
+        self.registry.key_of(device, key)
+        self.registry.check_may_write(device, f"building/{building}", [event])
+
+    def accepted(self, building: str, name: str, proposer: str, since: str | None) -> AgreementAccepted:
+        """The same; what begins later is accepted from its beginning on."""
+        known = self.orders.agreement(proposer, name)
+        if since is None and known is not None and known.proposed.begin > self.first_open():
+            since = known.proposed.begin.isoformat()
+        return super().accepted(building, name, proposer, since)
+
+    # --- what it takes -----------------------------------------------------------------------
 
     def _known(self, building: str) -> None:
         known = self.registry.buildings
@@ -219,41 +245,54 @@ class Desk:
                 hint=f"{meant}buildings: {', '.join(sorted(known))}",
             )
 
-    def _check(self, event: Event, building: str) -> None:
-        self._known(building)
-        try:
-            check_orders(event, building, self.registry.market, self.grid, self.registry.buildings, self.now)
-        except GateClosed as error:
-            raise GateClosed(
-                f"the gate is closed for {self.shown(getattr(event, HOLDS_FROM[type(event)]))}",
-                where=building,
-                hint=f"it can hold from {self.shown(self.first_open())} on ({self.grid.zone.key})",
-            ) from error
-
-    def _agreement(self, building: str, name: str, proposer: str) -> BookedAgreement:
-        for each in (building, proposer):
-            self._known(each)
-        known = self.orders.agreement(proposer, name)
-        if known is None:
-            names = [
-                each.proposed.agreement
-                for each in self.orders.booked_agreements()
-                if each.proposer == proposer
-            ]
-            raise UnknownAgreement(
-                f"{proposer} has proposed no such agreement",
-                where=name,
-                hint=f"{did_you_mean(name, names)}`energy-ledger agreement list`",
+    def _check_name(self, building: str, event: OrderPlaced) -> None:
+        before = self.orders.order(building, event.order, event.begin)
+        if before is not None:
+            raise NameInUse(
+                f"{building} has an order of this name until {self.shown(before.until)}",
+                where=event.order,
+                hint="name another, let this one begin then, or `energy-ledger order cancel` the other first",
             )
-        return known
 
-    def _not_over(self, known: BookedAgreement, at: datetime) -> None:
-        if known.until <= at:
+    def _check_order(self, building: str, event: OrderCancelled) -> None:
+        name = event.order
+        if self.orders.order(building, name, event.since) is not None:
+            return
+        names = [each.placed.order for each in self.orders.booked_orders() if each.building == building]
+        what = f"ends before {self.shown(event.since)}" if name in names else "is not there"
+        meant = "" if name in names else did_you_mean(name, names)
+        raise UnknownOrder(
+            f"this order of {building} {what}", where=name, hint=f"{meant}`energy-ledger order list`"
+        )
+
+    def _check_agreement(self, building: str, event: AgreementAccepted | AgreementEnded) -> None:
+        known = self._agreement(event.proposer, event.agreement)
+        where, partner = f"{event.proposer} {event.agreement}", known.proposed.partner
+        if isinstance(event, AgreementAccepted):
+            if building != partner:
+                raise NotAParty(f"this proposal is for {partner}, not for {building}", where=where)
+            if known.since is not None:
+                raise Contradiction(f"it is accepted since {self.shown(known.since)}", where=where)
+        elif building not in (event.proposer, partner):
+            raise NotAParty(f"this agreement is between {event.proposer} and {partner}", where=where)
+        if known.until <= event.since:
             raise UnknownAgreement(
                 f"this agreement ends on {self.shown(known.until)}, before it would change",
-                where=known.proposed.agreement,
+                where=where,
                 hint="propose another",
             )
+
+    def _agreement(self, proposer: str, name: str) -> BookedAgreement:
+        known = self.orders.agreement(proposer, name)
+        if known is not None:
+            return known
+        booked = self.orders.booked_agreements()
+        names = [each.proposed.agreement for each in booked if each.proposer == proposer]
+        raise UnknownAgreement(
+            f"{proposer} has proposed no such agreement",
+            where=name,
+            hint=f"{did_you_mean(name, names)}`energy-ledger agreement list`",
+        )
 
 
 def _named(name: str) -> str:

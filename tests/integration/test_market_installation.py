@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -94,7 +95,8 @@ def test_once_the_tariff_is_mended_and_published_it_settles_on(place: Place) -> 
     assert place.run("provision") == "1 event written\n"
     until(lambda: "settlement goes on" in place.log.read_text(), place.log.read_text)
     (run, *_) = place.ask("runs")
-    assert (run["number"], run["kind"], run["settled"]) == (1, "provisional", INTERVALS)
+    assert (run["number"], run["kind"]) == (1, "provisional")
+    assert run["settled"] in (INTERVALS, INTERVALS + 1), "one more may have closed meanwhile"
     verdicts = {what: findings(place, what)[0]["verdict"] for what in ("market", "tariff", "settlement")}
     assert verdicts == {"market": "well", "tariff": "well", "settlement": "well"}
     assert place.log.read_text().count("settlement waits") == 1, "what stands in the way is told once"
@@ -160,6 +162,36 @@ def test_a_building_signs_its_agreements_with_its_own_key(place: Place) -> None:
     assert place.run(*mine, "--key-file", "house.pem", code=2).startswith("unknown-device: ")
 
 
+FAR = """\
+[community]
+id = "campus"
+zone = "Asia/Bangkok"
+
+[data]
+keys = "."
+
+[nats]
+url = "{url}"
+token_file = "{token_file}"
+"""
+
+
+def test_a_building_far_from_the_store_sends_its_orders_over_the_bus_alone(place: Place) -> None:
+    far = place.folder / "far"
+    far.mkdir()
+    for name in ("house.pem", "data/keys/service.pub"):
+        shutil.copy(place.folder / name, far)
+    running = json.loads((place.folder / "data" / "running.json").read_bytes())
+    far.joinpath("energy-ledger.toml").write_text(FAR.format(**running["nats"]))
+    order = ("order", "place", "far", "--building", "house", "--side", "buy", "--limit", "3.5",
+             "--until", day(9), "--key-file", "house.pem")  # fmt: skip
+    there = Place(far)
+    assert there.run(*order, code=2).startswith("bad-cell: from when on it holds has to be said")
+    assert there.run(*order, "--begin", day(-1), code=2).startswith("gate-closed: ")
+    assert "signed by house" in there.run(*order, "--begin", day(2))
+    assert [each["state"] for each in place.ask("order", "list") if each["order"] == "far"] == ["will hold"]
+
+
 # --- what if -----------------------------------------------------------------------------------------
 
 
@@ -173,8 +205,10 @@ def test_other_rules_are_tried_on_what_the_book_has(place: Place) -> None:
     found = place.ask(*asked)
     assert list(found["rules"]) == ["as published", "bill_sharing", "mid_market_rate", "flat-rules.toml"]
     assert found["intervals"] >= INTERVALS
+    imports = {rules["buildings"]["house"]["import_milliwh"] for rules in found["rules"].values()}
+    assert len(imports) == 1, "all count the same energy"
+    assert imports.pop() in range(INTERVALS * 1_000_000, found["intervals"] * 1_000_000 + 1)
     for rules in found["rules"].values():
-        assert rules["buildings"]["house"]["import_milliwh"] == found["intervals"] * 1_000_000
         assert rules["buildings"]["house"]["self_sufficiency_ppm"] in range(500_000, 1_000_001)
     shown = place.run(*asked)
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("note: "))

@@ -14,7 +14,7 @@ from ledger.grid import Grid
 from ledger.market_events import MarketRulesPublished, TariffPublished
 from ledger.registry import OPERATOR, NotPermitted, Registry, UnknownDevice
 from settlement.order_book import OrderBook
-from settlement.ordering import SENDING, Desk, clock_window, price_micro
+from settlement.ordering import SENDING, Desk, Words, clock_window, price_micro
 from tests.support.campus import MORNING, QUARTER, Campus, key
 
 NOW = MORNING + timedelta(minutes=7)
@@ -39,7 +39,7 @@ class Office:
         for fact in facts:
             registry.apply(fact)
         grid = Grid(15, "Asia/Bangkok")
-        self.desk = Desk(registry, grid, OrderBook(grid.zone), NOW)
+        self.desk = Desk(grid, registry, OrderBook(grid.zone), NOW)
 
     def place(self, name: str = "o-1", begin: str | None = None, until: str = SPAN[1] or "") -> Event:
         return self.take("b-1", self.desk.placed("b-1", name, "sell", 3, None, (begin, until), (None, None)))
@@ -94,7 +94,7 @@ def test_without_a_beginning_it_holds_from_the_first_interval_that_is_open(offic
 def test_a_gate_that_closes_while_it_is_sent_counts_as_closed(office: Office) -> None:
     for seconds, first in ((11, MORNING + 5 * QUARTER), (9, MORNING + 6 * QUARTER)):
         now = MORNING + QUARTER - timedelta(seconds=seconds)
-        desk = Desk(office.desk.registry, office.desk.grid, office.desk.orders, now)
+        desk = Desk(office.desk.grid, office.desk.registry, office.desk.orders, now)
         assert desk.registry.market.gate(now + SENDING) <= first == desk.first_open()
 
 
@@ -172,3 +172,15 @@ def test_only_the_building_itself_and_the_operator_may_sign(office: Office) -> N
         office.desk.check_signer("b-1", key("b-1").public.id, "b-1", placed)
     with pytest.raises(NotPermitted):
         office.desk.check_signer("gw-1", key("gw-1").public.id, "b-1", placed)
+
+
+def test_far_from_the_book_an_instant_has_to_be_named_and_the_ledger_judges() -> None:
+    far = Words(Grid(15, "Asia/Bangkok"))
+    assert (
+        "--begin"
+        in refused("bad-cell", lambda: far.placed("b", "o", "buy", 1, None, SPAN, (None, None))).where
+    )
+    refused("bad-cell", lambda: far.accepted("b", "a-1", "b-1", None))
+    placed = far.placed("b", "o", "buy", 1, None, ("2026-06-01T09:00", "2026-06-02T09:00"), (None, None))
+    assert placed.begin == datetime(2026, 6, 1, 2, tzinfo=UTC)
+    refused("bad-cell", lambda: far.ended("../b", "a-1", "b-1", "2026-06-01T09:00"))
