@@ -6,14 +6,16 @@ All of it follows from the book's first `size` events, from the runs before, and
 at work and whoever replays an exported book (`settlement.replay`) run this very code and come to the same.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
+from settlement.holidays import CalendarHole
 from settlement.journal import Posting
 from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
+from settlement.tariff_file import TariffHole
 
 CHUNK = timedelta(days=1)
 """Energies are read and rows written a day at a time, so memory does not grow with a run's span."""
@@ -59,7 +61,8 @@ async def settle_due(store: RunStore, book: BookState, size: int, until: datetim
     """Make the runs that are due where the log has `size` events: of what closed by `until`, a boundary, and
     of what has changed. None before there are rules.
 
-    Raises `TariffHole` and what else a tariff can lack; then nothing must be kept.
+    A run ends before the first interval of which the tariff does not say what holds. Raises `TariffHole` or
+    `CalendarHole` where that is the first one that waits; then nothing must be kept.
     """
     if not book.registry.market.rules:
         return []
@@ -98,6 +101,13 @@ async def _changed(store: RunStore, book: BookState, standing: Standing, first: 
     return sorted(changed)
 
 
+class _Hole(NamedTuple):
+    """The first interval of which the tariff does not say what holds."""
+
+    start: datetime
+    error: TariffHole | CalendarHole
+
+
 class _Work:
     """One state of the store, being settled."""
 
@@ -114,20 +124,28 @@ class _Work:
         first, revised = plan.begin, 0
         for start in plan.changed:
             before = [Posting(*row) for row in await self._store.postings(self._community, start)]
-            found = [settled async for settled in self._settled(start, start + self._book.step)]
+            found: list[SettledInterval] = []
+            if (hole := await self._settle_chunk(start, start + self._book.step, found)) is not None:
+                raise hole.error  # it was settled once, so only another tariff since can lack it
             # Of an interval whose meters have all been retired since, nothing is left but the reversal.
             (after,) = found or [SettledInterval(start, [], [], [])]
             if after.postings != before:
                 await self._write(number, [after], digest, {start: before} if before else {})
                 first, revised = min(first, start), revised + 1
         settled, until = 0, plan.until if plan.kind == "revised" else plan.begin
-        while (begin := until) < plan.until:
+        hole = None
+        while hole is None and (begin := until) < plan.until:
             until = min(begin + CHUNK, plan.until)
-            chunk = [each async for each in self._settled(begin, until)]
+            chunk: list[SettledInterval] = []
+            hole = await self._settle_chunk(begin, until, chunk)
             await self._write(number, chunk, digest, {})
             settled += len(chunk)
         if not settled and not revised:
+            if hole is not None:
+                raise hole.error
             return None
+        if hole is not None:  # what lies before it does not have to wait for it
+            plan = plan._replace(until=hole.start)
         root = await self._store.root(self._community, self._size)
         rules = self._rules.digest(first, plan.until)
         run = RunRow(
@@ -137,11 +155,17 @@ class _Work:
         await self._store.add_run(self._community, run)
         return run
 
-    async def _settled(self, begin: datetime, until: datetime) -> AsyncIterator[SettledInterval]:
-        """The intervals of [begin, until) of which something is known, in order of time."""
+    async def _settle_chunk(
+        self, begin: datetime, until: datetime, into: list[SettledInterval]
+    ) -> _Hole | None:
+        """Settle [begin, until) as far as the tariff reaches; the first interval where it does not."""
         async for facts in self._book.facts(begin, until):
-            if (in_force := self._rules.at(facts.start)) is not None:
-                yield settle_facts(facts, in_force)
+            try:
+                if (in_force := self._rules.at(facts.start)) is not None:
+                    into.append(settle_facts(facts, in_force))
+            except (TariffHole, CalendarHole) as error:
+                return _Hole(facts.start, error)
+        return None
 
     async def _write(
         self,

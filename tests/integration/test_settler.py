@@ -5,14 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.market_events import OrderPlaced, SettlementRun
+from ledger.market_events import MarketRulesPublished, OrderPlaced, SettlementRun, TariffPublished
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR
 from settlement.journal import Posting
 from settlement.run import ResultDigest
 from settlement.settler import Settler
+from settlement.tariff_file import TariffHole
 from tests.support.campus import MORNING, QUARTER, SALT
-from tests.support.trading import HOUR, Site, quarters
+from tests.support.trading import FLAT, HOUR, Site, quarters
 
 
 @pytest.fixture
@@ -143,3 +144,25 @@ async def test_what_was_settled_for_good_is_revised_in_a_run_of_its_own(site: Si
     balance = {account: energy for account, energy, _ in await site.rows(BALANCE)}
     assert balance["building/b-3"] == 12_000_000
     assert balance["building/b-1"] == -8_000_000, "nothing is posted twice"
+
+
+async def test_a_run_ends_where_the_tariff_does_and_the_next_one_says_so(site: Site) -> None:
+    begin, end = MORNING + HOUR, MORNING + 68 * QUARTER  # midnight of the campus
+    ending = FLAT.replace('"flat"', '"ending"').replace(
+        "from = 2026-01-01,", "from = 2026-01-01, until = 2026-06-02,"
+    )
+    rules = MarketRulesPublished(
+        begin=begin, mechanism="uniform_price", tariff="ending", gate_minutes=0, final_days=1
+    )
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="ending", document=ending), rules)
+    await quarters(site, 0, 80)
+    await site.clock.sleep_until(MORNING + 80 * QUARTER)
+    (run,) = await site.settle()
+    assert (run.begin, run.until, run.settled) == (MORNING, end, 68)
+    with pytest.raises(TariffHole, match="2026-06-02"):
+        await site.settle()
+    assert len(await site.rows("SELECT * FROM settlement.runs")) == 1
+    mended = ending.replace("until = 2026-06-02", "until = 2026-06-03")
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="ending", document=mended))
+    (run,) = await site.settle()
+    assert (run.number, run.begin, run.settled, run.revised) == (2, end, 12, 0)
