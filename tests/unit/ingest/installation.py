@@ -123,7 +123,7 @@ class Installation:
                     "host": line.host,
                     "port": line.port,
                     "pause_ms": 0,
-                    "timeout_ms": 150,
+                    "timeout_ms": 1_000,
                     "attempts": 1,
                     "meters": [
                         {
