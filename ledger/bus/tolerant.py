@@ -5,9 +5,13 @@
   JetStream would deliver it again after every reconnect. NATS itself takes any bytes.
 - An error that the server tells, such as a token that it takes no longer. The library closes the connection
   for good where the server only hangs up.
+- An answer to a ping for which nobody waits any longer, such as that of a flush that was cancelled. It ends
+  the library's reading loop too.
 - A server that breaks off during the introduction. The library forgets that connection without closing it
   when it makes the next one.
 """
+
+import asyncio
 
 import nats.errors
 import structlog
@@ -35,6 +39,11 @@ class TolerantClient(Client):
         error = nats.errors.Error(f"nats: {err_msg}")
         await self._error_cb(error)
         await self._process_op_err(error)
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()  # a place in the row, for nobody
+        await super()._process_pong()
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:

@@ -1,4 +1,4 @@
-"""A server that breaks off while the client introduces itself costs no open connection."""
+"""What the library does not outlive in talking to a server costs no connection and closes none."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ledger.bus.tolerant import TolerantClient
+from ledger.embedded import EmbeddedNats
 
 HELLO = b"INFO " + json.dumps({"server_id": "S", "max_payload": 1_048_576}).encode() + b"\r\n"
 PONG = b"PONG\r\n"
@@ -59,6 +60,20 @@ async def test_a_connection_that_was_refused_is_closed_before_the_next_is_made()
         await came_back.wait()
         for left in server.left[1:3]:
             await left.wait()
+        await client.close()
+
+
+async def test_an_answer_that_nobody_waits_for_any_longer_leaves_the_connection_alive(
+    nats_server: EmbeddedNats,
+) -> None:
+    """A flush that is cancelled leaves its place in the row; the server answers it all the same."""
+    async with asyncio.timeout(10):
+        client = TolerantClient()
+        await client.connect([nats_server.url], token=nats_server.token_file.read_text().strip())
+        broken_off = asyncio.get_running_loop().create_future()
+        await client._send_ping(broken_off)
+        broken_off.cancel()
+        await client.flush(timeout=2)
         await client.close()
 
 
