@@ -141,7 +141,7 @@ class SettlementRun(Event, tag="settlement-run/1", frozen=True):
 
     `rules` is the digest of the rules and tariffs that were in force, `result` that of all postings, so that
     anyone can compute both again. `settled` intervals are new, `revised` ones were settled before and are
-    reversed first.
+    reversed first. A `final` run has neither: it closes a month, and what changes there later is `revised`.
     """
 
     number: Positive

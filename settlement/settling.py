@@ -6,7 +6,7 @@ All of it follows from the book's first `size` events, from the runs before, and
 at work and whoever replays an exported book (`settlement.replay`) run this very code and come to the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.holidays import CalendarHole
 from settlement.journal import Posting
+from settlement.month import days_later, month_end
 from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
 from settlement.tariff_file import TariffHole
 
@@ -48,7 +49,8 @@ class RunStore(BookSource, Protocol):
 class Plan(NamedTuple):
     """What a run is to settle: the intervals of [begin, until) and those before that have changed.
 
-    A run of kind `revised` settles what has changed and nothing else.
+    A run of kind `revised` settles what has changed and nothing else, one of kind `final` nothing: it says
+    that from now on what changes in [begin, until) is a correction.
     """
 
     kind: Kind
@@ -73,6 +75,9 @@ async def settle_due(store: RunStore, book: BookState, size: int, until: datetim
         run = await work.run(plan, (standing.number or 0) + len(runs) + 1)
         if run is not None:
             runs.append(run)
+    settled = [run.until for run in runs if run.kind == "provisional"]
+    for plan in _finals(book, standing, settled[0] if settled else standing.settled_until):
+        runs.append(await work.final(plan, (standing.number or 0) + len(runs) + 1))
     return runs
 
 
@@ -87,6 +92,21 @@ async def _plans(store: RunStore, book: BookState, standing: Standing, until: da
     if for_good:
         plans.insert(0, Plan("revised", for_good[0], for_good[-1] + book.step, for_good))
     return plans
+
+
+def _finals(book: BookState, standing: Standing, settled_until: datetime | None) -> Iterator[Plan]:
+    """The months that are to be settled for good: those after which `final_days` local days are settled.
+
+    The settlement's progress says so and not the clock, so whoever replays the book finds the same.
+    """
+    begin, zone = standing.final_until or book.registry.market.rules[0].begin, book.grid.zone
+    while settled_until is not None:
+        until = month_end(begin, zone)
+        rules = book.registry.market.rules_at(until - book.step)
+        if rules is None or settled_until < days_later(until, rules.final_days, zone):
+            return
+        yield Plan("final", begin, until)
+        begin = until
 
 
 async def _changed(store: RunStore, book: BookState, standing: Standing, first: datetime) -> list[datetime]:
@@ -146,6 +166,15 @@ class _Work:
             return None
         if hole is not None:  # what lies before it does not have to wait for it
             plan = plan._replace(until=hole.start)
+        return await self._add_run(plan, number, first, digest, settled, revised)
+
+    async def final(self, plan: Plan, number: int) -> RunRow:
+        """Write that what is planned is settled for good."""
+        return await self._add_run(plan, number, plan.begin, ResultDigest(), 0, 0)
+
+    async def _add_run(
+        self, plan: Plan, number: int, first: datetime, digest: ResultDigest, settled: int, revised: int
+    ) -> RunRow:
         root = await self._store.root(self._community, self._size)
         rules = self._rules.digest(first, plan.until)
         run = RunRow(

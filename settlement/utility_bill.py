@@ -14,7 +14,7 @@ currency's smallest coin adds or takes is its own line.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Literal, NamedTuple
 
 from ledger.errors import BadInput
@@ -27,6 +27,7 @@ from settlement.amounts import (
     part,
     to_nearest_half_down,
 )
+from settlement.month import midnight, next_month
 from settlement.tariff import Period, Tariff, Terms
 from settlement.tariff_file import Levy, micro, ppm
 
@@ -106,7 +107,7 @@ class _Month:
 
     @property
     def next_month(self) -> date:
-        return (self.month + timedelta(days=31)).replace(day=1)
+        return next_month(self.month)
 
     @property
     def days(self) -> int:
@@ -115,11 +116,8 @@ class _Month:
     @property
     def intervals_max(self) -> int:
         """How many intervals the month has, where the clocks change too."""
-        begin, end = (
-            datetime(day.year, day.month, 1, tzinfo=self.tariff.zone).timestamp()
-            for day in (self.month, self.next_month)
-        )
-        return int(end - begin) // (self.minutes * 60)
+        begin, end = (midnight(day, self.tariff.zone) for day in (self.month, self.next_month))
+        return (end - begin) // timedelta(minutes=self.minutes)
 
 
 def utility_bills(

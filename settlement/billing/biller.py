@@ -27,6 +27,7 @@ from settlement.billing.tables import Entry, summed
 from settlement.billing.totals import COMPUTED, check, totalled
 from settlement.book_state import BookState
 from settlement.journal import Posting, building_account
+from settlement.month import midnight, next_month
 from settlement.shared_bill import Charge, peak_interval, shared_charges
 from settlement.tariff_file import ppm
 from settlement.utility_bill import LoadRow, utility_bills
@@ -253,9 +254,8 @@ def _event(invoice: Invoice, run: int) -> InvoiceIssued:
 def _period(month: date, book: BookState) -> Period:
     """The month that a day lies in."""
     first = month.replace(day=1)
-    last = (first + timedelta(days=31)).replace(day=1)
-    begin, until = (datetime(day.year, day.month, 1, tzinfo=book.grid.zone) for day in (first, last))
-    return Period(first, last, begin, until)
+    last = next_month(first)
+    return Period(first, last, midnight(first, book.grid.zone), midnight(last, book.grid.zone))
 
 
 def _check_ready(period: Period, standing: Standing, today: date) -> None:

@@ -28,6 +28,9 @@ BEYOND_MAX = timedelta(days=3_660)
 _COMPARED = ("begin", "until", "root", "rules", "result", "settled", "revised")
 _DIGEST_SHOWN = 12
 
+_TOGETHER = {("revised", "provisional"), ("revised", "final"), ("provisional", "final"), ("final", "final")}
+"""What may follow what in one go: a revision, what closed since, the months settled for good."""
+
 T = TypeVar("T")
 
 
@@ -91,16 +94,17 @@ class Replay:
         except (LedgerError, ArithmeticError, LookupError, ValueError) as error:
             self._found(f"run {first.event.number} cannot be recomputed: {error}", first.place)
             return
-        by_kind = {run.kind: run.event() for run in due}
+        by_kind: dict[str, list[SettlementRun]] = {}
+        for run in due:
+            by_kind.setdefault(run.kind, []).append(run.event())
         self.settled += sum(run.settled + run.revised for run in due)
         for told in step:
             name = f"run {told.event.number}"
-            recomputed = by_kind.pop(told.event.kind, None)
-            if recomputed is None:
+            if not (left := by_kind.get(told.event.kind)):
                 self._found(f"{name}: there was nothing to settle as {told.event.kind}", told.place)
-            elif differences := list(_differences(told.event, recomputed)):
+            elif differences := list(_differences(told.event, left.pop(0))):
                 self._found(f"{name}: {'; '.join(differences)}", told.place)
-        for kind in by_kind:
+        for kind in (kind for kind, left in by_kind.items() if left):
             what = f"run {first.event.number}: a {kind} run of the same {self._tree.size} events was due"
             self._found(what, first.place)
 
@@ -118,7 +122,7 @@ class Replay:
 
 
 def steps(runs: Iterable[ToldRun]) -> Iterator[list[ToldRun]]:
-    """The runs that a settler made in one go: of one size of the log, of each kind one, `revised` first."""
+    """The runs that a settler made in one go: of one size of the log, each kind as `_TOGETHER` has it."""
     step: list[ToldRun] = []
     for told in runs:
         if step and not _goes_with(step[-1].event, told.event):
@@ -130,7 +134,7 @@ def steps(runs: Iterable[ToldRun]) -> Iterator[list[ToldRun]]:
 
 
 def _goes_with(before: SettlementRun, run: SettlementRun) -> bool:
-    return before.tree_size == run.tree_size and before.kind == "revised" != run.kind
+    return before.tree_size == run.tree_size and (before.kind, run.kind) in _TOGETHER
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -58,7 +58,7 @@ def write_book(path: Path, days: int) -> None:
         market = [
             TariffPublished(tariff="flat", document=FLAT.replace("2026", "2024")),
             MarketRulesPublished(
-                begin=BEGIN, mechanism="uniform_price", tariff="flat", gate_minutes=0, final_days=1
+                begin=BEGIN, mechanism="uniform_price", tariff="flat", gate_minutes=0, final_days=366
             ),
         ]
         history = KeyHistory()

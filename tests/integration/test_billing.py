@@ -97,7 +97,7 @@ async def test_the_book_holds_the_documents_by_their_codes(site: Site) -> None:
     invoices = await issue(site)
     await site.projector.catch_up()
     found = await site.rows("SELECT number, building, code, run FROM projection.invoices ORDER BY number")
-    assert found == [(each.number, each.building, each.code, 1) for each in invoices]
+    assert found == [(each.number, each.building, each.code, 2) for each in invoices]
 
 
 async def test_what_changes_later_comes_with_the_next_invoice(site: Site) -> None:
@@ -115,7 +115,7 @@ async def test_what_changes_later_comes_with_the_next_invoice(site: Site) -> Non
     assert billed["adjustment"].amount_micro == in_june * 10 * 4_000
     assert billed["grid-import"].amount_micro == (intervals - in_june) * 10 * 4_000
     assert (billed["adjustment"].run, billed["adjustment"].begin) == (
-        2,
+        3,
         datetime(2026, 5, 31, 17, tzinfo=UTC),
     )
     check(july)
@@ -127,7 +127,7 @@ async def test_a_line_is_proven_down_to_the_signed_readings(site: Site, line: in
     await site.projector.catch_up()
     proof = await Prover("campus", site.settlement).prove("campus-2026-000002", line)
     assert (proof.line.kind, proof.readings) == (kind, 5)
-    assert proof.signers == {"service": 2, GATEWAY: 1}
+    assert proof.signers == {"service": 3, GATEWAY: 1}
     assert proof.first.stream == ("meter/m-main" if kind == "demand" else "meter/m-1")
     assert len(proof_steps(proof)) == 6
 

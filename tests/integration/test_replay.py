@@ -33,7 +33,7 @@ from settlement.rules_in_force import InForce
 from settlement.run import Facts, SettledInterval, settle_facts
 from settlement.settler import Settler
 from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT
-from tests.support.trading import HOUR, Site, quarters
+from tests.support.trading import DAY, HOUR, Site, quarters
 from tests.unit.settlement.invoice_samples import invoice
 
 SETTLEMENT = -1
@@ -213,7 +213,7 @@ async def test_a_month_that_was_billed_passes(site: Site, tmp_path: Path) -> Non
     biller = Biller("campus", site.settlement, BillingSettings(name="Campus Energy", due_days=10))
     await biller.issue(date(2026, 6, 1), date(2026, 7, 2), record)
     verdict = await judged(site, tmp_path)
-    assert (verdict.status, verdict.summary) == ("pass", "1 run, 4 intervals, 3 invoices")
+    assert (verdict.status, verdict.summary) == ("pass", "2 runs, 4 intervals, 3 invoices")
 
 
 # --- dishonest runs ---------------------------------------------------------------------------------
@@ -223,7 +223,8 @@ def dishonest(site: Site, number: int, change: Change) -> None:
     """Have the settler tell of one run what is not so, signed with the service's own key."""
 
     async def record(run: SettlementRun) -> None:
-        await site.tell(SERVICE, "settlement", *(change(run) if run.number == number else [run]))
+        if told := change(run) if run.number == number else [run]:
+            await site.tell(SERVICE, "settlement", *told)
 
     site.settler = Settler("campus", site.settlement, record, site.clock, timedelta())
 
@@ -269,6 +270,27 @@ async def test_one_wrong_run_does_not_make_the_next_ones_wrong(site: Site, tmp_p
         await quarters(site, quarter - 4, quarter)
         await settle_until(site, quarter)
     assert (await judged(site, tmp_path)).found == 1
+
+
+@pytest.mark.parametrize(
+    ("until", "says"),
+    [
+        (MORNING + 20 * DAY, "run 2: until 2026-06-21T00:00:00Z instead of 2026-06-30T17:00:00Z"),
+        (None, "run 1: a final run of the same 30 events was due"),
+    ],
+)
+async def test_a_month_that_is_closed_otherwise_than_the_rules_say_is_named(
+    site: Site, tmp_path: Path, until: datetime | None, says: str
+) -> None:
+    def change(run: SettlementRun) -> list[Event]:
+        return [msgspec.structs.replace(run, until=until)] if until else []
+
+    dishonest(site, 2, change)
+    await quarters(site, 0, 4)
+    provisional, final = await settle_until(site, 31 * 96)
+    assert (provisional.kind, final.kind) == ("provisional", "final")
+    (told,) = said(await judged(site, tmp_path))
+    assert told.startswith(says)
 
 
 async def test_two_runs_with_one_number_are_named(site: Site, tmp_path: Path) -> None:

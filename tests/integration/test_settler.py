@@ -13,7 +13,7 @@ from settlement.run import ResultDigest
 from settlement.settler import Settler
 from settlement.tariff_file import TariffHole
 from tests.support.campus import MORNING, QUARTER, SALT
-from tests.support.trading import FLAT, HOUR, Site, quarters
+from tests.support.trading import BUILDINGS, DAY, FLAT, HOUR, Site, quarters
 
 
 @pytest.fixture
@@ -32,6 +32,17 @@ BALANCE = """
 SELECT account, sum(energy_milliwh)::bigint, sum(amount_micro)::bigint FROM settlement.postings
 GROUP BY account ORDER BY account
 """
+
+
+END_OF_JUNE = MORNING + 30 * DAY - 7 * HOUR  # the campus's clocks are seven hours ahead
+
+
+async def june(site: Site, *meters: str) -> None:
+    """Readings at both ends of June and two days; between them all is estimated."""
+    await site.ledgers_clock.sleep_until(MORNING + 33 * DAY)
+    for meter in meters:
+        export = 3_000_000 if meter == "m-0" else 0
+        await site.read(meter, (0, 0, 0), (32 * 96, 3_000_000 - export, export))
 
 
 async def test_what_closed_is_settled_once_and_recorded_in_the_book(site: Site) -> None:
@@ -125,25 +136,37 @@ async def test_the_digest_can_be_computed_from_the_journal(site: Site) -> None:
     assert digest.digest().hex() == run.result
 
 
+async def energy_of(site: Site, account: str) -> int:
+    return {name: energy for name, energy, _ in await site.rows(BALANCE)}[account]
+
+
 async def test_what_was_settled_for_good_is_revised_in_a_run_of_its_own(site: Site) -> None:
-    await quarters(site, 0, 1)
-    for quarter in (2, 3, 4):
-        await site.read("m-0", (quarter, 0, 2_000 * quarter))
-        await site.read("m-1", (quarter, 1_000 * quarter, 0))
-    await site.clock.sleep_until(MORNING + HOUR)
-    (first,) = await site.settle()
-    (row,) = await site.settlement.runs_after("campus", 0)
-    final = row._replace(number=2, kind="final")
-    await site.settlement.add_run("campus", final)
-    await site.record(final.event())
-    await site.read("m-2", (2, 6_000, 0), (4, 12_000, 0))
+    await june(site, "m-0", "m-1")
+    await site.clock.sleep_until(END_OF_JUNE + DAY)
+    _, final = await site.settle()
+    before = await energy_of(site, "building/b-1")
+    await site.read("m-2", (0, 0, 0), (2, 6_000, 0), (4, 12_000, 0))
     (revised,) = await site.settle()
-    assert (revised.number, revised.kind, revised.settled, revised.revised) == (3, "revised", 0, 3)
-    assert (revised.begin, revised.until) == (MORNING + QUARTER, MORNING + HOUR)
-    assert revised.rules == first.rules
-    balance = {account: energy for account, energy, _ in await site.rows(BALANCE)}
-    assert balance["building/b-3"] == 12_000_000
-    assert balance["building/b-1"] == -8_000_000, "nothing is posted twice"
+    assert (revised.number, revised.kind, revised.settled, revised.revised) == (3, "revised", 0, 4)
+    assert (revised.begin, revised.until) == (MORNING, MORNING + HOUR)
+    assert revised.rules == final.rules
+    assert await energy_of(site, "building/b-3") == 12_000_000
+    assert await energy_of(site, "building/b-1") == before, "nothing is posted twice"
+    assert await site.settle() == []
+
+
+async def test_a_month_is_settled_for_good_when_enough_of_the_next_is_settled(site: Site) -> None:
+    await june(site, *BUILDINGS.values())
+    await site.clock.sleep_until(END_OF_JUNE + DAY - QUARTER)
+    (first,) = await site.settle()
+    assert first.kind == "provisional"
+    await site.clock.sleep_until(END_OF_JUNE + DAY)
+    second, final = await site.settle()
+    assert (second.kind, second.until) == ("provisional", END_OF_JUNE + DAY)
+    assert (final.number, final.kind, final.begin, final.until) == (3, "final", MORNING, END_OF_JUNE)
+    assert (final.settled, final.revised, final.tree_size) == (0, 0, second.tree_size)
+    assert final.result == ResultDigest().digest().hex()
+    assert await site.settle() == []
 
 
 async def test_a_run_ends_where_the_tariff_does_and_the_next_one_says_so(site: Site) -> None:
