@@ -39,11 +39,8 @@ async def market_findings(
     for finding in _tariff(rules, grid, now):
         yield finding
     due = grid.floor(now - timedelta(minutes=market.settle_after_minutes))
-    store = await SettlementStore.open(settings.postgres)
-    try:
+    async with await SettlementStore.open(settings.postgres) as store:
         yield await _settlement(store, settings.community.id, rules, grid, due)
-    finally:
-        await store.close()
 
 
 def _rules(registry: Registry, market: MarketSettings, grid: Grid, now: datetime) -> Finding:

@@ -147,11 +147,8 @@ async def _made(
 
 @asynccontextmanager
 async def _biller(settings: Settings, billing: BillingSettings) -> AsyncIterator[Biller]:
-    store = await SettlementStore.open(settings.postgres)
-    try:
+    async with await SettlementStore.open(settings.postgres) as store:
         yield Biller(settings.community.id, store, billing)
-    finally:
-        await store.close()
 
 
 def _today(settings: Settings) -> date:
@@ -195,11 +192,8 @@ def prove(number: str, line: int, *, config: ConfigPath = DEFAULT_CONFIG) -> Non
     settings, _ = _settings(config)
 
     async def walk() -> Proof:
-        store = await SettlementStore.open(settings.postgres)
-        try:
+        async with await SettlementStore.open(settings.postgres) as store:
             return await Prover(settings.community.id, store).prove(number, line)
-        finally:
-            await store.close()
 
     for step in proof_steps(run(walk())):
         out.print(step)

@@ -103,14 +103,9 @@ class BookState:
         """The rules as published up to here."""
         return RulesInForce(self.registry)
 
-    def floor(self, instant: datetime) -> datetime:
-        """The start of the interval that an instant lies in."""
-        at = int(instant.timestamp())
-        return datetime.fromtimestamp(at - (at - self.grid.offset) % self.grid.step, UTC)
-
     def starts(self, begin: datetime, until: datetime) -> list[datetime]:
         """The intervals that start in [begin, until)."""
-        first = self.floor(begin + self.step - timedelta(seconds=1))
+        first = self.grid.floor(begin + self.step - timedelta(seconds=1))
         span = range(int(first.timestamp()), int(until.timestamp()), self.grid.step)
         return [datetime.fromtimestamp(at, UTC) for at in span]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ledger.settings import Settings
 from ledger.words import counted
 from settlement.book_state import BookState
 from settlement.comparison import Change, Comparison, as_published, by_file, by_mechanism, compare
+from settlement.month import midnight
 from settlement.plain.shown import BUILDINGS_MAX, LEGEND, amounts, print_standings, print_table
 from settlement.plain.writing import csv_files
 from settlement.standing import Standing
@@ -70,20 +71,16 @@ def what_if_on_book(config: Path, asked: Asked) -> Answer:
 
 async def _answer(settings: Settings, asked: Asked) -> Answer:
     community = settings.community.id
-    store = await SettlementStore.open(settings.postgres)
-    try:
-        async with store.transaction(community) as size:
-            book = BookState(community, store)
-            await book.follow(size)
-            begin, until = (
-                datetime.combine(day, time(), book.grid.zone).astimezone(UTC)
-                for day in (asked.begin, asked.until)
-            )
-            changes = _changes(asked, book.registry, until)
-            found = await compare(book, changes, begin, until)
-            intervals_max = len(book.starts(begin, until))
-    finally:
-        await store.close()
+    async with (
+        await SettlementStore.open(settings.postgres) as store,
+        store.transaction(community) as size,
+    ):
+        book = BookState(community, store)
+        await book.follow(size)
+        begin, until = (midnight(day, book.grid.zone) for day in (asked.begin, asked.until))
+        changes = _changes(asked, book.registry, until)
+        found = await compare(book, changes, begin, until)
+        intervals_max = len(book.starts(begin, until))
     if not found.intervals:
         raise NothingToCompare(
             f"the book has no energy from {asked.begin} to {asked.until} that rules held for",

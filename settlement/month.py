@@ -12,14 +12,3 @@ def next_month(day: date) -> date:
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The instant at which a local day begins, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-
-
-def month_end(instant: datetime, zone: ZoneInfo) -> datetime:
-    """The instant at which the local month that `instant` lies in is over."""
-    return midnight(next_month(instant.astimezone(zone).date()), zone)
-
-
-def days_later(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
-    """The same time on the wall some local days later."""
-    local = instant.astimezone(zone)
-    return (local + timedelta(days=days)).astimezone(UTC)

@@ -260,13 +260,9 @@ async def _desk(settings: Settings) -> Desk:
     community = settings.community.id
     async with await Reader.open(settings.postgres) as reader:
         fence = await reader.fence(community)
-    store = await SettlementStore.open(settings.postgres)
-    try:
-        async with store.transaction(community):
-            book = BookState(community, store)
-            await book.follow(fence.size if fence else 0)
-    finally:
-        await store.close()
+    async with await SettlementStore.open(settings.postgres) as store, store.transaction(community):
+        book = BookState(community, store)
+        await book.follow(fence.size if fence else 0)
     return Desk(book.grid, book.registry, book.orders, SystemClock().now())
 
 

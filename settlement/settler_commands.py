@@ -76,11 +76,8 @@ def runs(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     settings, _ = _settings(config)
 
     async def read() -> list[RunRow]:
-        store = await SettlementStore.open(settings.postgres)
-        try:
+        async with await SettlementStore.open(settings.postgres) as store:
             return await store.runs_after(settings.community.id, 0)
-        finally:
-            await store.close()
 
     found = [row.event() for row in run(read())]
     _show(found, ZoneInfo(settings.community.zone), json, "nothing is settled yet")

@@ -36,23 +36,21 @@ async def settler(
     """
     community = settings.community.id
     client = BookClient(bus, community, SERVICE, key, key.public)
-    store = await SettlementStore.open(settings.postgres)
+    async with await SettlementStore.open(settings.postgres) as store:
 
-    async def record(run: SettlementRun) -> None:
-        # A settler that was killed may have sent this run: the book is asked, as projections may lag behind.
-        # If it is still under way, the same event from the same head is the same entry, and a duplicate.
-        if await store.recorded(community) >= run.number:
-            await client.ask_heads()
-            return
-        await client.append(STREAM, [run])
+        async def record(run: SettlementRun) -> None:
+            # A settler that was killed may have sent this run: the book is asked, as projections may lag
+            # behind. If it is still under way, the same event from the same head is the same entry, and a
+            # duplicate.
+            if await store.recorded(community) >= run.number:
+                await client.ask_heads()
+                return
+            await client.append(STREAM, [run])
 
-    try:
         await store.claim(community)
         await client.open()
         grace = timedelta(minutes=market.settle_after_minutes)
         yield Settler(community, store, record, clock, grace)
-    finally:
-        await store.close()
 
 
 async def keep_settling(

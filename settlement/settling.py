@@ -14,7 +14,7 @@ from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.holidays import CalendarHole
 from settlement.journal import Posting
-from settlement.month import days_later, month_end
+from settlement.month import midnight, next_month
 from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
 from settlement.tariff_file import TariffHole
 
@@ -101,9 +101,10 @@ def _finals(book: BookState, standing: Standing, settled_until: datetime | None)
     """
     begin, zone = standing.final_until or book.registry.market.rules[0].begin, book.grid.zone
     while settled_until is not None:
-        until = month_end(begin, zone)
+        over = next_month(begin.astimezone(zone).date())
+        until = midnight(over, zone)
         rules = book.registry.market.rules_at(until - book.step)
-        if rules is None or settled_until < days_later(until, rules.final_days, zone):
+        if rules is None or settled_until < midnight(over + timedelta(days=rules.final_days), zone):
             return
         yield Plan("final", begin, until)
         begin = until

@@ -67,15 +67,14 @@ async def settle(campus: Campus, installation: Installation, clock: Clock) -> Ma
     settings = installation.settings
     async with settler(settings, MARKET, installation.bus, installation.keys.service, clock) as running:
         (run,) = await running.step()
-    store = await SettlementStore.open(settings.postgres)
-    try:
-        async with store.transaction(settings.community.id) as size:
-            book = BookState(settings.community.id, store)
-            await book.follow(size)
-            changes = {name: by_mechanism(name) for name in MECHANISMS}
-            found = await compare(book, changes, campus.begin, campus.end)
-    finally:
-        await store.close()
+    async with (
+        await SettlementStore.open(settings.postgres) as store,
+        store.transaction(settings.community.id) as size,
+    ):
+        book = BookState(settings.community.id, store)
+        await book.follow(size)
+        changes = {name: by_mechanism(name) for name in MECHANISMS}
+        found = await compare(book, changes, campus.begin, campus.end)
     outcomes = {
         mechanism: {
             row.building: Outcome(row.cost_without_market_micro, row.cost_micro, row.saving_micro)
@@ -96,11 +95,8 @@ async def _proof(invoices: Sequence[Invoice], settings: Settings) -> list[str]:
         for place, line in enumerate(invoice.lines, 1)
         if line.kind == "bought"
     )
-    store = await SettlementStore.open(settings.postgres)
-    try:
+    async with await SettlementStore.open(settings.postgres) as store:
         return proof_steps(await Prover(settings.community.id, store).prove(number, line))
-    finally:
-        await store.close()
 
 
 async def _bill(campus: Campus, installation: Installation, clock: Clock) -> list[Invoice]:
@@ -115,11 +111,8 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
     async def record(events: Sequence[InvoiceIssued]) -> None:
         await client.append("settlement", events)
 
-    store = await SettlementStore.open(settings.postgres)
-    try:
+    async with await SettlementStore.open(settings.postgres) as store:
         biller = Biller(settings.community.id, store, BillingSettings(name=settings.community.name))
         if today.month == month.month:
             return list(await biller.preview(month, today))
         return list(await biller.issue(month, today, record))
-    finally:
-        await store.close()

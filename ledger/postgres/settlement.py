@@ -62,6 +62,12 @@ class SettlementStore:
         """Leave."""
         await close(self.connection)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def claim(self, community: str) -> None:
         """Be the one settler of `community` until the connection ends, however it ends.
 

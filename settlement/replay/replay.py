@@ -112,7 +112,7 @@ class Replay:
         """The runs that the ledger's settler makes, up to the instant until which the book says it did."""
         finished(self._state.follow(self._tree.size))
         told = [each.event.until for each in step if each.event.kind != "revised"]
-        until = self._state.floor(max(told, default=step[0].event.begin))
+        until = self._state.grid.floor(max(told, default=step[0].event.begin))
         (newest,) = self._connection.execute(statement("newest_interval")).fetchone()
         if newest is None:
             return []
