@@ -1,7 +1,7 @@
 """A client of the book: signs events as one device, sends them and waits for the signed receipt."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Self
 
@@ -17,6 +17,8 @@ from ledger.receipt import HEADS, Answer, read_receipt
 
 ANSWER_SECONDS = 15.0
 ATTEMPTS = 3
+BODIES_BYTES_MAX = 512 * 1024
+"""Of one envelope, which with all else stays below the megabyte that a bus takes at once."""
 
 
 class NoReceipt(Unavailable):
@@ -74,14 +76,14 @@ class BookClient:
             future.set_result(answer)
 
     async def append(self, stream: str, events: Sequence[Event]) -> None:
-        """Append `events` to `stream`, in envelopes of `EVENTS_MAX` events at most.
+        """Append `events` to `stream`, in envelopes of `EVENTS_MAX` events or `BODIES_BYTES_MAX` at most.
 
         Raises `BusUnavailable`, `Refused` or `NoReceipt` at the first envelope that fails; the ones before it
         are in the book, and only what one envelope holds may be sent again without thought.
         """
         async with self._lock:
-            for begin in range(0, len(events), EVENTS_MAX):
-                await self._append(stream, [encode(event) for event in events[begin : begin + EVENTS_MAX]])
+            for bodies in batches([encode(event) for event in events]):
+                await self._append(stream, bodies)
 
     async def _append(self, stream: str, bodies: list[bytes]) -> None:
         run = NewRun(stream, self._heads.get(stream, EMPTY), bodies)
@@ -106,3 +108,17 @@ class BookClient:
         finally:
             del self._answers[digest]
         raise NoReceipt("the ledger did not answer", where=self._community, hint="is the writer running?")
+
+
+def batches(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The bodies in their order, as many together as an envelope takes; at least one."""
+    batch: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if batch and (len(batch) == EVENTS_MAX or size + len(body) > BODIES_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(body)
+        size += len(body)
+    if batch:
+        yield batch

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.bus import Bus, BusUnavailable
 from ledger.canonical import encode
-from ledger.client import BookClient, NoReceipt, Refused
+from ledger.client import BODIES_BYTES_MAX, BookClient, NoReceipt, Refused, batches
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.envelope import EVENTS_MAX
 from ledger.event import Event
 from ledger.events import BuildingAdded, FeederAdded
+from ledger.market_events import InvoiceIssued
 from ledger.merkle import ProofError
 from ledger.opening import enrolment
 from ledger.postgres import PostgresSettings
@@ -87,6 +90,32 @@ async def test_more_events_than_an_envelope_holds_go_in_several(
     before = len(await _registry(store, campus))
     await operator.append("registry", feeders(0, EVENTS_MAX + 20))
     assert len(await _registry(store, campus)) == before + EVENTS_MAX + 20
+
+
+async def test_long_documents_go_in_envelopes_that_the_bus_takes(
+    store: PostgresSettings, site: Site, bus: Bus, campus: Campus
+) -> None:
+    service = await client(bus, campus, SERVICE).open()
+    documents = [
+        InvoiceIssued(number=f"c-{at}", building="b-1", code="0" * 64, document="x" * 200_000, run=1)
+        for at in range(12)
+    ]
+    await service.append("settlement", documents)
+    book = await read_book(store, campus.community)
+    assert sum(row["stream"] == "settlement" for row in book.events) == 12
+
+
+@given(st.lists(st.integers(0, 400_000), max_size=20), st.integers(0, 1_200))
+def test_batches_hold_all_bodies_in_order_within_both_limits(sizes: list[int], small: int) -> None:
+    bodies = [bytes(size) for size in (*sizes, *[1] * small)]
+    found = list(batches(bodies))
+    assert [body for batch in found for body in batch] == bodies
+    for batch in found:
+        assert 0 < len(batch) <= EVENTS_MAX
+        assert len(batch) == 1 or sum(map(len, batch)) <= BODIES_BYTES_MAX
+    for batch, following in pairwise(found):
+        is_full = len(batch) == EVENTS_MAX
+        assert is_full or sum(map(len, batch)) + len(following[0]) > BODIES_BYTES_MAX
 
 
 async def test_appends_at_the_same_time_go_one_after_the_other(
