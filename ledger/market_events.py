@@ -54,7 +54,10 @@ class TariffPublished(Event, tag="tariff-published/1", frozen=True):
 
 
 class MarketRulesPublished(Event, tag="market-rules-published/1", frozen=True):
-    """The rules for intervals from `begin` on, until the next ones."""
+    """The rules for intervals from `begin` on, until the next ones.
+
+    `contracted_w` is the power that the campus has contracted, where its tariff bills that.
+    """
 
     begin: Instant
     mechanism: MechanismName
@@ -68,6 +71,7 @@ class MarketRulesPublished(Event, tag="market-rules-published/1", frozen=True):
     keys: dict[Name, Natural] = msgspec.field(default_factory=dict)
     operator_fee_micro_per_kwh: Natural = 0
     wheeling: list[WheelingRule] = msgspec.field(default_factory=list)
+    contracted_w: Natural | None = None
 
 
 # --- orders and agreements: stream `building/<id>`, by the building or on its behalf ---------------
@@ -141,7 +145,8 @@ class SettlementRun(Event, tag="settlement-run/1", frozen=True):
 
     `rules` is the digest of the rules and tariffs that were in force, `result` that of all postings, so that
     anyone can compute both again. `settled` intervals are new, `revised` ones were settled before and are
-    reversed first. A `final` run has neither: it closes a month, and what changes there later is `revised`.
+    reversed first. A `final` run has neither: it closes a month, whose charges of the campus's bill it posts,
+    and what changes there later is `revised`.
     """
 
     number: Positive

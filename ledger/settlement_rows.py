@@ -12,6 +12,16 @@ PostingRow = tuple[str, str, int, int]
 """kind, account, energy_milliwh, amount_micro"""
 
 
+class PostedRow(NamedTuple):
+    """A sum of postings to one account: of a kind, in a direction, with the newest run among them."""
+
+    kind: str
+    took: bool  # whether the account took energy by them
+    energy_milliwh: int
+    amount_micro: int
+    run: int
+
+
 class RunRow(NamedTuple):
     """A run as the store keeps it."""
 

@@ -45,16 +45,16 @@ class NotAMonth(BadInput):
 def invoices(
     month: str, *, issue: bool = False, folder: Path | None = None, config: ConfigPath = DEFAULT_CONFIG
 ) -> None:
-    """Draft a month's invoices, or issue them for good, and write them as PDF, JSON, CSV and XLSX.
+    """Write a month's invoices as PDF, JSON, CSV and XLSX: those that were issued, and drafts of the others.
 
     Parameters
     ----------
     month
         Such as 2026-06.
     issue
-        For good: with numbers, into the book, once a month. Without it there is only a preview.
+        Issue what is a draft so far, for good: with numbers, into the book, once the month is closed.
     folder
-        Where to write them; by default `invoices-MONTH` or `preview-MONTH` in this folder.
+        Where to write them; by default `invoices-MONTH`, or `preview-MONTH` where all are drafts.
     """
     first = _month(month)
     settings, billing = _settings(config)
@@ -62,7 +62,7 @@ def invoices(
     if not found:
         out.print(f"there is nothing to bill for {month}")
         return
-    place = folder or Path(f"{'invoices' if issue else 'preview'}-{month}")
+    place = folder or Path(f"{'invoices' if any(each.number for each in found) else 'preview'}-{month}")
     write_documents(found, place)
     _print(found)
     out.print(f"{counted(len(found), 'document')} written to {place}")
@@ -140,7 +140,7 @@ async def _made(
 ) -> Sequence[Invoice]:
     async with _biller(settings, billing) as biller:
         if not issue:
-            return await biller.preview(month, _today(settings))
+            return [*await biller.issued(month), *await biller.preview(month, _today(settings))]
         async with await Bus.connect(settings.nats, "invoices") as bus:
             return await biller.issue(month, _today(settings), await _recorder(settings, bus))
 
@@ -162,6 +162,7 @@ async def _recorder(settings: Settings, bus: Bus) -> Record:
     await client.open()
 
     async def record(events: Sequence[InvoiceIssued]) -> None:
+        await client.ask_heads()  # the settler may have gone on since
         await client.append(STREAM, events)
 
     return record

@@ -9,11 +9,12 @@ from ledger.grid import Grid
 from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
 from settlement.settings import MarketSettings
-from settlement.tariff import parse_tariff, tariff_documents
+from settlement.tariff import Tariff, parse_tariff, tariff_documents
+from settlement.utility_bill import ContractMissing
 
 _AS_PUBLISHED = (
     "mechanism", "gate_minutes", "final_days", "compensation_ppm", "split_ppm", "price_rule", "key_kind",
-    "keys", "operator_fee_micro_per_kwh",
+    "keys", "operator_fee_micro_per_kwh", "contracted_w",
 )  # fmt: skip
 
 
@@ -21,10 +22,10 @@ def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: da
     """The tariff and the rules that `settings` ask for, where `market` lacks them.
 
     The first rules hold from the interval that is under way, later ones from the next. Raises
-    `UnknownTariff`, `TariffInvalid` and what else a tariff's files can lack.
+    `UnknownTariff`, `TariffInvalid` and what else a tariff's files can lack, and `ContractMissing`.
     """
     documents = tariff_documents(settings.tariff)
-    parse_tariff(*documents)  # what nobody can read is not published
+    _check(parse_tariff(*documents), settings)  # what nobody can settle by is not published
     tariff = TariffPublished(
         tariff=documents.name, document=documents.document, beside=dict(documents.beside)
     )
@@ -39,6 +40,15 @@ def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: da
     if last is None or msgspec.structs.replace(last, begin=rules.begin) != rules:
         events.append(rules)
     return events
+
+
+def _check(tariff: Tariff, settings: MarketSettings) -> None:
+    if settings.contracted_w is None and any(version.capacity for version in tariff.file.versions):
+        raise ContractMissing(
+            f"the tariff {tariff.name} bills contracted power",
+            where="[market]",
+            hint="say how much, in watts: contracted_w = 1500000",
+        )
 
 
 def _begin(grid: Grid, now: datetime, last: MarketRulesPublished | None) -> datetime:

@@ -19,6 +19,7 @@ class InForce(NamedTuple):
 
     rules: Rules
     tariff: Tariff
+    contracted_w: int | None = None
 
 
 class RulesInForce:
@@ -49,6 +50,7 @@ class RulesInForce:
             self._made[published.begin] = InForce(
                 _rules(published, self._feeders.__getitem__),
                 parse_tariff(tariff.tariff, tariff.document, tariff.beside),
+                published.contracted_w,
             )
         return self._made[published.begin]
 

@@ -33,7 +33,8 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By what rules the community trades; they are published as an event of the book when they change.
 
     `gate_minutes` before an interval begins its orders are fixed; `settle_after_minutes` after it ended it is
-    settled, and `final_days` after its month it is settled for good.
+    settled, and `final_days` after its month it is settled for good. `contracted_w` is the power that the
+    campus has contracted, where its tariff bills that.
     """
 
     mechanism: MechanismName
@@ -47,6 +48,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_kind: Literal["static", "proportional", "equal", "cascading"] = "proportional"
     keys: dict[Name, Natural] = {}
     operator_fee_micro_per_kwh: Natural = 0
+    contracted_w: Natural | None = None
     wheeling: list[WheelingTable] = []
 
 

@@ -41,11 +41,11 @@ async def settler(
         async def record(run: SettlementRun) -> None:
             # A settler that was killed may have sent this run: the book is asked, as projections may lag
             # behind. If it is still under way, the same event from the same head is the same entry, and a
-            # duplicate.
-            if await store.recorded(community) >= run.number:
+            # duplicate. Invoices may have been issued since, so the chain's end is asked for.
+            async with store.turn(community):
                 await client.ask_heads()
-                return
-            await client.append(STREAM, [run])
+                if await store.recorded(community) < run.number:
+                    await client.append(STREAM, [run])
 
         await store.claim(community)
         await client.open()

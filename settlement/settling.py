@@ -14,8 +14,9 @@ from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.holidays import CalendarHole
 from settlement.journal import Posting
-from settlement.month import midnight, next_month
+from settlement.month import Month, midnight, month_at
 from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
+from settlement.shared_bill import month_charges
 from settlement.tariff_file import TariffHole
 
 CHUNK = timedelta(days=1)
@@ -36,6 +37,9 @@ class RunStore(BookSource, Protocol):
     async def postings(self, community: str, start: datetime) -> Sequence[PostingRow]:
         """The postings that count for an interval: those of the newest run that settled it, in order."""
 
+    async def charges(self, community: str, start: datetime) -> Sequence[PostingRow]:
+        """The charges that count for the month that begins at an instant, in order."""
+
     async def root(self, community: str, size: int) -> bytes:
         """The root of the log as it was at `size`."""
 
@@ -43,14 +47,15 @@ class RunStore(BookSource, Protocol):
         """Write a run."""
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of `intervals`, `postings`, `trades` or `shares`, in the order of their columns."""
+        """Write rows of `intervals`, `postings`, `charges`, `trades` or `shares`, in the order of their
+        columns."""
 
 
 class Plan(NamedTuple):
     """What a run is to settle: the intervals of [begin, until) and those before that have changed.
 
-    A run of kind `revised` settles what has changed and nothing else, one of kind `final` nothing: it says
-    that from now on what changes in [begin, until) is a correction.
+    A run of kind `revised` settles what has changed and nothing else, one of kind `final` no interval: it
+    posts the month's charges, and from then on what changes in [begin, until) is a correction.
     """
 
     kind: Kind
@@ -101,13 +106,12 @@ def _finals(book: BookState, standing: Standing, settled_until: datetime | None)
     """
     begin, zone = standing.final_until or book.registry.market.rules[0].begin, book.grid.zone
     while settled_until is not None:
-        over = next_month(begin.astimezone(zone).date())
-        until = midnight(over, zone)
-        rules = book.registry.market.rules_at(until - book.step)
-        if rules is None or settled_until < midnight(over + timedelta(days=rules.final_days), zone):
+        month = month_at(begin, zone)
+        rules = book.registry.market.rules_at(month.until - book.step)
+        if rules is None or settled_until < midnight(month.last + timedelta(days=rules.final_days), zone):
             return
-        yield Plan("final", begin, until)
-        begin = until
+        yield Plan("final", begin, month.until)
+        begin = month.until
 
 
 async def _changed(store: RunStore, book: BookState, standing: Standing, first: datetime) -> list[datetime]:
@@ -153,6 +157,10 @@ class _Work:
             if after.postings != before:
                 await self._write(number, [after], digest, {start: before} if before else {})
                 first, revised = min(first, start), revised + 1
+        is_charged = False
+        if plan.kind == "revised":
+            for month in dict.fromkeys(month_at(start, self._book.grid.zone) for start in plan.changed):
+                is_charged |= await self._decide_charges(number, month, digest)
         settled, until = 0, plan.until if plan.kind == "revised" else plan.begin
         hole = None
         while hole is None and (begin := until) < plan.until:
@@ -161,7 +169,7 @@ class _Work:
             hole = await self._settle_chunk(begin, until, chunk)
             await self._write(number, chunk, digest, {})
             settled += len(chunk)
-        if not settled and not revised:
+        if not (settled or revised or is_charged):
             if hole is not None:
                 raise hole.error
             return None
@@ -170,8 +178,21 @@ class _Work:
         return await self._add_run(plan, number, first, digest, settled, revised)
 
     async def final(self, plan: Plan, number: int) -> RunRow:
-        """Write that what is planned is settled for good."""
-        return await self._add_run(plan, number, plan.begin, ResultDigest(), 0, 0)
+        """Settle what is planned for good, with the month's charges."""
+        digest = ResultDigest()
+        await self._decide_charges(number, month_at(plan.begin, self._book.grid.zone), digest)
+        return await self._add_run(plan, number, plan.begin, digest, 0, 0)
+
+    async def _decide_charges(self, number: int, month: Month, digest: ResultDigest) -> bool:
+        """Post a month's charges, in the place of those that were posted before; whether they differ."""
+        start = max(month.begin, self._book.registry.market.rules[0].begin)
+        before = [Posting(*row) for row in await self._store.charges(self._community, start)]
+        after = await month_charges(self._store, self._book, month)
+        if after == before:
+            return False
+        rows = self._made(number, start, before, after, digest)
+        await self._store.add("charges", rows)
+        return True
 
     async def _add_run(
         self, plan: Plan, number: int, first: datetime, digest: ResultDigest, settled: int, revised: int
@@ -212,14 +233,7 @@ class _Work:
             "shares": [],
         }
         for start, trades, shares, postings in intervals:
-            undone = reversed_postings(before.get(start, ()))
-            for reversal, made in ((True, undone), (False, postings)):
-                if made:
-                    digest.add(start, made, reversal=reversal)
-                rows["postings"] += [
-                    (self._community, start, number, reversal, index, *each)
-                    for index, each in enumerate(made)
-                ]
+            rows["postings"] += self._made(number, start, before.get(start, ()), postings, digest)
             rows["intervals"].append((self._community, start, number))
             rows["trades"] += [
                 (self._community, start, number, index, *each) for index, each in enumerate(trades)
@@ -228,3 +242,18 @@ class _Work:
         for table, values in rows.items():
             if values:
                 await self._store.add(table, values)
+
+    def _made(
+        self,
+        number: int,
+        start: datetime,
+        before: Sequence[Posting],
+        after: Sequence[Posting],
+        digest: ResultDigest,
+    ) -> Iterator[Sequence[object]]:
+        """The rows that put `after` in the place of `before`, which is reversed."""
+        for reversal, made in ((True, reversed_postings(before)), (False, after)):
+            if made:
+                digest.add(start, made, reversal=reversal)
+            for index, each in enumerate(made):
+                yield self._community, start, number, reversal, index, *each

@@ -25,8 +25,9 @@ from settlement.settings import MarketSettings
 from settlement.settler_service import settler
 
 MARKET = MarketSettings(
-    mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0
-)
+    mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0,
+    final_days=0,
+)  # fmt: skip
 MECHANISMS = (MARKET.mechanism, "mid_market_rate")
 
 
@@ -66,7 +67,7 @@ async def settle(campus: Campus, installation: Installation, clock: Clock) -> Ma
     """Settle all that was measured, and compare with what another mechanism would have come to."""
     settings = installation.settings
     async with settler(settings, MARKET, installation.bus, installation.keys.service, clock) as running:
-        (run,) = await running.step()
+        run, *_ = await running.step()  # the others close months
     async with (
         await SettlementStore.open(settings.postgres) as store,
         store.transaction(settings.community.id) as size,
@@ -109,6 +110,7 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
     await client.open()
 
     async def record(events: Sequence[InvoiceIssued]) -> None:
+        await client.ask_heads()  # the settler has gone on
         await client.append("settlement", events)
 
     async with await SettlementStore.open(settings.postgres) as store:

@@ -1,23 +1,16 @@
 """The store as billing needs it: what was posted to an account, and which documents were issued."""
 
 from datetime import datetime
-from typing import NamedTuple
 
 from ledger.events import read_recorded
 from ledger.market_events import InvoiceIssued
 from ledger.postgres.connection import statement
 from ledger.postgres.errors import translated
 from ledger.postgres.settlement import SettlementStore
+from ledger.settlement_rows import PostedRow
 
-
-class PostedRow(NamedTuple):
-    """A sum of postings to one account: of a kind, in a direction, with the newest run among them."""
-
-    kind: str
-    took: bool
-    energy_milliwh: int
-    amount_micro: int
-    run: int
+JournalRow = tuple[str, str, int, int, int]
+"""kind, account, energy_milliwh, amount_micro, newest run"""
 
 
 class BillingStore:
@@ -27,19 +20,30 @@ class BillingStore:
         self._connection = settlement.connection
 
     async def posted(
-        self, community: str, account: str, begin: datetime, until: datetime, after_run: int = 0
+        self, community: str, account: str, begin: datetime, until: datetime, run: int
     ) -> list[PostedRow]:
-        """What was posted to an account for the intervals that start in [begin, until), by runs after one."""
+        """What runs up to `run` posted to an account for the intervals and months that start in
+        [begin, until)."""
         with translated():
             rows = await self._connection.fetch(
-                statement("billing_lines"), community, account, begin, until, after_run
+                statement("billing_lines"), community, account, begin, until, run
             )
         return [PostedRow(*row) for row in rows]
 
-    async def journal(
-        self, community: str, begin: datetime, until: datetime
-    ) -> list[tuple[str, str, int, int, int]]:
-        """kind, account, energy_milliwh, amount_micro and newest run of what was posted in [begin, until)."""
+    async def charged(self, community: str, begin: datetime, until: datetime, run: int) -> dict[str, int]:
+        """What all buildings together were charged for the months that begin in [begin, until), by kind."""
+        with translated():
+            rows = await self._connection.fetch(statement("billing_charged"), community, begin, until, run)
+        return {row[0]: row[1] for row in rows}
+
+    async def corrected(self, community: str, run: int) -> list[tuple[datetime, datetime]]:
+        """The spans of the runs up to `run` that corrected months which had been closed."""
+        with translated():
+            rows = await self._connection.fetch(statement("billing_corrected"), community, run)
+        return [tuple(row) for row in rows]
+
+    async def journal(self, community: str, begin: datetime, until: datetime) -> list[JournalRow]:
+        """What was posted in [begin, until), summed by kind, account and side."""
         with translated():
             rows = await self._connection.fetch(statement("billing_journal"), community, begin, until)
         return [tuple(row) for row in rows]

@@ -3,11 +3,13 @@
 Rows are plain tuples in the order of their tables' columns; what they mean is `settlement`'s to say.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 
+from ledger.clock import monotonic_seconds
 from ledger.errors import Unavailable
 from ledger.postgres.connection import (
     APP,
@@ -27,12 +29,16 @@ from ledger.tree_reader import TreeReader
 
 __all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork", "Standing"]
 
+TURN_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = 0.1
+
+_POSTED = (
+    "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh", "amount_micro",
+)  # fmt: skip
 _COLUMNS = {
     "intervals": ("community", "start", "run"),
-    "postings": (
-        "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh",
-        "amount_micro",
-    ),
+    "postings": _POSTED,
+    "charges": _POSTED,
     "trades": (
         "community", "start", "run", "number", "seller", "buyer", "energy_milliwh", "price_micro_per_kwh",
         "amount_micro", "wheeling_micro", "loss_milliwh", "loss_micro", "operator_micro",
@@ -45,6 +51,12 @@ class SettlerAtWork(Unavailable):
     """Another settler works for this community."""
 
     code = "settler-at-work"
+
+
+class StreamBusy(Unavailable):
+    """Somebody else appends to the settlement's stream and does not come to an end."""
+
+    code = "stream-busy"
 
 
 class SettlementStore:
@@ -88,6 +100,33 @@ class SettlementStore:
         """The number of the newest run that the book has, projected or not. Raises `StoreUnavailable`."""
         with translated():
             return await self.connection.fetchval(statement("settlement_recorded"), community) or 0
+
+    @asynccontextmanager
+    async def turn(self, community: str) -> AsyncIterator[None]:
+        """Be the only one to append to the settlement's stream, as settler or as biller: two at once would go
+        on from the same head, and the book would take the second for a fork.
+
+        Raises `StreamBusy` after `TURN_SECONDS`, `StoreUnavailable`.
+        """
+        deadline = monotonic_seconds() + TURN_SECONDS
+        while not await self._is_mine(community):
+            if monotonic_seconds() > deadline:
+                raise StreamBusy(
+                    "runs or invoices of this community are being recorded by another program",
+                    where=community,
+                    hint="try again; if it stays so, see whether a settler or an `invoices` command hangs",
+                )
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        try:
+            yield
+        finally:
+            if not self.connection.is_closed():  # else it is given back already
+                with translated():
+                    await self.connection.fetchval(statement("settlement_end_turn"), community)
+
+    async def _is_mine(self, community: str) -> bool:
+        with translated():
+            return bool(await self.connection.fetchval(statement("settlement_take_turn"), community))
 
     @asynccontextmanager
     async def transaction(self, community: str) -> AsyncIterator[int]:
@@ -148,6 +187,11 @@ class SettlementStore:
         rows = await self.connection.fetch(statement("settlement_standing_postings"), community, start)
         return [tuple(row) for row in rows]
 
+    async def charges(self, community: str, start: datetime) -> list[PostingRow]:
+        """The charges that count for a month."""
+        rows = await self.connection.fetch(statement("settlement_standing_charges"), community, start)
+        return [tuple(row) for row in rows]
+
     # --- what was settled --------------------------------------------------------------------
 
     async def add_run(self, community: str, run: RunRow) -> None:
@@ -155,7 +199,7 @@ class SettlementStore:
         await self.connection.execute(statement("settlement_add_run"), community, *run)
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of `intervals`, `postings`, `trades` or `shares`, in the order of their columns."""
+        """Write rows of a table, in the order of its columns."""
         await self.connection.copy_records_to_table(
             table, schema_name="settlement", records=rows, columns=_COLUMNS[table]
         )

@@ -1,82 +1,198 @@
-"""From postings to documents: what a building is billed for a month, as pure functions.
+"""From postings to lines: what a building is billed for a month, as it follows from the settlement's runs.
 
-A month's lines sum up what was posted to the building's account, by kind and direction, and its parts of the
-campus's fixed charges. What later runs changed in months that were billed before comes as adjustments, so no
-invoice is ever touched again.
+A month's lines sum up what was posted to the building's account, by kind and direction. What a correction
+changed in months that were billed before comes as an adjustment: what is owed for such a month by now, less
+all that documents which stand have billed for it. So no invoice is ever touched again, and one that was
+cancelled leaves nothing behind.
+
+The lines follow from the runs up to one and from the documents before, so who bills and who verifies draft
+alike.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
 
-from ledger.postgres.billing import PostedRow
-from settlement.billing.invoice import InvoiceLine, LineKind
-from settlement.billing.totals import NOT_TAXED
-from settlement.shared_bill import Charge
+from ledger.settlement_rows import PostedRow
+from settlement.amounts import PPM, divided
+from settlement.billing.invoice import Invoice, InvoiceLine, LineKind
+from settlement.billing.totals import COMPUTED, NOT_TAXED
+from settlement.book_state import BookState
+from settlement.journal import GRID, Posting, building_account
+from settlement.month import Month, month_at
+from settlement.rules_in_force import RulesInForce
+from settlement.tariff_file import ppm
 
-_LINES: dict[tuple[str, bool], LineKind] = {
-    ("trade", True): "bought",
-    ("trade", False): "sold",
-    ("grid-import", True): "grid-import",
-    ("grid-export", False): "grid-export",
-    ("wheeling", False): "wheeling",
-    ("loss", False): "loss",
-    ("operator-fee", False): "operator-fee",
+POSTED: Mapping[LineKind, tuple[str, bool]] = {
+    "bought": ("trade", True),
+    "sold": ("trade", False),
+    "grid-import": ("grid-import", True),
+    "grid-export": ("grid-export", False),
+    "wheeling": ("wheeling", False),
+    "loss": ("loss", False),
+    "operator-fee": ("operator-fee", False),
+    "demand": ("demand", False),
+    "service": ("service", False),
 }
-"""Kind of posting, and whether the building took energy by it -> kind of line, in the order of the lines."""
+"""Kind of line -> kind of posting, and whether the building took energy by it; in the order of the lines."""
+
+_KINDS = {posted: kind for kind, posted in POSTED.items()}
+_ORDER = list(POSTED)
 
 
-class Period(NamedTuple):
-    """Local dates and the instants that bound them; the ends are exclusive."""
+class BillingSource(Protocol):
+    """What is asked of a store: what was posted, by runs up to one."""
 
-    first: date
-    last: date
-    begin: datetime
-    until: datetime
+    async def posted(
+        self, community: str, account: str, begin: datetime, until: datetime, run: int
+    ) -> Sequence[PostedRow]:
+        """The sums of what was posted to an account for the intervals and months that start in [begin,
+        until)."""
 
+    async def charged(self, community: str, begin: datetime, until: datetime, run: int) -> Mapping[str, int]:
+        """What all buildings together were charged for the months that begin in [begin, until), by kind."""
 
-def posted_lines(rows: Iterable[PostedRow], period: Period) -> list[InvoiceLine]:
-    """The lines of a month, out of what was posted."""
-    return [
-        InvoiceLine(
-            kind=_LINES[row.kind, row.took],
-            amount_micro=-row.amount_micro,
-            begin=period.begin,
-            until=period.until,
-            energy_milliwh=abs(row.energy_milliwh) or None,
-            run=row.run,
-        )
-        for row in sorted(rows, key=lambda row: list(_LINES).index((row.kind, row.took)))
-        if row.amount_micro or row.energy_milliwh
-    ]
+    async def corrected(self, community: str, run: int) -> Sequence[tuple[datetime, datetime]]:
+        """The spans of the runs that corrected months which had been closed."""
 
 
-def adjustment_lines(rows: Sequence[PostedRow], period: Period) -> list[InvoiceLine]:
-    """What later runs changed in a month that was billed: a line, and one for what the building supplied."""
-    found = []
-    kinds: tuple[tuple[LineKind, bool], ...] = (("adjustment", True), ("sold", False))
-    for kind, is_taxed in kinds:
-        changed = [row for row in rows if (_LINES[row.kind, row.took] not in NOT_TAXED) == is_taxed]
-        amount = -sum(row.amount_micro for row in changed)
-        if amount:
-            run = max(row.run for row in changed)
-            found.append(
-                InvoiceLine(kind=kind, amount_micro=amount, begin=period.begin, until=period.until, run=run)
+class WithCharges:
+    """A source that has the charges of a month which is not closed yet, as if run `run` had posted them."""
+
+    def __init__(self, source: BillingSource, month: Month, charges: Sequence[Posting], run: int) -> None:
+        self._source = source
+        self._month = month
+        self._charges = charges
+        self._run = run
+
+    async def posted(
+        self, community: str, account: str, begin: datetime, until: datetime, run: int
+    ) -> Sequence[PostedRow]:
+        """Those of the source, and the charges."""
+        rows = await self._source.posted(community, account, begin, until, run)
+        own = [each for each in self._charges if each.account == account and begin == self._month.begin]
+        return [*rows, *(PostedRow(each.kind, False, 0, each.amount_micro, self._run) for each in own)]
+
+    async def charged(self, community: str, begin: datetime, until: datetime, run: int) -> Mapping[str, int]:
+        """The sums of the charges."""
+        found: dict[str, int] = {}
+        for each in self._charges:
+            if each.account == GRID:
+                found[each.kind] = found.get(each.kind, 0) + each.amount_micro
+        return found
+
+    async def corrected(self, community: str, run: int) -> Sequence[tuple[datetime, datetime]]:
+        """Those of the source."""
+        return await self._source.corrected(community, run)
+
+
+class Billed(NamedTuple):
+    """What documents have billed a building for a month: for what it got, and for what it supplied."""
+
+    charged_micro: int = 0
+    supplied_micro: int = 0
+
+    def plus(self, other: "Billed") -> "Billed":
+        """Both together."""
+        return Billed(self.charged_micro + other.charged_micro, self.supplied_micro + other.supplied_micro)
+
+
+def uncancelled(documents: Sequence[Invoice]) -> list[Invoice]:
+    """The invoices among documents that stand."""
+    cancelled = {each.cancels for each in documents}
+    return [each for each in documents if each.kind == "invoice" and each.number not in cancelled]
+
+
+class Drafting:
+    """A month's documents in the making: by the runs up to `run`, after the invoices that stand."""
+
+    def __init__(
+        self, source: BillingSource, book: BookState, month: Month, run: int, before: Iterable[Invoice]
+    ) -> None:
+        self._source = source
+        self._community = book.community
+        self._month = month
+        self._run = run
+        self._billed: dict[str, dict[Month, Billed]] = {}  # by building
+        for invoice in before:
+            told = self._billed.setdefault(invoice.building, {})
+            for each, billed in _by_month(invoice.lines, book.grid.zone):
+                told[each] = told.get(each, Billed()).plus(billed)
+
+    async def lines(self, building: str) -> list[InvoiceLine]:
+        """A building's lines before tax: the month's, then adjustments of all months that were billed."""
+        rows = await self._posted(building, self._month)
+        span = (self._month.begin, self._month.until)
+        lines = posted_lines(rows, await self._source.charged(self._community, *span, self._run), self._month)
+        for month, billed in sorted(self._billed.get(building, {}).items()):
+            if month == self._month:
+                lines += adjustment_lines(rows, billed.plus(_of_rows(rows)), month)
+            elif await self._was_corrected(month):
+                lines += adjustment_lines(await self._posted(building, month), billed, month)
+        return lines
+
+    async def _posted(self, building: str, month: Month) -> Sequence[PostedRow]:
+        account = building_account(building)
+        return await self._source.posted(self._community, account, month.begin, month.until, self._run)
+
+    async def _was_corrected(self, month: Month) -> bool:
+        spans = await self._source.corrected(self._community, self._run)
+        return any(begin < month.until and until > month.begin for begin, until in spans)
+
+
+def vat_ppm(rules: RulesInForce, month: Month) -> int:
+    """The rate of the tax: that of the tariff at the month's end. Raises `TariffHole`."""
+    in_force = rules.at(month.until - timedelta(seconds=1))
+    return ppm(in_force.tariff.version(month.last - timedelta(days=1)).vat) if in_force else 0
+
+
+def posted_lines(rows: Iterable[PostedRow], wholes: Mapping[str, int], month: Month) -> list[InvoiceLine]:
+    """The lines of a month, out of what was posted; `wholes` is what all were charged, by kind."""
+    lines = []
+    for row in sorted(rows, key=lambda row: _ORDER.index(_kind(row))):
+        if row.amount_micro or row.energy_milliwh:
+            whole = wholes.get(row.kind)
+            line = InvoiceLine(
+                kind=_kind(row),
+                amount_micro=-row.amount_micro,
+                begin=month.begin,
+                until=month.until,
+                energy_milliwh=abs(row.energy_milliwh) or None,
+                of_micro=whole,
+                run=row.run,
+                share_ppm=divided(-row.amount_micro * PPM, whole) if whole else None,
             )
+            lines.append(line)
+    return lines
+
+
+def adjustment_lines(rows: Sequence[PostedRow], billed: Billed, month: Month) -> Iterator[InvoiceLine]:
+    """What is owed for a month less what was billed for it; what the building supplied has its own line."""
+    owed = _of_rows(rows)
+    run = max((row.run for row in rows), default=1)
+    kinds: tuple[LineKind, ...] = ("adjustment", "adjustment-supplied")
+    for kind, amount, before in zip(kinds, owed, billed, strict=True):
+        if amount != before:
+            yield InvoiceLine(kind, amount - before, begin=month.begin, until=month.until, run=run)
+
+
+def _by_month(lines: Iterable[InvoiceLine], zone: ZoneInfo) -> Iterator[tuple[Month, Billed]]:
+    for line in lines:
+        if line.begin is not None and line.kind not in COMPUTED:
+            yield month_at(line.begin, zone), _billed(line.kind, line.amount_micro)
+
+
+def _of_rows(rows: Iterable[PostedRow]) -> Billed:
+    found = Billed()
+    for row in rows:
+        found = found.plus(_billed(_kind(row), -row.amount_micro))
     return found
 
 
-def charge_lines(charges: Iterable[Charge], building: str, period: Period) -> list[InvoiceLine]:
-    """A building's parts of the campus's fixed charges."""
-    return [
-        InvoiceLine(
-            kind=charge.kind,
-            amount_micro=charge.amount_micro,
-            begin=period.begin,
-            until=period.until,
-            of_micro=charge.of_micro,
-            share_ppm=charge.share_ppm,
-        )
-        for charge in charges
-        if charge.building == building and charge.amount_micro
-    ]
+def _billed(kind: LineKind, amount_micro: int) -> Billed:
+    return Billed(0, amount_micro) if kind in NOT_TAXED else Billed(amount_micro, 0)
+
+
+def _kind(row: PostedRow) -> LineKind:
+    return _KINDS[row.kind, row.took]

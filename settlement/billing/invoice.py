@@ -28,7 +28,8 @@ LineKind = Literal[
     "operator-fee",
     "demand",  # the building's part of the campus's demand charge
     "service",  # its part of fixed charges
-    "adjustment",  # what a revised run changed in an earlier period
+    "adjustment",  # what a correction changed in a period that was billed before
+    "adjustment-supplied",  # what it changed in what the building itself supplied
     "vat",
     "rounding",
 ]

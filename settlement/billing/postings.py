@@ -1,18 +1,19 @@
 """What the journal gets from a document: that which is decided by the bill and not by any interval.
 
-The energy lines of a document are in the journal already, interval by interval. With these postings the
-building's account comes to what the document asks for, and the journal still sums to zero.
+All else is in the journal already: energy interval by interval, and the charges of the campus's bill by
+month. With these postings the building's account comes to what its documents ask for, and the journal still
+sums to zero.
 """
 
 from collections.abc import Iterator
 
 from settlement.billing.invoice import Invoice
-from settlement.journal import GRID, Posting, building_account, transfer
+from settlement.journal import Posting, building_account, transfer
 
 TAX = "tax"
 ROUNDING = "rounding"
 
-_COUNTER_ACCOUNT = {"demand": GRID, "service": GRID, "vat": TAX, "rounding": ROUNDING}
+_COUNTER_ACCOUNT = {"vat": TAX, "rounding": ROUNDING}
 
 
 def billed(invoice: Invoice) -> Iterator[Posting]:

@@ -1,6 +1,7 @@
 """From a line of an invoice down to the signed readings, every step recomputed and held against the next.
 
     line -> the document in the book, whose code it is part of
+         -> the document drafted again out of what was posted, of which it is a line
          -> the postings that it sums up, interval by interval, by the runs that the book records
          -> the readings of the building's meters out of which those intervals' energies follow
          -> each reading's hash, its place in the log that the checkpoint signs, its envelope's signature
@@ -8,7 +9,7 @@
 What is shown here can be shown to anybody: `energy-ledger verify` does it for a whole book, from a file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -24,30 +25,25 @@ from ledger.keys import PublicKey
 from ledger.market_events import InvoiceIssued, SettlementRun
 from ledger.merkle import verify_inclusion
 from ledger.note import Checkpoint, Verifier, open_checkpoint
+from ledger.postgres.billing import BillingStore
 from ledger.postgres.proofs import IntervalRow, ProofStore
 from ledger.postgres.settlement import SettlementStore
 from ledger.tree_reader import TreeReader
 from ledger.words import counted
 from settlement.amounts import MICRO, MILLIWH_PER_KWH
 from settlement.billing.as_json import read_document
-from settlement.billing.invoice import Invoice, InvoiceLine, LineKind
+from settlement.billing.drafting import POSTED, Drafting, uncancelled
+from settlement.billing.invoice import Invoice, InvoiceLine
 from settlement.book_state import BookState
 from settlement.journal import building_account
+from settlement.month import month_of
 from settlement.plain.shown import decimal
-
-_POSTED: dict[LineKind, tuple[str, bool]] = {
-    "bought": ("trade", True),
-    "sold": ("trade", False),
-    "grid-import": ("grid-import", True),
-    "grid-export": ("grid-export", False),
-    "wheeling": ("wheeling", False),
-    "loss": ("loss", False),
-    "operator-fee": ("operator-fee", False),
-}
-"""Kind of line -> kind of posting, and whether energy was taken by it."""
 
 _OF_THE_CAMPUS = ("demand", "service")
 """Lines that are part of the one bill, which follows from the main meter."""
+
+_ADJUSTED = ("adjustment", "adjustment-supplied")
+"""Lines that are a difference: of what is owed for a month by now, and what was billed for it before."""
 
 
 class UnknownLine(BadInput):
@@ -96,6 +92,7 @@ class Prover:
         self._community = community
         self._settlement = settlement
         self._store = ProofStore(settlement)
+        self._billing = BillingStore(settlement)
 
     async def prove(self, number: str, line_number: int) -> Proof:
         """Raises `UnknownLine`, and `NotProven` at the first step that does not hold."""
@@ -112,6 +109,13 @@ class Prover:
             if invoice.code != issued.code:
                 raise NotProven("the document is not the one that its code was made of", where=number)
             line = _line(invoice, line_number)
+            before = [read_document(event.document) for event in _documents(events, before=at)]
+            month = month_of(invoice.period_begin, book.grid.zone)
+            drafting = Drafting(self._billing, book, month, issued.run, uncancelled(before))
+            if line not in await drafting.lines(invoice.building):
+                raise NotProven(
+                    "the postings do not come to this line", where=f"{number}, line {line_number}"
+                )
             intervals = await self._intervals(invoice, line, issued.run)
             readings = await self._readings(book, invoice, line)
             log = await self._log(book)
@@ -125,21 +129,13 @@ class Prover:
             )  # fmt: skip
 
     async def _intervals(self, invoice: Invoice, line: InvoiceLine, run: int) -> list[IntervalRow]:
-        """The postings that a line sums up. Raises `NotProven` where they come to something else."""
-        if line.kind not in _POSTED:
+        """The postings that a line sums up, or of an adjustment those of the runs that made it."""
+        if line.kind in _ADJUSTED:
             return []
-        kind, took = _POSTED[line.kind]
+        kind, took = POSTED[line.kind]
         assert line.begin is not None and line.until is not None  # noqa: S101, PT018 - the document was checked
         account = building_account(invoice.building)
-        found = await self._store.postings(self._community, account, kind, took, line.begin, line.until, run)
-        amount, energy = -sum(row[2] for row in found), abs(sum(row[1] for row in found))
-        if (amount, energy) != (line.amount_micro, line.energy_milliwh or 0):
-            raise NotProven(
-                f"the postings come to {amount} micro-units and {energy} mWh, the line says"
-                f" {line.amount_micro} and {line.energy_milliwh or 0}",
-                where=f"{invoice.number}, {line.kind}",
-            )
-        return found
+        return await self._store.postings(self._community, account, kind, took, line.begin, line.until, run)
 
     async def _readings(self, book: BookState, invoice: Invoice, line: InvoiceLine) -> list[EventRow]:
         """The readings behind a line. Raises `NotProven` where there are none."""
@@ -229,7 +225,19 @@ def _issued(events: Mapping[int, object], number: str) -> tuple[int, InvoiceIssu
     raise UnknownLine("there is no such document in the book", where=number)
 
 
+def _documents(events: Mapping[int, object], before: int) -> Iterator[InvoiceIssued]:
+    """The documents in front of a position, in their order."""
+    for position, event in events.items():
+        if position < before and isinstance(event, InvoiceIssued):
+            yield event
+
+
 def _line(invoice: Invoice, number: int) -> InvoiceLine:
+    if invoice.kind == "credit-note":
+        raise UnknownLine(
+            f"a credit note turns round the lines of {invoice.cancels}", where=invoice.number,
+            hint="prove those",
+        )  # fmt: skip
     if not 1 <= number <= len(invoice.lines):
         raise UnknownLine(
             f"the document has {len(invoice.lines)} lines", where=f"{invoice.number}, line {number}"
@@ -259,15 +267,20 @@ def proof_steps(proof: Proof) -> list[str]:
         f"1 document  {invoice.number} for {invoice.building} is event {proof.position:,} of the log, code"
         f" {invoice.code}",
         f"2 line      {proof.number}, {line.kind}{energy}: {amount}",
-        f"3 postings  {counted(len(proof.intervals), 'interval')} come to it exactly,"
-        f" by {counted(len(proof.runs), 'settlement run')} that the book records"
-        if proof.intervals
-        else "3 charge    a part of the campus's one bill, which follows from the main meter",
+        f"3 posted    {_posted(proof)}, by {counted(len(proof.runs), 'settlement run')} of the book",
         f"4 readings  {counted(proof.readings, 'reading')}, from {_told(proof.first)} to {_told(proof.last)}",
         f"5 log       each is in the tree of {counted(proof.size, 'event')} with root {proof.root.hex()},"
         " as the checkpoint signs",
         f"6 signed    by keys that counted there: envelopes, {signers}",
     ]
+
+
+def _posted(proof: Proof) -> str:
+    if proof.line.kind in _ADJUSTED:
+        return "it is what the month comes to by now, less what was billed for it before"
+    if proof.line.kind in _OF_THE_CAMPUS:
+        return "a part of the campus's one bill, which follows from the main meter"
+    return f"{counted(len(proof.intervals), 'interval')} come to it exactly"
 
 
 def _told(reading: Reading) -> str:

@@ -24,13 +24,8 @@ from settlement.billing.numbering import NumberInvalid, parse
 COMPUTED = frozenset({"vat", "rounding"})
 """Lines that follow from the others."""
 
-NOT_TAXED = frozenset({"grid-export", "sold"})
+NOT_TAXED = frozenset({"grid-export", "sold", "adjustment-supplied"})
 """Lines about what the building supplied."""
-
-SETTLED = frozenset(
-    {"grid-import", "grid-export", "bought", "sold", "wheeling", "loss", "operator-fee", "adjustment"}
-)
-"""Lines that a settlement run decided."""
 
 
 class InvoiceInvalid(BadInput):
@@ -68,6 +63,15 @@ def _vat(charges: Iterable[InvoiceLine], vat_ppm: int) -> InvoiceLine:
     base = to_coins(sum(line.amount_micro for line in charges if line.kind not in NOT_TAXED))
     tax = divided(abs(base) * vat_ppm, PPM * COIN_MICRO) * COIN_MICRO
     return InvoiceLine("vat", tax if base >= 0 else -tax, of_micro=abs(base), share_ppm=vat_ppm)
+
+
+def reversed_lines(lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
+    """The charges among lines with every amount turned round, as a credit note has them."""
+    return [
+        msgspec.structs.replace(line, amount_micro=-line.amount_micro)
+        for line in lines
+        if line.kind not in COMPUTED
+    ]
 
 
 def line_micro(invoice: Invoice, kind: str) -> int:
@@ -140,7 +144,7 @@ _LINE_RULES: dict[str, Callable[[InvoiceLine], bool]] = {
         it.begin is None or it.until is None or it.begin < it.until
     ),
     "it says which intervals it is about": lambda it: it.kind in COMPUTED or it.begin is not None,
-    "it says which run decided it": lambda it: it.kind not in SETTLED or it.run is not None,
+    "it says which run decided it": lambda it: it.kind in COMPUTED or it.run is not None,
     "a part is of a whole": lambda it: (it.share_ppm is None) == (it.of_micro is None),
     "a part is not more than its whole": lambda it: it.share_ppm is None or it.share_ppm <= PPM,
 }

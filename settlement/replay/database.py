@@ -1,16 +1,19 @@
 """The file of SQLite's that a replay works in: nobody else sees it, and it is gone with the block."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ledger.errors import Unavailable
 
 CACHE_KIB = 8 * 1024
 _SQL = Path(__file__).parent / "sql"
+
+T = TypeVar("T")
 
 
 class NoRoom(Unavailable):
@@ -62,3 +65,13 @@ def instant(seconds: int) -> datetime:
 def seconds(instant: datetime) -> int:
     """The same as a number."""
     return int(instant.timestamp())
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that never has to wait comes to: a store in a file of SQLite's answers at once."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("a replay waits for nothing")

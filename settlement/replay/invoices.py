@@ -1,6 +1,6 @@
 """The invoices that a book tells of: numbered without a gap, and each in agreement with itself.
 
-A document is judged by what it says; what its lines sum up is not asked of the journal here.
+A document is judged by what it says of itself; what its lines sum up is asked of the runs (`documents`).
 """
 
 from collections.abc import Iterator

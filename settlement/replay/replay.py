@@ -1,10 +1,10 @@
 """The second reading of a file: every run recomputed at the size of the log that it counts."""
 
 import sqlite3
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,8 @@ from ledger.settlement_rows import RunRow
 from ledger.verify.further import NotJudged, Proven, entries
 from ledger.verify.report import Progress
 from settlement.book_state import BookState
-from settlement.replay.database import instant, statement, together
+from settlement.replay.database import finished, instant, statement, together
+from settlement.replay.documents import ReplayedDocuments
 from settlement.replay.projections import ReplayedProjections
 from settlement.replay.runs import ReplayedRuns
 from settlement.replay.told import Fault, ToldRun, told_runs
@@ -30,8 +31,6 @@ _DIGEST_SHOWN = 12
 
 _TOGETHER = {("revised", "provisional"), ("revised", "final"), ("provisional", "final"), ("final", "final")}
 """What may follow what in one go: a revision, what closed since, the months settled for good."""
-
-T = TypeVar("T")
 
 
 class Replay:
@@ -52,12 +51,14 @@ class Replay:
         self._projector = CommunityProjector(book.community, self._projections)
         self._runs = ReplayedRuns(connection, self._tree)
         self._state = BookState(book.community, self._runs)
+        self._documents = ReplayedDocuments(connection, self._runs, self._state, found)
 
     def run(self) -> None:
         """Recompute all runs that were noted. Raises `NotJudged` where the book cannot be projected."""
         for step in steps(self._possible(told_runs(self._connection))):
             self._project(step[0].event.tree_size)
             self._judge(step)
+            self._documents.judge(step[0].event.number, step[-1].event.number)
 
     def _possible(self, runs: Iterable[ToldRun]) -> Iterator[ToldRun]:
         """The runs that can have counted what they say."""
@@ -111,6 +112,7 @@ class Replay:
     def _due(self, step: Sequence[ToldRun]) -> list[RunRow]:
         """The runs that the ledger's settler makes, up to the instant until which the book says it did."""
         finished(self._state.follow(self._tree.size))
+        self._runs.zone = self._state.grid.zone
         told = [each.event.until for each in step if each.event.kind != "revised"]
         until = self._state.grid.floor(max(told, default=step[0].event.begin))
         (newest,) = self._connection.execute(statement("newest_interval")).fetchone()
@@ -135,16 +137,6 @@ def steps(runs: Iterable[ToldRun]) -> Iterator[list[ToldRun]]:
 
 def _goes_with(before: SettlementRun, run: SettlementRun) -> bool:
     return before.tree_size == run.tree_size and (before.kind, run.kind) in _TOGETHER
-
-
-def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine that never has to wait comes to: a store in a file of SQLite's answers at once."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("a replay waits for nothing")
 
 
 def _differences(told: SettlementRun, recomputed: SettlementRun) -> Iterator[str]:

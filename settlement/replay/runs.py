@@ -1,27 +1,39 @@
 """Runs in a file of SQLite's: what settling reads and writes of one book. Nothing waits."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from ledger.canonical import encode
 from ledger.merkle import Frontier
 from ledger.recorded import RecordedEvent
-from ledger.settlement_rows import Energy, PostingRow, RunRow, Standing
+from ledger.settlement_rows import Energy, PostedRow, PostingRow, RunRow, Standing
+from settlement.journal import GRID, building_account
+from settlement.month import month_at
 from settlement.replay.database import instant, seconds, statement
 
 _postings = msgspec.json.Decoder(list[PostingRow]).decode
 
 
+_What = Literal["interval", "month"]
+_TABLES: dict[str, _What] = {"postings": "interval", "charges": "month"}
+_BUILDINGS = building_account("")
+
+
 class ReplayedRuns:
-    """What `settlement.settling` asks of a store. Trades and shares are not kept: no run is made of them."""
+    """What `settlement.settling` and `settlement.billing.drafting` ask of a store, which knows the runs that
+    were recomputed so far. Trades and shares are not kept: neither run nor invoice is made of them.
+    """
 
     def __init__(self, connection: sqlite3.Connection, tree: Frontier) -> None:
+        self.zone = ZoneInfo("UTC")
+        """Whose months are summed; to be set before anything is added."""
         self._connection = connection
         self._tree = tree  # over the events that were projected
 
@@ -60,23 +72,60 @@ class ReplayedRuns:
         return Standing(number, settled_until, final_until, size)
 
     async def postings(self, community: str, start: datetime) -> list[PostingRow]:
-        row = self._connection.execute(statement("read_postings"), (seconds(start),)).fetchone()
+        return self._standing("interval", start)
+
+    async def charges(self, community: str, start: datetime) -> list[PostingRow]:
+        return self._standing("month", start)
+
+    def _standing(self, what: _What, start: datetime) -> list[PostingRow]:
+        row = self._connection.execute(statement("read_postings"), (what, seconds(start))).fetchone()
         return _postings(row[0]) if row else []
 
     async def add_run(self, community: str, run: RunRow) -> None:
-        values = (run.number, run.kind, seconds(run.until), run.tree_size)
+        values = (run.number, run.kind, seconds(run.begin), seconds(run.until), run.tree_size)
         self._connection.execute(statement("add_run"), values)
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         if table == "intervals":  # comes first: what stood before counts no longer
-            self._put((start, []) for _, start, _ in rows)
-        elif table == "postings":
-            told = (row for row in rows if not row[3])
-            self._put(
-                (start, [row[5:] for row in group]) for start, group in groupby(told, key=itemgetter(1))
-            )
+            self._put("interval", ((start, []) for _, start, _ in rows))
+        elif table in _TABLES:
+            made = list(rows)
+            by_start = groupby(made, key=itemgetter(1))
+            told = ((start, [row[5:] for row in group if not row[3]]) for start, group in by_start)
+            self._put(_TABLES[table], told)
+            self._add_sums(made, others=(GRID,) if table == "charges" else ())
 
-    def _put(self, standing: Iterable[tuple[datetime, list[Any]]]) -> None:
+    def _put(self, what: _What, standing: Iterable[tuple[datetime, list[Any]]]) -> None:
         self._connection.executemany(
-            statement("put_postings"), ((seconds(start), encode(rows)) for start, rows in standing)
+            statement("put_postings"), ((what, seconds(start), encode(rows)) for start, rows in standing)
         )
+
+    def _add_sums(self, rows: Sequence[Sequence[Any]], others: Sequence[str]) -> None:
+        """Sum up by month what was posted to buildings and to `others`."""
+        sums: dict[tuple[int, str, str, bool], list[int]] = {}
+        months: dict[datetime, int] = {}
+        for _, start, run, is_reversal, _, kind, account, energy, amount in rows:
+            if account.startswith(_BUILDINGS) or account in others:
+                if start not in months:
+                    months[start] = seconds(month_at(start, self.zone).begin)
+                took = energy < 0 if is_reversal else energy > 0
+                found = sums.setdefault((months[start], account, kind, took), [0, 0, run])
+                found[0] += energy
+                found[1] += amount
+        self._connection.executemany(statement("add_sum"), ((*key, *found) for key, found in sums.items()))
+
+    # --- what invoices are made of -----------------------------------------------------------
+
+    async def posted(
+        self, community: str, account: str, begin: datetime, until: datetime, run: int
+    ) -> list[PostedRow]:
+        rows = self._connection.execute(statement("posted"), (account, seconds(begin), seconds(until)))
+        return [PostedRow(kind, bool(took), *rest) for kind, took, *rest in rows]
+
+    async def charged(self, community: str, begin: datetime, until: datetime, run: int) -> Mapping[str, int]:
+        rows = await self.posted(community, GRID, begin, until, run)
+        return {row.kind: row.amount_micro for row in rows}
+
+    async def corrected(self, community: str, run: int) -> list[tuple[datetime, datetime]]:
+        rows = self._connection.execute(statement("corrected"))
+        return [(instant(begin), instant(until)) for begin, until in rows]

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ledger.events import read_recorded
+from ledger.events import AnyEvent, read_recorded
 from ledger.market_events import InvoiceIssued, SettlementRun
 from ledger.verify.further import Entry, Proven, entries
 from ledger.verify.report import Place
@@ -13,6 +13,7 @@ from settlement.replay.invoices import Invoices
 
 STREAM = "settlement"
 _PAGE_RUNS = 1_000
+_PAGE_DOCUMENTS = 20  # which may be long
 
 Fault = Callable[[str, Place], None]
 """Takes down what is wrong with the settlement, and where it is."""
@@ -26,6 +27,13 @@ class ToldRun(NamedTuple):
     position: int
 
 
+class ToldDocument(NamedTuple):
+    """A document as the book tells it, and the place of its event."""
+
+    event: InvoiceIssued
+    place: Place
+
+
 class Told(NamedTuple):
     """How much there is."""
 
@@ -34,7 +42,9 @@ class Told(NamedTuple):
 
 
 def read_told(book: Proven, connection: sqlite3.Connection, found: Fault) -> Told:
-    """Note the runs, and judge what can be judged at once: numbers, and the invoices. Raises `FileCut`."""
+    """Note the runs and the documents, and judge what can be judged at once: numbers, and what a document
+    says of itself. Raises `FileCut`.
+    """
     invoices = Invoices(book.community)
     runs = newest = 0
     with together(connection):
@@ -47,23 +57,40 @@ def read_told(book: Proven, connection: sqlite3.Connection, found: Fault) -> Tol
                     found(f"run {event.number} stands where run {newest + 1} was due", place)
                 newest = event.number
                 runs += 1
-                _note(connection, entry)
+                _note(connection, entry, is_run=True)
             elif isinstance(event, InvoiceIssued):
-                for what in invoices.faults(event, newest):
+                faults = list(invoices.faults(event, newest))
+                for what in faults:
                     found(what, place)
+                if not faults:  # else it is not asked what it is made of
+                    _note(connection, entry, is_run=False)
     return Told(runs, invoices.count)
 
 
-def _note(connection: sqlite3.Connection, entry: Entry) -> None:
+def _note(connection: sqlite3.Connection, entry: Entry, *, is_run: bool) -> None:
     _, _, sequence, body = entry.row
-    connection.execute(statement("add_told"), (sequence, entry.line, entry.envelope, body))
+    connection.execute(statement("add_told"), (sequence, is_run, entry.line, entry.envelope, body))
 
 
 def told_runs(connection: sqlite3.Connection) -> Iterator[ToldRun]:
     """The runs that were noted, in order of the book."""
+    for event, place, position in _told(connection, _PAGE_RUNS, is_run=True):
+        assert isinstance(event, SettlementRun)  # noqa: S101 - it was noted as one
+        yield ToldRun(event, place, position)
+
+
+def told_documents(connection: sqlite3.Connection) -> Iterator[ToldDocument]:
+    """The documents that were noted, in order of the book."""
+    for event, place, _ in _told(connection, _PAGE_DOCUMENTS, is_run=False):
+        assert isinstance(event, InvoiceIssued)  # noqa: S101 - it was noted as one
+        yield ToldDocument(event, place)
+
+
+def _told(
+    connection: sqlite3.Connection, page: int, *, is_run: bool
+) -> Iterator[tuple[AnyEvent, Place, int]]:
     last = 0
-    while rows := connection.execute(statement("list_told"), (last, _PAGE_RUNS)).fetchall():
+    while rows := connection.execute(statement("list_told"), (is_run, last, page)).fetchall():
         events = read_recorded([body for *_, body in rows])
         for (last, line, position, _), event in zip(rows, events, strict=True):
-            assert isinstance(event, SettlementRun)  # noqa: S101 - nothing else is noted
-            yield ToldRun(event, Place(line, STREAM, last), position)
+            yield event, Place(line, STREAM, last), position

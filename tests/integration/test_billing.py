@@ -1,15 +1,18 @@
 """Billing on a real store: a month is drafted, issued once with gapless numbers, and never touched again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from ledger.events import MeterAdded, MeterAssigned
+from ledger.clock import VirtualClock
 from ledger.market_events import InvoiceIssued
 from ledger.postgres import PostgresSettings
-from ledger.registry import OPERATOR, SERVICE
+from ledger.postgres.settlement import SettlementStore, StreamBusy
+from ledger.registry import SERVICE
+from settlement.amounts import shares
 from settlement.billing.as_json import read_json
 from settlement.billing.biller import (
     AlreadyCancelled,
@@ -19,17 +22,25 @@ from settlement.billing.biller import (
     UnknownDocument,
 )
 from settlement.billing.files import CannotWrite, write_documents
-from settlement.billing.invoice import Invoice
 from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
 from settlement.billing.settings import BillingSettings
 from settlement.billing.tables import booked
 from settlement.billing.totals import check
-from tests.support.campus import GATEWAY, MORNING
+from tests.support.billing import (
+    AUGUST_2,
+    JULY,
+    JUNE,
+    a_late_peak,
+    amounts,
+    be_on,
+    biller,
+    credit,
+    four_quarters_of_june,
+    issue,
+)
+from tests.support.campus import GATEWAY
 from tests.support.store import owner
-from tests.support.trading import Site, quarters
-
-JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
-AFTER_JUNE = datetime(2026, 7, 2, tzinfo=UTC)
+from tests.support.trading import Site
 
 
 @pytest.fixture
@@ -37,30 +48,9 @@ async def site(database: str) -> AsyncIterator[Site]:
     """Four quarters of June, settled in July, with a main meter; the tariff asks for demand and service."""
     site = Site(PostgresSettings(url=database))
     await site.open()
-    main = MeterAdded(meter="m-main", role="main", model="x", rated_w=1_000_000, since=MORNING)
-    assigned = MeterAssigned(meter="m-main", device=GATEWAY, since=MORNING)
-    await site.tell(OPERATOR, "registry", main, assigned)
-    await quarters(site, 0, 4)
-    await site.read("m-main", *((k, 2_020 * k, 0) for k in range(5)))
-    await site.clock.sleep_until(AFTER_JUNE)
-    await site.settle()
+    await four_quarters_of_june(site)
     yield site
     await site.close()
-
-
-def biller(site: Site) -> Biller:
-    return Biller("campus", site.settlement, BillingSettings(name="Campus Energy", due_days=10))
-
-
-async def issue(site: Site, month: date = JUNE, today: date = date(2026, 7, 2)) -> Sequence[Invoice]:
-    async def record(events: Sequence[InvoiceIssued]) -> None:
-        await site.tell(SERVICE, "settlement", *events)
-
-    return await biller(site).issue(month, today, record)
-
-
-def amounts(invoice: Invoice) -> dict[str, int]:
-    return {line.kind: line.amount_micro for line in invoice.lines}
 
 
 async def test_a_month_is_billed_line_by_line(site: Site) -> None:
@@ -91,6 +81,55 @@ async def test_a_month_is_issued_once(site: Site) -> None:
         await issue(site)
     with pytest.raises(NotSettled):
         await issue(site, JULY)
+
+
+async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None:
+    async with await SettlementStore.open(site.store) as other:
+        second = Biller("campus", other, BillingSettings(name="Campus Energy"))
+
+        async def record(events: Sequence[InvoiceIssued]) -> None:
+            await site.tell(SERVICE, "settlement", *events)
+
+        today = date(2026, 7, 2)
+        found = await asyncio.gather(
+            *(each.issue(JUNE, today, record) for each in (biller(site), second)), return_exceptions=True
+        )
+    (refused,) = (each for each in found if isinstance(each, BaseException))
+    (issued,) = (each for each in found if not isinstance(each, BaseException))
+    assert isinstance(refused, AlreadyIssued)
+    assert [each.number[-1] for each in issued] == ["1", "2", "3"]
+
+
+async def test_who_waits_too_long_for_the_stream_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.postgres.settlement.TURN_SECONDS", 0.2)
+    async with await SettlementStore.open(site.store) as other, other.turn("campus"):
+        with pytest.raises(StreamBusy):
+            await issue(site)
+    assert len(await issue(site)) == 3
+
+
+async def test_documents_of_a_month_can_be_had_again(site: Site) -> None:
+    invoices = await issue(site)
+    assert await biller(site).issued(JUNE) == invoices
+    assert await biller(site).issued(JULY) == await biller(site).preview(JUNE, date(2026, 7, 2)) == []
+    note = await credit(site, invoices[1].number, date(2026, 7, 3))
+    assert await biller(site).issued(JUNE) == [*invoices, note]
+    (draft,) = await biller(site).preview(JUNE, date(2026, 7, 3))
+    assert (draft.building, amounts(draft)) == ("b-2", amounts(invoices[1]))
+
+
+async def test_a_month_that_is_not_closed_has_a_preview_with_its_charges(site: Site) -> None:
+    await be_on(site, AUGUST_2)
+    await site.read("m-main", (4 + 36 * 96, 2_020 * 4 + 36 * 96 * 40, 0))
+    await site.read("m-2", (4 + 36 * 96, 12_000 + 36 * 96 * 10, 0))
+    site.clock = VirtualClock(datetime(2026, 7, 20, tzinfo=UTC))
+    site.settler = site.new_settler()
+    await site.settle()
+    with pytest.raises(NotSettled, match="July 2026 is not settled for good"):
+        await issue(site, JULY, AUGUST_2)
+    first, _, third = await biller(site).preview(JULY, date(2026, 7, 20))
+    assert amounts(first) == {"service": 100_000_000, "vat": 7_000_000}
+    assert set(amounts(third)) == {"grid-import", "loss", "service", "vat"}
 
 
 async def test_the_book_holds_the_documents_by_their_codes(site: Site) -> None:
@@ -132,6 +171,50 @@ async def test_a_line_is_proven_down_to_the_signed_readings(site: Site, line: in
     assert len(proof_steps(proof)) == 6
 
 
+async def test_a_correction_of_a_month_decides_its_charges_anew(site: Site) -> None:
+    _, second, third = await issue(site)
+    demands = amounts(second)["demand"], amounts(third)["demand"]
+    assert demands == (100_000_000, 300_000_000), "8 kW at 50, by what they took"
+    await a_late_peak(site)
+    standing = await site.rows(
+        "SELECT account, sum(amount_micro)::bigint FROM settlement.charges WHERE kind = 'demand'"
+        " GROUP BY account ORDER BY account"
+    )
+    of_2, of_3 = shares(800_000_000, (4_000, 10))
+    assert standing == [("building/b-2", -of_2), ("building/b-3", -of_3), ("grid", 800_000_000)]
+    await site.projector.catch_up()
+    second, third = await issue(site, JULY, AUGUST_2)
+    ((owed,),) = await site.rows(
+        "SELECT -sum(amount_micro)::bigint FROM settlement.journal"
+        " WHERE account = 'building/b-2' AND start < '2026-06-30T17:00Z'"
+    )
+    assert amounts(second)["adjustment"] == owed - (16_000_000 + 80_000 + 100_000_000 + 100_000_000)
+    assert amounts(third)["adjustment"] < of_3 - demands[1] + 36 * 96 * 40_000
+
+
+async def test_every_line_of_what_was_corrected_is_proven(site: Site) -> None:
+    await issue(site)
+    await a_late_peak(site)
+    july = await issue(site, JULY, AUGUST_2)
+    await site.projector.catch_up()
+    prover = Prover("campus", site.settlement)
+    proven = [
+        (await prover.prove(each.number, number)).line.kind
+        for each in july
+        for number, line in enumerate(each.lines, 1)
+        if line.begin is not None
+    ]
+    assert proven == ["adjustment", "grid-import", "adjustment"]
+
+
+async def test_a_credit_note_is_proven_by_what_it_cancels(site: Site) -> None:
+    _, second, _ = await issue(site)
+    note = await credit(site, second.number, date(2026, 7, 3))
+    await site.projector.catch_up()
+    with pytest.raises(UnknownLine, match=second.number):
+        await Prover("campus", site.settlement).prove(note.number, 1)
+
+
 @pytest.mark.parametrize(
     ("number", "line"), [("c-2026-000009", 1), ("campus-2026-000001", 0), ("campus-2026-000001", 9)]
 )
@@ -156,18 +239,14 @@ async def test_a_posting_that_was_slipped_in_is_noticed(site: Site) -> None:
 
 async def test_a_credit_note_undoes_an_invoice_and_the_month_is_billed_again(site: Site) -> None:
     _, second, _ = await issue(site)
-
-    async def record(events: Sequence[InvoiceIssued]) -> None:
-        await site.tell(SERVICE, "settlement", *events)
-
-    note = await biller(site).credit(second.number, "wrong address", date(2026, 7, 3), record)
+    note = await credit(site, second.number, date(2026, 7, 3))
     assert (note.number, note.cancels, note.total_micro) == (
         "campus-2026-000004", second.number, -second.total_micro,
     )  # fmt: skip
     check(note)
     for number in (second.number, note.number, "campus-2026-000009"):
         with pytest.raises((AlreadyCancelled, UnknownDocument)):
-            await biller(site).credit(number, "again", date(2026, 7, 3), record)
+            await credit(site, number, date(2026, 7, 3))
     (again,) = await issue(site, today=date(2026, 7, 3))
     assert (again.number, again.building, amounts(again)) == ("campus-2026-000005", "b-2", amounts(second))
 

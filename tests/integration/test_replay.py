@@ -1,7 +1,7 @@
 """The settlement of an exported book, recomputed from its file: honest runs pass, others are named."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,15 +9,12 @@ import msgspec
 import pytest
 
 from api.audit_commands import FURTHER
-from ledger.canonical import encode
 from ledger.event import Event
-from ledger.events import MeterAdded, MeterAssigned, MeterRetired, RegisterEpochOpened
-from ledger.export import export_community
+from ledger.events import MeterRetired, RegisterEpochOpened
 from ledger.extract import export_meter
 from ledger.market_events import (
     AgreementAccepted,
     AgreementProposed,
-    InvoiceIssued,
     MarketRulesPublished,
     OrderCancelled,
     OrderPlaced,
@@ -26,17 +23,14 @@ from ledger.market_events import (
 from ledger.postgres import PostgresSettings
 from ledger.postgres.exporter import open_snapshot
 from ledger.registry import OPERATOR, SERVICE
-from ledger.verify import Report, Verdict, verify_file
-from settlement.billing.biller import Biller
-from settlement.billing.settings import BillingSettings
+from ledger.verify import verify_file
 from settlement.rules_in_force import InForce
 from settlement.run import Facts, SettledInterval, settle_facts
 from settlement.settler import Settler
-from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT
+from tests.support.campus import MORNING, QUARTER, SALT
+from tests.support.judging import SETTLEMENT, judged, said, verified
 from tests.support.trading import DAY, HOUR, Site, quarters
-from tests.unit.settlement.invoice_samples import invoice
 
-SETTLEMENT = -1
 TAKEN = """
 SELECT account, sum(energy_milliwh)::bigint FROM settlement.postings WHERE account = 'building/b-2' GROUP BY 1
 """
@@ -49,25 +43,6 @@ async def site(database: str) -> AsyncIterator[Site]:
     await site.open()
     yield site
     await site.close()
-
-
-async def verified(site: Site, folder: Path) -> Report:
-    """The report on the site's book as it is exported now."""
-    path = folder / "book.jsonl"
-    async with open_snapshot(site.store) as snapshot:
-        await export_community(snapshot, "campus", path)
-    report = verify_file(path, str(site.campus.verifier), further=FURTHER)
-    assert all(verdict.status == "pass" for verdict in report.verdicts[:5]), "the book itself is proven"
-    return report
-
-
-async def judged(site: Site, folder: Path) -> Verdict:
-    """The verdict on its settlement."""
-    return (await verified(site, folder)).verdicts[SETTLEMENT]
-
-
-def said(verdict: Verdict) -> list[str]:
-    return [finding.what for finding in verdict.findings]
 
 
 async def settle_until(site: Site, quarter: int) -> list[SettlementRun]:
@@ -198,24 +173,6 @@ async def test_a_gap_of_too_many_intervals_is_not_folded(
     assert "the intervals between its readings are too many (meter/m-0)" in verdict.summary
 
 
-async def test_a_month_that_was_billed_passes(site: Site, tmp_path: Path) -> None:
-    """With a main meter, so that what is lost is shared among the buildings."""
-    main = MeterAdded(meter="m-main", role="main", model="x", rated_w=1_000_000, since=MORNING)
-    await site.tell(OPERATOR, "registry", main, MeterAssigned(meter="m-main", device=GATEWAY, since=MORNING))
-    await quarters(site, 0, 4)
-    await site.read("m-main", *((k, 2_020 * k, 0) for k in range(5)))
-    await site.clock.sleep_until(datetime(2026, 7, 2, tzinfo=UTC))
-    await site.settle()
-
-    async def record(documents: Sequence[InvoiceIssued]) -> None:
-        await site.tell(SERVICE, "settlement", *documents)
-
-    biller = Biller("campus", site.settlement, BillingSettings(name="Campus Energy", due_days=10))
-    await biller.issue(date(2026, 6, 1), date(2026, 7, 2), record)
-    verdict = await judged(site, tmp_path)
-    assert (verdict.status, verdict.summary) == ("pass", "2 runs, 4 intervals, 3 invoices")
-
-
 # --- dishonest runs ---------------------------------------------------------------------------------
 
 
@@ -341,56 +298,3 @@ async def test_later_rules_hold_from_their_instant(site: Site, tmp_path: Path) -
     await quarters(site, 0, 4)
     await settle_until(site, 4)
     assert (await judged(site, tmp_path)).status == "pass"
-
-
-# --- invoices ---------------------------------------------------------------------------------------
-
-
-def issued(number: str, **changed: object) -> InvoiceIssued:
-    """A sound invoice of the first run under a number, or one that was changed afterwards."""
-    made = invoice(number=number, building="b-1")
-    document = encode(made).decode()
-    told = InvoiceIssued(number=number, building="b-1", code=made.code, document=document, run=1)
-    return msgspec.structs.replace(told, **changed)
-
-
-async def invoiced(site: Site, *invoices: InvoiceIssued) -> None:
-    await quarters(site, 0, 4)
-    await settle_until(site, 4)
-    await site.tell(SERVICE, "settlement", *invoices)
-
-
-async def test_invoices_that_are_as_they_should_be_pass(site: Site, tmp_path: Path) -> None:
-    await invoiced(site, issued("c-2026-000001"), issued("c-2026-000002"), issued("c-2027-000001"))
-    verdict = await judged(site, tmp_path)
-    assert (verdict.status, verdict.summary) == ("pass", "1 run, 4 intervals, 3 invoices")
-
-
-@pytest.mark.parametrize(
-    ("event", "says"),
-    [
-        (issued("c-2026-000002"), "invoice c-2026-000002: the number c-2026-000001 was due"),
-        (issued("2"), "invoice 2: '2' is not a number such as"),
-        (issued("c-2026-000001", code="0" * 64), "its code is not the SHA-256 of its document"),
-        (
-            issued("c-2026-000001", building="b-2"),
-            "its document is another building's, or has another number",
-        ),
-        (issued("c-2026-000001", document="{}"), "its code is not the SHA-256 of its document"),
-        (issued("c-2026-000001", run=2), "it counts run 2, before it are 1"),
-    ],
-)
-async def test_an_invoice_that_is_not_is_named(
-    site: Site, tmp_path: Path, event: InvoiceIssued, says: str
-) -> None:
-    await invoiced(site, event)
-    verdict = await judged(site, tmp_path)
-    assert verdict.status == "fail"
-    assert says in said(verdict)[0]
-
-
-async def test_an_invoice_that_does_not_add_up_is_named(site: Site, tmp_path: Path) -> None:
-    wrong = invoice(number="c-2026-000001", building="b-1", total_micro=10_000)
-    event = issued("c-2026-000001", code=wrong.code, document=encode(wrong).decode())
-    await invoiced(site, event)
-    assert "the lines come to" in said(await judged(site, tmp_path))[0]

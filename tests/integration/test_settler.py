@@ -12,6 +12,7 @@ from settlement.journal import Posting
 from settlement.run import ResultDigest
 from settlement.settler import Settler
 from settlement.tariff_file import TariffHole
+from tests.support.billing import four_quarters_of_june
 from tests.support.campus import MORNING, QUARTER, SALT
 from tests.support.trading import BUILDINGS, DAY, FLAT, HOUR, Site, quarters
 
@@ -167,6 +168,23 @@ async def test_a_month_is_settled_for_good_when_enough_of_the_next_is_settled(si
     assert (final.settled, final.revised, final.tree_size) == (0, 0, second.tree_size)
     assert final.result == ResultDigest().digest().hex()
     assert await site.settle() == []
+
+
+async def test_a_month_whose_tariff_changed_is_charged_by_the_last_one(site: Site) -> None:
+    """Which knows nothing of the months that its minimum charge looks back at."""
+    later = FLAT.replace('"flat"', '"later"').replace(
+        "from = 2026-01-01,", "from = 2026-06-01, minimum_demand_share = 0.7,"
+    )
+    later = later.replace("demand_per_kw = 50", "demand_per_kw = 60")
+    rules = MarketRulesPublished(
+        begin=MORNING + 20 * DAY, mechanism="uniform_price", tariff="later", gate_minutes=0, final_days=1
+    )
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="later", document=later), rules)
+    await four_quarters_of_june(site)
+    ((demand,),) = await site.rows(
+        "SELECT amount_micro FROM settlement.charges WHERE kind = 'demand' AND account = 'building/b-2'"
+    )
+    assert demand == -8 * 60_000_000 // 4
 
 
 async def test_a_run_ends_where_the_tariff_does_and_the_next_one_says_so(site: Site) -> None:

@@ -1,8 +1,9 @@
 -- What a replay remembers of one book: its runs as told, and what the projector and the settler keep and ask for.
 -- Instants are seconds since 1970, in UTC.
 
-CREATE TABLE told (                 -- the runs as the book tells them
+CREATE TABLE told (                 -- the runs and the documents as the book tells them
     sequence INTEGER PRIMARY KEY,   -- of the event in its stream
+    is_run   INTEGER NOT NULL,
     line     INTEGER NOT NULL,
     position INTEGER NOT NULL,      -- of the envelope that brought it
     body     BLOB    NOT NULL
@@ -60,13 +61,34 @@ CREATE INDEX openings_of ON openings (meter, at);
 CREATE TABLE runs (                 -- as they are recomputed
     number    INTEGER PRIMARY KEY,
     kind      TEXT    NOT NULL,
+    begin     INTEGER NOT NULL,
     until     INTEGER NOT NULL,
     tree_size INTEGER NOT NULL
 );
 CREATE INDEX runs_of_kind ON runs (kind, until);
 CREATE INDEX runs_counting ON runs (tree_size);
 
-CREATE TABLE standing (             -- the postings that count for an interval, as JSON
-    start    INTEGER PRIMARY KEY,
-    postings BLOB    NOT NULL
-);
+CREATE TABLE standing (             -- the postings that count, as JSON
+    what     TEXT    NOT NULL,      -- for an interval, or charges for a month
+    start    INTEGER NOT NULL,
+    postings BLOB    NOT NULL,
+    PRIMARY KEY (start, what)
+) WITHOUT ROWID;
+
+CREATE TABLE sums (                 -- of all postings, as billing asks for them
+    month          INTEGER NOT NULL,
+    account        TEXT    NOT NULL,
+    kind           TEXT    NOT NULL,
+    took           INTEGER NOT NULL,
+    energy_milliwh INTEGER NOT NULL,
+    amount_micro   INTEGER NOT NULL,
+    run            INTEGER NOT NULL,    -- the newest among them
+    PRIMARY KEY (month, account, kind, took)
+) WITHOUT ROWID;
+
+CREATE TABLE documents (            -- the invoices that count, until they are cancelled
+    number   TEXT PRIMARY KEY,
+    building TEXT NOT NULL,
+    body     BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX documents_of ON documents (building);

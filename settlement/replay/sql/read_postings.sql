@@ -1,2 +1,2 @@
--- The postings that count for the interval that starts at ?1.
-SELECT postings FROM standing WHERE start = ?1
+-- The postings that count for what starts at ?2. ?1 what they are for
+SELECT postings FROM standing WHERE what = ?1 AND start = ?2

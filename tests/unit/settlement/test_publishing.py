@@ -13,6 +13,7 @@ from ledger.market_events import MarketRulesPublished, TariffPublished, Wheeling
 from ledger.settings import SettingsInvalid
 from settlement.publishing import missing_events
 from settlement.settings import MarketSettings, market_from
+from settlement.utility_bill import ContractMissing
 
 GRID = Grid(15, "Asia/Bangkok")
 NOW = datetime(2026, 6, 1, 0, 7, tzinfo=UTC)
@@ -99,3 +100,11 @@ def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any],
     with pytest.raises(SettingsInvalid) as caught:
         market(**more)
     assert told in f"{caught.value.what} {caught.value.where} {caught.value.hint}"
+
+
+def test_a_tariff_that_bills_contracted_power_asks_how_much() -> None:
+    spain = {"tariff": "es-som-2.0td"}
+    with pytest.raises(ContractMissing, match="contracted"):
+        published(Market(), market(**spain))
+    (rules,) = published(Market(), market(**spain, contracted_w=4_600)).rules
+    assert rules.contracted_w == 4_600

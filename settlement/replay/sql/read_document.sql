@@ -1,0 +1,2 @@
+-- An invoice that counts. ?1 number
+SELECT body FROM documents WHERE number = ?1
