@@ -6,7 +6,7 @@ Also the gate: what orders and agreements may still change. Pure; `ledger.regist
 
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Contradiction
@@ -72,6 +72,13 @@ class Market:
         """The first instant that is still open to orders and agreements."""
         rules = self.rules_at(now)
         return now + timedelta(minutes=rules.gate_minutes) if rules else now
+
+    def gate_after(self, instant: datetime) -> datetime:
+        """The earliest that the gate can have been at any time from an instant on, by the rules of now."""
+        later = (rules.begin for rules in self.rules if rules.begin > instant)
+        return min(
+            self.gate(instant), *(self.gate(begin) for begin in later), datetime.max.replace(tzinfo=UTC)
+        )
 
 
 def check_orders(

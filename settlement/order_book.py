@@ -8,6 +8,7 @@ does one that is placed under the name of another that still holds.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from ledger.event import Event
@@ -72,12 +73,21 @@ def _within(local: datetime, begin: str | None, until: str | None) -> bool:
     return begin <= clock < until if begin < until else clock >= begin or clock < until
 
 
+MONTHS_MAX = 24
+
+
 class OrderBook:
-    """The orders and agreements of one community."""
+    """The orders and agreements of one community.
+
+    Orders are kept by the months that they reach into, so what holds in an interval is found among few of all
+    that were ever placed. Those for more than `MONTHS_MAX` months are looked at for every interval.
+    """
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
         self._orders: dict[str, list[BookedOrder]] = {}
+        self._by_month: dict[int, list[BookedOrder]] = {}
+        self._long: list[BookedOrder] = []
         self._agreements: dict[tuple[str, str], BookedAgreement] = {}
 
     def apply(self, building: str, event: Event) -> None:
@@ -85,7 +95,7 @@ class OrderBook:
         match event:
             case OrderPlaced():
                 if self.order(building, event.order, event.begin) is None:
-                    self._orders.setdefault(building, []).append(BookedOrder(building, event, event.until))
+                    self._add(BookedOrder(building, event, event.until))
             case OrderCancelled():
                 if (order := self.order(building, event.order, event.since)) is not None:
                     order.until = event.since
@@ -102,6 +112,15 @@ class OrderBook:
                 if known is not None and building in (known.proposer, known.proposed.partner):
                     known.until = min(known.until, event.since)
 
+    def _add(self, order: BookedOrder) -> None:
+        self._orders.setdefault(order.building, []).append(order)
+        months = range(_month(order.placed.begin), _month(order.until) + 1)
+        if len(months) > MONTHS_MAX:
+            self._long.append(order)
+        else:
+            for month in months:
+                self._by_month.setdefault(month, []).append(order)
+
     def order(self, building: str, name: str, after: datetime) -> BookedOrder | None:
         """The order of that name that holds beyond an instant."""
         orders = self._orders.get(building, ())
@@ -110,11 +129,10 @@ class OrderBook:
     def orders(self, start: datetime) -> dict[str, list[Order]]:
         """The orders for the interval that starts at an instant, by building."""
         local = start.astimezone(self._zone)
-        found = {}
-        for building, orders in self._orders.items():
-            holding = [_order(each.placed) for each in orders if each.holds(start, local)]
-            if holding:
-                found[building] = holding
+        found: dict[str, list[Order]] = {}
+        for each in chain(self._by_month.get(_month(start), ()), self._long):
+            if each.holds(start, local):
+                found.setdefault(each.building, []).append(_order(each.placed))
         return found
 
     def agreements(self, start: datetime) -> list[Agreement]:
@@ -136,10 +154,9 @@ class OrderBook:
         for key in sorted(self._agreements):
             yield self._agreements[key]
 
-    def forget(self, until: datetime) -> None:
-        """Let go of what ended by an instant; no earlier interval is asked about from then on."""
-        for building, orders in self._orders.items():
-            self._orders[building] = [each for each in orders if each.until > until]
+
+def _month(instant: datetime) -> int:
+    return instant.year * 12 + instant.month
 
 
 def _order(placed: OrderPlaced) -> Order:

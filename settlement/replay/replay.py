@@ -18,6 +18,7 @@ from ledger.verify.report import Progress
 from settlement.book_state import BookState
 from settlement.replay.database import finished, instant, statement, together
 from settlement.replay.documents import ReplayedDocuments
+from settlement.replay.gates import ReplayedGates
 from settlement.replay.projections import ReplayedProjections
 from settlement.replay.runs import ReplayedRuns
 from settlement.replay.told import Fault, ToldRun, told_runs
@@ -46,6 +47,7 @@ class Replay:
         self._found = found
         self._progress = progress
         self._entries = entries(book.path)
+        self._gates = ReplayedGates(found)
         self._tree = Frontier()
         self._projections = ReplayedProjections(connection)
         self._projector = CommunityProjector(book.community, self._projections)
@@ -78,6 +80,7 @@ class Replay:
         """Read on until the log has that size."""
         while (done := self._tree.size) < size:
             page = list(islice(self._entries, min(PAGE_EVENTS, size - done)))
+            self._gates.take(page)
             self._projections.feed([entry.row for entry in page])
             try:
                 finished(self._projector.step(len(page)))

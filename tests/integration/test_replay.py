@@ -290,6 +290,54 @@ async def test_a_settler_that_settles_by_other_rules_is_found(
     assert told.startswith("run 1: result ")
 
 
+# --- gate closure -----------------------------------------------------------------------------------
+
+
+def order(name: str, begin: datetime) -> OrderPlaced:
+    return OrderPlaced(
+        order=name, side="sell", limit_micro_per_kwh=3_000_000, begin=begin, until=begin + HOUR, salt=SALT
+    )
+
+
+async def hours_gate(site: Site) -> None:
+    """From now on orders are fixed an hour before, and in six hours no longer."""
+    for begin, minutes in ((MORNING + QUARTER, 60), (MORNING + 6 * HOUR, 0)):
+        rules = MarketRulesPublished(
+            begin=begin, mechanism="uniform_price", tariff="flat", gate_minutes=minutes, final_days=1
+        )
+        await site.tell(OPERATOR, "market", rules)
+
+
+async def test_orders_in_time_pass_whatever_the_rules_become(site: Site, tmp_path: Path) -> None:
+    await hours_gate(site)
+    for hours, begin in ((2, 3), (5, 6), (6, 6), (7, 7)):
+        await site.ledgers_clock.sleep_until(MORNING + hours * HOUR)
+        await site.writer.book.seal()
+        await site.tell(OPERATOR, "building/b-1", order(f"o-{hours}", MORNING + begin * HOUR))
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_an_order_that_was_let_in_after_the_gate_is_named(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hours_gate(site)
+    await site.ledgers_clock.sleep_until(MORNING + 2 * HOUR)
+    await site.writer.book.seal()
+    with monkeypatch.context() as patch:
+        patch.setattr("ledger.market.Market.gate", lambda market, now: MORNING)
+        await site.tell(OPERATOR, "building/b-1", order("o-1", MORNING + 3 * HOUR - 2 * QUARTER))
+    await quarters(site, 0, 4)
+    await settle_until(site, 4)
+    verdict = await judged(site, tmp_path)
+    assert said(verdict) == [
+        "b-1 wants it from 2026-06-01T02:30:00Z on; the block before it was sealed at 2026-06-01T02:00:00Z,"
+        " after the gate had closed"
+    ]
+    assert (verdict.findings[0].stream, verdict.findings[0].sequence) == ("building/b-1", 1)
+
+
 async def test_later_rules_hold_from_their_instant(site: Site, tmp_path: Path) -> None:
     later = MarketRulesPublished(
         begin=MORNING + 2 * QUARTER, mechanism="mid_market_rate", tariff="flat", gate_minutes=0, final_days=1

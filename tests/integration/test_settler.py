@@ -1,14 +1,24 @@
 """Settlement on a real store: what closed is settled once, what changed is reversed and settled again."""
 
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.market_events import MarketRulesPublished, OrderPlaced, SettlementRun, TariffPublished
+from ledger.event import Event
+from ledger.market_events import (
+    MarketRulesPublished,
+    OrderCancelled,
+    OrderPlaced,
+    SettlementRun,
+    TariffPublished,
+)
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR
 from settlement.journal import Posting
+from settlement.order_book import OrderBook
 from settlement.run import ResultDigest
 from settlement.settler import Settler
 from settlement.tariff_file import TariffHole
@@ -124,6 +134,31 @@ async def test_orders_of_the_book_count_in_their_intervals(site: Site) -> None:
     await site.settle()
     starts = {trade[0] for trade in await site.rows(TRADES)}
     assert starts == {MORNING, MORNING + 2 * QUARTER}, "nobody pays more than the grid asks"
+
+
+async def test_projected_orders_are_those_that_the_settler_counts(site: Site) -> None:
+    """Names that are used again, before and after their orders end or are cancelled."""
+    chance = random.Random(3)
+    events: list[Event] = []
+    for _ in range(60):
+        name, begin = f"o-{chance.randrange(3)}", MORNING + chance.randrange(40) * QUARTER
+        until = begin + chance.randrange(1, 20) * QUARTER
+        if chance.random() < 0.3:
+            events.append(OrderCancelled(order=name, since=begin, salt=SALT))
+        else:
+            events.append(
+                OrderPlaced(
+                    order=name, side="sell", limit_micro_per_kwh=3, begin=begin, until=until, salt=SALT
+                )
+            )
+    await site.tell(OPERATOR, "building/b-1", *events)
+    await site.projector.catch_up()
+    book = OrderBook(ZoneInfo("Asia/Bangkok"))
+    for event in events:
+        book.apply("b-1", event)
+    told = [(each.placed.order, each.placed.begin, each.until) for each in book.booked_orders()]
+    assert await site.rows('SELECT "order", begin, until FROM projection.orders ORDER BY position') == told
+    assert len(told) > len({name for name, *_ in told})
 
 
 async def test_the_digest_can_be_computed_from_the_journal(site: Site) -> None:

@@ -109,8 +109,9 @@ CREATE TABLE orders (
     clock_from          text,                   -- local hours within which it holds
     clock_until         text,
     position            bigint      NOT NULL,
-    PRIMARY KEY (community, building, "order")
+    PRIMARY KEY (community, position)           -- a name may be used again when the order has ended
 );
+CREATE INDEX orders_of_building ON orders (community, building, "order");
 
 CREATE TABLE agreements (
     community           text        NOT NULL,

@@ -5,6 +5,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.market_events import (
     AgreementAccepted,
@@ -21,6 +24,7 @@ from settlement.offers import Metered, Order
 from settlement.order_book import OrderBook
 
 SALT = "A" * 16
+ZONE = ZoneInfo("Asia/Bangkok")
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 6, 1, 5, tzinfo=UTC)  # in Bangkok
 BAND = Band(4_000_000, 2_000_000)
@@ -47,7 +51,7 @@ def accepted(since: datetime = NOON, name: str = "a-1") -> AgreementAccepted:
 
 @pytest.fixture
 def book() -> OrderBook:
-    return OrderBook(ZoneInfo("Asia/Bangkok"))
+    return OrderBook(ZONE)
 
 
 def test_an_order_holds_from_its_beginning_to_its_end(book: OrderBook) -> None:
@@ -91,13 +95,20 @@ def test_a_name_counts_once_until_its_order_has_ended(book: OrderBook) -> None:
     assert book.orders(NOON) == book.orders(NOON + 3 * HOUR) == {"a": [ORDER]}
 
 
-def test_what_ended_may_be_forgotten(book: OrderBook) -> None:
-    book.apply("a", order(hours=2))
-    book.apply("a", order(NOON + 2 * HOUR))
-    before = book.orders(NOON + 2 * HOUR)
-    book.forget(NOON + 2 * HOUR)
-    assert book.orders(NOON) == {}
-    assert book.orders(NOON + 2 * HOUR) == before
+@given(
+    st.lists(st.tuples(st.integers(-900, 900), st.integers(1, 24 * 900)), max_size=8),
+    st.integers(-900, 1_800),
+)
+def test_what_holds_is_found_wherever_in_its_span_an_interval_lies(
+    spans: list[tuple[int, int]], day: int
+) -> None:
+    book = OrderBook(ZONE)
+    start = NOON + day * 24 * HOUR
+    for number, (begin, hours) in enumerate(spans):
+        placed = order(NOON + begin * 24 * HOUR, hours=hours)
+        book.apply("a", replace(placed, order=f"o-{number}"))
+    holding = [each for each in book.booked_orders() if each.placed.begin <= start < each.until]
+    assert len(book.orders(start).get("a", [])) == len(holding)
 
 
 @pytest.mark.parametrize(("side", "seller", "buyer"), [("sell", "a", "b"), ("buy", "b", "a")])

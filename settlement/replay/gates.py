@@ -1,0 +1,55 @@
+"""Gate closure, held against the blocks: what bounds when an order was recorded is a block that lacks it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ledger.clock import rfc3339
+from ledger.entry import stream_kind, stream_subject
+from ledger.events import AnyEvent, BlockSealed, read_recorded
+from ledger.market import Market
+from ledger.market_events import HOLDS_FROM, MarketRulesPublished
+from ledger.verify.further import Entry
+from ledger.verify.report import Place
+from settlement.replay.told import Fault
+
+TOLERANCE = timedelta(minutes=1)
+"""By so much a ledger's clock may have been set back between two of its events."""
+
+
+class ReplayedGates:
+    """Whether each order and agreement can have come before the gate closed for it.
+
+    An event that the newest block does not cover was recorded after that block was sealed, and the service
+    signed when that was.
+    """
+
+    def __init__(self, found: Fault) -> None:
+        self._found = found
+        self._market = Market()
+        self._sealed_at: datetime | None = None  # of the newest block
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """The events that come next."""
+        told = [entry for entry in entries if stream_kind(entry.row[1]) != "meter"]
+        events = read_recorded([entry.row[3] for entry in told])
+        for entry, event in zip(told, events, strict=True):
+            match event:
+                case BlockSealed():
+                    self._sealed_at = event.sealed_at
+                case MarketRulesPublished():
+                    self._market = replace(self._market, rules=(*self._market.rules, event))
+                case _ if type(event) in HOLDS_FROM:
+                    self._judge(event, entry)
+
+    def _judge(self, event: AnyEvent, entry: Entry) -> None:
+        if self._sealed_at is None:
+            return
+        holds_from: datetime = getattr(event, HOLDS_FROM[type(event)])
+        if holds_from + TOLERANCE < self._market.gate_after(self._sealed_at):
+            _, stream, sequence, _ = entry.row
+            self._found(
+                f"{stream_subject(stream)} wants it from {rfc3339(holds_from)} on; the block before it was"
+                f" sealed at {rfc3339(self._sealed_at)}, after the gate had closed",
+                Place(entry.line, stream, sequence),
+            )
