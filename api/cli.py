@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,13 +18,6 @@ class Command(NamedTuple):
     words: str
     place: str
     help: str
-
-
-WHAT_IF = """Settle energies under other rules.
-
-On plain files, without any server: give --energies, --rules and --out, and --orders if there are any.
-
-On the book of the installation: give --begin and --until, and --mechanism or --rules as often as you like."""
 
 
 COMMANDS: dict[str, tuple[Command, ...]] = {
@@ -54,9 +47,11 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("runs", "settlement.settler_commands:runs", "List the settlement runs."),
         Command("invoices", "settlement.billing_commands:invoices", "Draft or issue a month's invoices."),
         Command("credit", "settlement.billing_commands:credit", "Cancel an invoice by a credit note."),
-        Command("journal", "settlement.billing_commands:journal", "Write a month's journal for the books."),
+        Command("statement", "settlement.account_commands:statement", "Show a building's month by days."),
+        Command("balances", "settlement.account_commands:balances", "Show what accounts got and gave."),
+        Command("journal", "settlement.account_commands:journal", "Write a month's journal for the books."),
         Command("prove", "settlement.billing_commands:prove", "From an invoice's line to signed readings."),
-        Command("what-if", "settlement.plain_commands:what_if", WHAT_IF),
+        Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
     ),
@@ -97,8 +92,12 @@ GROUPS = {
 """First words that have several commands behind them."""
 
 
-def build_app() -> "App":
-    """The command line, nothing of its commands loaded yet."""
+def build_app(arguments: Sequence[str] = ()) -> "App":
+    """The command line, nothing of its commands loaded yet.
+
+    The command that `arguments` begin with speaks for itself, by its docstring; the others by their line.
+    """
+    asked = {" ".join(arguments[:count]) for count in (1, 2)}
     from importlib.metadata import version  # noqa: PLC0415 - all that takes time is loaded here, see `main`
 
     from cyclopts import App, Group  # noqa: PLC0415 - likewise
@@ -113,20 +112,21 @@ def build_app() -> "App":
         shown = Group.create_ordered(heading)
         for command in commands:
             first, _, second = command.words.partition(" ")
+            help_text = None if command.words in asked else command.help
             if not second:
-                app.command(command.place, name=first, group=shown, help=command.help)
+                app.command(command.place, name=first, group=shown, help=help_text)
                 continue
             if first not in groups:
                 groups[first] = App(name=first, help=GROUPS[first], group=shown)
                 app.command(groups[first])
-            groups[first].command(command.place, name=second, help=command.help)
+            groups[first].command(command.place, name=second, help=help_text)
     return app
 
 
 def main() -> None:
     """Run the command that the arguments name; coded errors are told to people, not thrown at them."""
     with _ended_by_ctrl_c():
-        command, bound, _ = build_app().parse_args(sys.argv[1:])
+        command, bound, _ = build_app(sys.argv[1:]).parse_args(sys.argv[1:])
     try:
         command(*bound.args, **bound.kwargs)
     except LedgerError as error:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,6 @@ from ledger.bus import Bus
 from ledger.client import BookClient
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
-from ledger.errors import BadInput
 from ledger.market_events import InvoiceIssued
 from ledger.opening import LedgerKeys
 from ledger.postgres.settlement import SettlementStore
@@ -23,23 +21,16 @@ from ledger.registry import SERVICE
 from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, with_servers
 from ledger.words import counted
 from settlement.amounts import MICRO
-from settlement.billing.as_xlsx import write_journal
 from settlement.billing.biller import Biller, Record
-from settlement.billing.files import as_csv, write_documents, write_file
+from settlement.billing.files import write_documents
 from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Proof, Prover, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
-from settlement.billing.tables import JOURNAL, Entry, booked
 from settlement.plain.shown import decimal
+from settlement.told_month import told_month
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 STREAM = "settlement"
-
-
-class NotAMonth(BadInput):
-    """A month that is none."""
-
-    code = "not-a-month"
 
 
 def invoices(
@@ -56,7 +47,7 @@ def invoices(
     folder
         Where to write them; by default `invoices-MONTH`, or `preview-MONTH` where all are drafts.
     """
-    first = _month(month)
+    first = told_month(month)
     settings, billing = _settings(config)
     found = run(_made(settings, billing, first, issue=issue))
     if not found:
@@ -94,45 +85,10 @@ def credit(
     out.print(f"written to {folder}")
 
 
-def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Write a month's journal for the books: debits and credits by kind and account, which balance.
-
-    Parameters
-    ----------
-    month
-        Such as 2026-06.
-    file
-        Where to write it, as CSV or, where it ends in .xlsx, as a workbook; by default journal-MONTH.csv.
-    """
-    first = _month(month)
-    settings, billing = _settings(config)
-
-    async def read() -> list[Entry]:
-        async with _biller(settings, billing) as biller:
-            return await biller.journal(first)
-
-    entries = run(read())
-    place = file or Path(f"journal-{month}.csv")
-    if place.suffix == ".xlsx":
-        workbook = BytesIO()
-        write_journal(entries, workbook, _today(settings))
-        write_file(place, workbook.getvalue())
-    else:
-        write_file(place, as_csv(JOURNAL, booked(entries)))
-    out.print(f"{counted(len(entries), 'row')} written to {place}: debits and credits balance")
-
-
 def _settings(config: Path) -> tuple[Settings, BillingSettings]:
     tables = read_toml(config, environment())
     settings = with_servers(settings_from(tables, config, FOREIGN_TABLES))
     return settings, billing_from(tables, config)
-
-
-def _month(text: str) -> date:
-    try:
-        return date.fromisoformat(f"{text}-01")
-    except ValueError:
-        raise NotAMonth(f"{text!r} is no month", hint="write it as 2026-06") from None
 
 
 async def _made(

@@ -10,9 +10,10 @@ from ledger.registry import Registry
 from ledger.words import did_you_mean
 from settlement.book_state import BookState
 from settlement.interval import Rules, settle
+from settlement.known_building import check_building
 from settlement.market import Band
 from settlement.plain.rules import RulesFile, RulesInvalid, parameters_of, place_in, read_rules
-from settlement.plain.what_if import UnknownBuilding, tariff_of
+from settlement.plain.what_if import tariff_of
 from settlement.rules_in_force import InForce
 from settlement.standing import Standings
 from settlement.tariff import Tariff
@@ -145,14 +146,7 @@ def _check_fit(file: RulesFile, path: Path, registry: Registry) -> None:
     places = {name: f"buildings.{name}" for name in file.buildings}
     places |= {name: f"parameters.keys.{name}" for name in file.parameters.keys}
     for name, place in places.items():
-        if name not in registry.buildings:
-            raise UnknownBuilding(
-                f"the book has no building {name}",
-                name,
-                where=place_in(path, place),
-                hint=f"{did_you_mean(name, registry.buildings)}"
-                f"buildings: {', '.join(sorted(registry.buildings))}",
-            )
+        check_building(name, registry.buildings, where=place_in(path, place))
     feeders = {*registry.feeders, *(table.feeder for table in file.buildings.values())}
     for index, wheeling in enumerate(file.wheeling):
         for feeder in (wheeling.source, wheeling.target):

@@ -27,9 +27,9 @@ from ledger.market_events import (
 from ledger.registry import Registry
 from ledger.words import did_you_mean
 from settlement.amounts import MICRO
+from settlement.known_building import check_building
 from settlement.order_book import BookedAgreement, OrderBook
 from settlement.plain.values import PRICE_MAX, BadCell, instant
-from settlement.plain.what_if import UnknownBuilding
 from settlement.tariff_file import is_short
 
 SENDING = timedelta(seconds=10)
@@ -194,12 +194,12 @@ class Desk(Words):
 
     def check(self, building: str, event: Event) -> None:
         """Return if the book takes it, and with effect. Raises a `BadInput` that says what does not fit."""
-        self._known(building)
+        check_building(building, self.registry.buildings)
         match event:
             case AgreementProposed():
-                self._known(event.partner)
+                check_building(event.partner, self.registry.buildings)
             case AgreementAccepted() | AgreementEnded():
-                self._known(event.proposer)
+                check_building(event.proposer, self.registry.buildings)
         try:
             check_orders(event, building, self.registry.market, self.grid, self.registry.buildings, self.now)
         except GateClosed as error:
@@ -233,17 +233,6 @@ class Desk(Words):
         return super().accepted(building, name, proposer, since)
 
     # --- what it takes -----------------------------------------------------------------------
-
-    def _known(self, building: str) -> None:
-        known = self.registry.buildings
-        if building not in known:
-            meant = did_you_mean(building, known)
-            raise UnknownBuilding(
-                "the book has no such building",
-                building,
-                where=building,
-                hint=f"{meant}buildings: {', '.join(sorted(known))}",
-            )
 
     def _check_name(self, building: str, event: OrderPlaced) -> None:
         before = self.orders.order(building, event.order, event.begin)

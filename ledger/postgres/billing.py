@@ -1,6 +1,7 @@
 """The store as billing needs it: what was posted to an account, and which documents were issued."""
 
-from datetime import datetime
+from datetime import date, datetime
+from typing import NamedTuple
 
 from ledger.events import read_recorded
 from ledger.market_events import InvoiceIssued
@@ -11,6 +12,16 @@ from ledger.settlement_rows import PostedRow
 
 JournalRow = tuple[str, str, int, int, int]
 """kind, account, energy_milliwh, amount_micro, newest run"""
+
+
+class DayRow(NamedTuple):
+    """A sum of postings to one account on a local day: of a kind, in a direction."""
+
+    day: date
+    kind: str
+    took: bool
+    energy_milliwh: int
+    amount_micro: int
 
 
 class BillingStore:
@@ -41,6 +52,16 @@ class BillingStore:
         with translated():
             rows = await self._connection.fetch(statement("billing_corrected"), community, run)
         return [tuple(row) for row in rows]
+
+    async def days(
+        self, community: str, account: str, begin: datetime, until: datetime, zone: str
+    ) -> list[DayRow]:
+        """What was posted to an account for the intervals that start in [begin, until), in order of days."""
+        with translated():
+            rows = await self._connection.fetch(
+                statement("billing_days"), community, account, begin, until, zone
+            )
+        return [DayRow(*row) for row in rows]
 
     async def journal(self, community: str, begin: datetime, until: datetime) -> list[JournalRow]:
         """What was posted in [begin, until), summed by kind, account and side."""

@@ -1,12 +1,12 @@
 """The biller: drafts a month's documents out of one state of the store, and has them recorded.
 
 Numbers are given when a month is issued, in order of buildings, and the documents become facts of the book in
-one go; so numbers have no gap, and a month is issued once.
+that order, while nobody else issues any; so numbers have no gap, and a building's month is issued once. Where
+recording ends early, issuing again goes on with the buildings that are left.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,16 +17,13 @@ from ledger.market_events import InvoiceIssued
 from ledger.postgres.billing import BillingStore
 from ledger.postgres.settlement import SettlementStore, Standing
 from ledger.words import counted
-from settlement.billing.as_json import read_document
+from settlement.billing.documents import issued_documents
 from settlement.billing.drafting import BillingSource, Drafting, WithCharges, uncancelled, vat_ppm
 from settlement.billing.invoice import Invoice, Kind
 from settlement.billing.numbering import next_number
-from settlement.billing.postings import billed
 from settlement.billing.settings import BillingSettings
-from settlement.billing.tables import Entry, summed
 from settlement.billing.totals import Totals, check, reversed_lines, totalled
 from settlement.book_state import BookState
-from settlement.journal import Posting
 from settlement.month import Month, month_of
 from settlement.shared_bill import month_charges
 
@@ -58,13 +55,6 @@ class AlreadyCancelled(BadInput):
     code = "already-cancelled"
 
 
-class Issued(NamedTuple):
-    """A document that the book has, and the run up to which it counts."""
-
-    invoice: Invoice
-    run: int
-
-
 class Biller:
     """Bills one community."""
 
@@ -81,7 +71,11 @@ class Biller:
 
     async def issued(self, month: date) -> list[Invoice]:
         """The documents of a month that the book has, in their order."""
-        return [each.invoice for each in await self._issued() if _is_of(each.invoice, month)]
+        return [
+            each.invoice
+            for each in await issued_documents(self._billing, self._community)
+            if _is_of(each.invoice, month)
+        ]
 
     async def issue(self, month: date, today: date, record: Record) -> list[Invoice]:
         """Bill a month for good. Raises `NotSettled`, `AlreadyIssued` or `StreamBusy`; then nothing is
@@ -96,7 +90,7 @@ class Biller:
         Raises `UnknownDocument`, `AlreadyCancelled` or `StreamBusy`.
         """
         async with self._settlement.turn(self._community):
-            issued = await self._issued()
+            issued = await issued_documents(self._billing, self._community)
             found = next((each for each in issued if each.invoice.number == number), None)
             if found is None or found.invoice.kind != "invoice":
                 raise UnknownDocument("there is no such invoice in the book", where=number)
@@ -107,29 +101,10 @@ class Biller:
             (note,) = await self._number([draft], found.run, today, record)
             return note
 
-    async def journal(self, day: date) -> list[Entry]:
-        """What was posted for a month, summed by kind, account and side, with what its documents add."""
-        async with self._settlement.transaction(self._community) as size:
-            book = BookState(self._community, self._settlement)
-            await book.follow(size)
-            month = month_of(day, book.grid.zone)
-            rows = await self._billing.journal(self._community, month.begin, month.until)
-            documents = await self.issued(day)
-        entries = [Entry(month.begin, month.until, row[4], Posting(*row[:4])) for row in rows]
-        added = [posting for document in documents for posting in billed(document)]
-        return [*entries, *summed(month.begin, month.until, None, added)]
-
-    async def _issued(self) -> list[Issued]:
-        """The documents that the book has, in their order."""
-        return [
-            Issued(read_document(event.document), event.run)
-            for event in await self._billing.issued(self._community)
-        ]
-
     async def _number(
         self, drafts: Sequence[Invoice], run: int, today: date, record: Record
     ) -> list[Invoice]:
-        """Give drafts their numbers and have them recorded, all or none."""
+        """Give drafts their numbers and have them recorded in their order."""
         issued = await self._billing.issued(self._community)
         last = issued[-1].number if issued else ""
         invoices = []
@@ -153,7 +128,9 @@ class Biller:
             is_closed = standing.final_until is not None and standing.final_until >= month.until
             if kind == "invoice" and not is_closed:
                 raise _not_closed(month, standing, book)
-            issued = uncancelled([each.invoice for each in await self._issued()])
+            issued = uncancelled(
+                [each.invoice for each in await issued_documents(self._billing, self._community)]
+            )
             before = {each.building for each in issued if _is_of(each, day)}
             source: BillingSource = self._billing
             if not is_closed:

@@ -132,6 +132,12 @@ class Drafting:
                 lines += adjustment_lines(await self._posted(building, month), billed, month)
         return lines
 
+    async def unbilled_micro(self, building: str) -> int:
+        """What a building owes for the month by now, less what was billed of it; before tax."""
+        owed = _of_rows(await self._posted(building, self._month))
+        billed = self._billed.get(building, {}).get(self._month, Billed())
+        return sum(owed) - sum(billed)
+
     async def _posted(self, building: str, month: Month) -> Sequence[PostedRow]:
         account = building_account(building)
         return await self._source.posted(self._community, account, month.begin, month.until, self._run)

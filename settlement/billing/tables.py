@@ -3,6 +3,7 @@
 invoices    one row a document, with what it comes to
 lines       one row a line, with the intervals it is about and the run that decided them
 journal     one row a posting, in two columns as bookkeepers have it
+statement   one row a day of a building
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,17 @@ class Entry(NamedTuple):
     until: datetime
     run: int | None
     posting: Posting
+
+
+class Day(NamedTuple):
+    """A building's day. `cost_micro` is what it pays (+) or gets (-) for all of it, taxes not included."""
+
+    day: date
+    grid_import_milliwh: int = 0
+    bought_milliwh: int = 0
+    sold_milliwh: int = 0
+    grid_export_milliwh: int = 0
+    cost_micro: int = 0
 
 
 class BilledLine(NamedTuple):
@@ -209,5 +221,17 @@ JOURNAL: Sheet[Booked] = Sheet(
         Column("energy_kwh", Form.ENERGY, lambda it: it.energy_milliwh),
         Column("debit", Form.MONEY, lambda it: it.debit_micro),
         Column("credit", Form.MONEY, lambda it: it.credit_micro),
+    ),
+)
+
+STATEMENT: Sheet[Day] = Sheet(
+    "statement",
+    (
+        Column("day", Form.DAY, lambda it: it.day),
+        Column("grid_import_kwh", Form.ENERGY, lambda it: it.grid_import_milliwh),
+        Column("bought_kwh", Form.ENERGY, lambda it: it.bought_milliwh),
+        Column("sold_kwh", Form.ENERGY, lambda it: it.sold_milliwh),
+        Column("grid_export_kwh", Form.ENERGY, lambda it: it.grid_export_milliwh),
+        Column("pays", Form.MONEY, lambda it: it.cost_micro),
     ),
 )

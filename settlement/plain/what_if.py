@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.errors import BadInput
 from ledger.grid import Grid, UnknownZone
 from ledger.words import did_you_mean
 from settlement.interval import Rules, settle
+from settlement.known_building import UnknownBuilding
 from settlement.plain.notes import Seen, notes
 from settlement.plain.reading import GridPrices, read_energies, read_orders
 from settlement.plain.rows import PlainInterval, Told, sorted_rows
@@ -17,16 +17,6 @@ from settlement.standing import Standing, Standings
 from settlement.tariff import Tariff, UnknownTariff, load_tariff
 
 DEFAULT_ZONE = "Asia/Bangkok"
-
-
-class UnknownBuilding(BadInput):
-    """A building that another file does not name."""
-
-    code = "unknown-building"
-
-    def __init__(self, what: str, building: str, *, where: str = "", hint: str = "") -> None:
-        super().__init__(what, where=where, hint=hint)
-        self.building = building
 
 
 class Result(NamedTuple):

@@ -24,7 +24,6 @@ from settlement.billing.biller import (
 from settlement.billing.files import CannotWrite, write_documents
 from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
 from settlement.billing.settings import BillingSettings
-from settlement.billing.tables import booked
 from settlement.billing.totals import check
 from tests.support.billing import (
     AUGUST_2,
@@ -249,17 +248,6 @@ async def test_a_credit_note_undoes_an_invoice_and_the_month_is_billed_again(sit
             await credit(site, number, date(2026, 7, 3))
     (again,) = await issue(site, today=date(2026, 7, 3))
     assert (again.number, again.building, amounts(again)) == ("campus-2026-000005", "b-2", amounts(second))
-
-
-async def test_the_months_journal_balances_and_holds_what_the_documents_add(site: Site) -> None:
-    before = await biller(site).journal(JUNE)
-    invoices = await issue(site)
-    entries = await biller(site).journal(JUNE)
-    *_, totals = booked(entries)
-    assert totals.debit_micro == totals.credit_micro > 0
-    assert len(entries) > len(before)
-    owed = sum(each.posting.amount_micro for each in entries if each.posting.account == "building/b-2")
-    assert -owed == invoices[1].total_micro
 
 
 async def test_documents_are_written_in_every_form(site: Site, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""What stands in the accounts: a month's journal, the balances of all, and a building's month day by day.
+
+All of it is a view of what runs have posted and what documents add to it, taken from one state of the store
+when it is asked for; nothing is kept that could differ.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+from ledger.postgres.billing import BillingStore
+from ledger.postgres.settlement import SettlementStore, Standing
+from settlement.billing.documents import issued_documents
+from settlement.billing.drafting import Drafting, uncancelled
+from settlement.billing.invoice import Invoice
+from settlement.billing.postings import billed
+from settlement.billing.tables import Day, Entry, summed
+from settlement.book_state import BookState
+from settlement.journal import Posting, building_account
+from settlement.known_building import check_building
+from settlement.month import Month, month_of
+from settlement.shared_bill import CHARGES
+
+_ENERGIES: Mapping[tuple[str, bool], str] = {
+    ("grid-import", True): "grid_import_milliwh",
+    ("trade", True): "bought_milliwh",
+    ("trade", False): "sold_milliwh",
+    ("grid-export", False): "grid_export_milliwh",
+}
+"""Kind of posting, and whether energy was taken by it -> where a day counts its energy."""
+
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Balance(NamedTuple):
+    """What an account got (+) and gave (-) on the whole."""
+
+    account: str
+    energy_milliwh: int
+    amount_micro: int
+
+
+class Statement(NamedTuple):
+    """A building's month: its days, its parts of the campus's bill, and its documents.
+
+    `charges_micro` is none until the month is closed. `unbilled_micro` is what documents which stand have not
+    billed of the month yet.
+    """
+
+    building: str
+    currency: str
+    month: date
+    settled_until: datetime | None
+    days: list[Day]
+    charges_micro: int | None
+    documents: list[Invoice]
+    unbilled_micro: int
+
+    @property
+    def total(self) -> Day:
+        """All days together."""
+        columns = zip(*(each[1:] for each in self.days), strict=True)
+        return Day(self.month, *map(sum, columns))
+
+
+class Accounts:
+    """The accounts of one community."""
+
+    def __init__(self, community: str, settlement: SettlementStore) -> None:
+        self._community = community
+        self._settlement = settlement
+        self._billing = BillingStore(settlement)
+
+    async def journal(self, day: date | None = None) -> list[Entry]:
+        """What was posted for a month, or ever, summed by kind, account and side, with what documents add."""
+        async with self._settlement.transaction(self._community) as size:
+            book = await self._book(size)
+            standing = await self._settlement.standing(self._community)
+            begin, until = _span(book, standing, day)
+            rows = await self._billing.journal(self._community, begin, until)
+            issued = await issued_documents(self._billing, self._community)
+        documents = [
+            each.invoice for each in issued if day is None or each.invoice.period_begin == day.replace(day=1)
+        ]
+        entries = [Entry(begin, until, row[4], Posting(*row[:4])) for row in rows]
+        added = [posting for document in documents for posting in billed(document)]
+        return [*entries, *summed(begin, until, None, added)]
+
+    async def balances(self, day: date | None = None) -> list[Balance]:
+        """What every account comes to in a month, or ever; together they come to nothing."""
+        sums: dict[str, tuple[int, int]] = {}
+        for entry in await self.journal(day):
+            _, account, energy, amount = entry.posting
+            before = sums.get(account, (0, 0))
+            sums[account] = (before[0] + energy, before[1] + amount)
+        return [Balance(account, *sums[account]) for account in sorted(sums)]
+
+    async def statement(self, building: str, day: date) -> Statement:
+        """A building's month. Raises `UnknownBuilding`."""
+        async with self._settlement.transaction(self._community) as size:
+            book = await self._book(size)
+            check_building(building, book.registry.buildings)
+            month = month_of(day, book.grid.zone)
+            standing = await self._settlement.standing(self._community)
+            issued = await issued_documents(self._billing, self._community)
+            own = [each.invoice for each in issued if each.invoice.building == building]
+            drafting = Drafting(self._billing, book, month, standing.number or 0, uncancelled(own))
+            account = building_account(building)
+            days = await self._days(account, month, book.grid.zone.key)
+            charges = await self._charges(account, month, standing.number or 0)
+            unbilled = await drafting.unbilled_micro(building)
+        opened = book.registry.opened
+        assert opened is not None  # noqa: S101 - its buildings come after it
+        is_closed = standing.final_until is not None and standing.final_until >= month.until
+        documents = [each for each in own if each.period_begin == month.first]
+        return Statement(
+            building, opened.currency, month.first, standing.settled_until, days,
+            charges if is_closed else None, documents, unbilled,
+        )  # fmt: skip
+
+    async def _book(self, size: int) -> BookState:
+        book = BookState(self._community, self._settlement)
+        await book.follow(size)
+        return book
+
+    async def _days(self, account: str, month: Month, zone: str) -> list[Day]:
+        found: dict[date, Day] = {}
+        for row in await self._billing.days(self._community, account, month.begin, month.until, zone):
+            day = found.get(row.day, Day(row.day))
+            day = day._replace(cost_micro=day.cost_micro - row.amount_micro)
+            if (name := _ENERGIES.get((row.kind, row.took))) is not None:
+                day = day._replace(**{name: getattr(day, name) + abs(row.energy_milliwh)})
+            found[row.day] = day
+        return list(found.values())
+
+    async def _charges(self, account: str, month: Month, run: int) -> int:
+        rows = await self._billing.posted(self._community, account, month.begin, month.until, run)
+        return -sum(row.amount_micro for row in rows if row.kind in CHARGES)
+
+
+def _span(book: BookState, standing: Standing, day: date | None) -> tuple[datetime, datetime]:
+    """A month, or all that was settled."""
+    if day is not None:
+        month = month_of(day, book.grid.zone)
+        return month.begin, month.until
+    return EPOCH, standing.settled_until or EPOCH

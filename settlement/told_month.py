@@ -1,0 +1,19 @@
+"""A month as a person writes it."""
+
+from datetime import date
+
+from ledger.errors import BadInput
+
+
+class NotAMonth(BadInput):
+    """A month that is none."""
+
+    code = "not-a-month"
+
+
+def told_month(text: str) -> date:
+    """Its first day. Raises `NotAMonth`."""
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise NotAMonth(f"{text!r} is no month", hint="write it as 2026-06") from None

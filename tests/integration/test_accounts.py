@@ -1,0 +1,95 @@
+"""What stands in the accounts: the journal balances, and a statement is what its building's documents ask."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+
+from ledger.postgres import PostgresSettings
+from settlement.billing.accounts import Accounts, Balance, Day
+from settlement.billing.tables import booked
+from settlement.journal import building_account
+from settlement.known_building import UnknownBuilding
+from tests.support.billing import AUGUST_2, JULY, JUNE, a_late_peak, credit, four_quarters_of_june, issue
+from tests.support.trading import Site
+
+
+@pytest.fixture
+async def site(database: str) -> AsyncIterator[Site]:
+    """Four quarters of June, settled in July and closed, with a main meter."""
+    site = Site(PostgresSettings(url=database))
+    await site.open()
+    await four_quarters_of_june(site)
+    yield site
+    await site.close()
+
+
+def accounts(site: Site) -> Accounts:
+    return Accounts("campus", site.settlement)
+
+
+def balance(balances: list[Balance], account: str) -> int:
+    return next(each.amount_micro for each in balances if each.account == account)
+
+
+async def test_the_months_journal_balances_and_holds_what_the_documents_add(site: Site) -> None:
+    before = await accounts(site).journal(JUNE)
+    invoices = await issue(site)
+    entries = await accounts(site).journal(JUNE)
+    *_, totals = booked(entries)
+    assert totals.debit_micro == totals.credit_micro > 0
+    kinds, kinds_before = ({each.posting.kind for each in those} for those in (entries, before))
+    assert kinds - kinds_before == {"vat"}
+    owed = sum(each.posting.amount_micro for each in entries if each.posting.account == "building/b-2")
+    assert -owed == invoices[1].total_micro
+
+
+async def test_balances_come_to_nothing_together_and_each_to_what_was_asked(site: Site) -> None:
+    invoices = [*await issue(site)]
+    for month in (JUNE, None):
+        found = await accounts(site).balances(month)
+        assert {each.account for each in found} > {"grid", "losses", "tax"}
+        assert (sum(each[1] for each in found), sum(each[2] for each in found)) == (0, 0)
+        for invoice in invoices:
+            assert balance(found, building_account(invoice.building)) == -invoice.total_micro
+    assert await accounts(site).balances(JULY) == []
+
+
+async def test_balances_stay_what_was_asked_through_corrections_and_credit_notes(site: Site) -> None:
+    invoices = [*await issue(site)]
+    invoices.append(await credit(site, invoices[1].number, date(2026, 7, 3)))
+    await a_late_peak(site)
+    invoices += await issue(site, JUNE, AUGUST_2)
+    invoices += await issue(site, JULY, AUGUST_2)
+    found = await accounts(site).balances()
+    for building in ("b-1", "b-2", "b-3"):
+        asked = sum(each.total_micro for each in invoices if each.building == building)
+        assert balance(found, building_account(building)) == -asked
+
+
+async def test_a_statement_tells_the_days_the_charges_and_what_is_not_billed(site: Site) -> None:
+    drafted = await accounts(site).statement("b-2", JUNE)
+    assert drafted.days == [Day(date(2026, 6, 1), 2_000_000, 2_000_000, 0, 0, 16_080_000)]
+    assert (drafted.charges_micro, drafted.documents) == (200_000_000, [])
+    assert drafted.unbilled_micro == drafted.total.cost_micro + 200_000_000
+    invoices = await issue(site)
+    billed = await accounts(site).statement("b-2", JUNE)
+    assert billed == drafted._replace(documents=[invoices[1]], unbilled_micro=0)
+    note = await credit(site, invoices[1].number, date(2026, 7, 3))
+    cancelled = await accounts(site).statement("b-2", JUNE)
+    assert cancelled == drafted._replace(documents=[invoices[1], note])
+
+
+async def test_a_correction_is_not_billed_until_the_next_invoice(site: Site) -> None:
+    await issue(site)
+    await a_late_peak(site)
+    june = await accounts(site).statement("b-2", JUNE)
+    assert june.unbilled_micro > 0
+    await issue(site, JULY, AUGUST_2)
+    assert (await accounts(site).statement("b-2", JUNE)).unbilled_micro == 0
+
+
+async def test_a_statement_of_a_building_that_is_not_there_names_those_that_are(site: Site) -> None:
+    with pytest.raises(UnknownBuilding, match="no building b-9") as refused:
+        await accounts(site).statement("b-9", JUNE)
+    assert "b-1, b-2, b-3" in refused.value.hint
