@@ -219,6 +219,41 @@ def test_other_rules_are_tried_on_what_the_book_has(place: Place) -> None:
     assert empty.startswith("nothing-to-compare: ")
 
 
+# --- accounts and documents --------------------------------------------------------------------------
+
+
+def test_a_building_reads_its_statement_and_all_balances_come_to_nothing(place: Place) -> None:
+    month = day(0)[:7]
+    told = place.ask("statement", "house", month)
+    assert (told["building"], told["charges_micro"], told["documents"]) == ("house", None, [])
+    days = told["days"]
+    assert all(each["bought_milliwh"] > 0 for each in days)
+    assert sum(each["cost_micro"] for each in days) == told["unbilled_micro"]
+    shown = place.run("statement", "house", month, "--file", "house.csv")
+    assert all(len(line) <= 80 for line in shown.splitlines()[1:])
+    assert "its part of the campus's charges: come when the month is closed" in shown
+    header, *lines = (place.folder / "house.csv").read_text().splitlines()
+    assert header == "day,grid_import_kwh,bought_kwh,sold_kwh,grid_export_kwh,pays"
+    assert len(lines) == len(days)
+    assert place.run("statement", "hose", month, code=2).startswith("unknown-building: ")
+    assert place.run("statement", "house", "June", code=2).startswith("not-a-month: ")
+    balances = place.ask("balances")
+    assert {each["account"] for each in balances} >= {"building/house", "building/sun", "grid"}
+    assert [sum(each[name] for each in balances) for name in ("energy_milliwh", "amount_micro")] == [0, 0]
+    assert "sum" in place.run("balances", month)
+
+
+def test_drafts_are_shown_before_a_month_is_closed_and_nothing_is_issued(place: Place) -> None:
+    month = day(0)[:7]
+    shown = place.run("invoices", month)
+    assert f"documents written to preview-{month}" in shown
+    assert (place.folder / f"preview-{month}" / "preview-house.pdf").read_bytes().startswith(b"%PDF")
+    refused = place.run("invoices", month, "--issue", code=2)
+    assert refused.startswith("not-settled: ")
+    assert "`final_days`" in refused
+    assert place.run("credit", "campus-2026-000001", "--reason", "x", code=2).startswith("unknown-document: ")
+
+
 # --- every end -------------------------------------------------------------------------------------
 
 
