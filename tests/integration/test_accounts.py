@@ -5,23 +5,18 @@ from datetime import date
 
 import pytest
 
-from ledger.postgres import PostgresSettings
 from settlement.billing.accounts import Accounts, Balance, Day
 from settlement.billing.tables import booked
 from settlement.journal import building_account
 from settlement.known_building import UnknownBuilding
-from tests.support.billing import AUGUST_2, JULY, JUNE, a_late_peak, credit, four_quarters_of_june, issue
+from tests.support.billing import AUGUST_2, JULY, JUNE, a_late_peak, after_june, credit, issue
 from tests.support.trading import Site
 
 
 @pytest.fixture
 async def site(database: str) -> AsyncIterator[Site]:
-    """Four quarters of June, settled in July and closed, with a main meter."""
-    site = Site(PostgresSettings(url=database))
-    await site.open()
-    await four_quarters_of_june(site)
-    yield site
-    await site.close()
+    async with after_june(database) as site:
+        yield site
 
 
 def accounts(site: Site) -> Accounts:

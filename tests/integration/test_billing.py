@@ -9,7 +9,6 @@ import pytest
 
 from ledger.clock import VirtualClock
 from ledger.market_events import InvoiceIssued
-from ledger.postgres import PostgresSettings
 from ledger.postgres.settlement import SettlementStore, StreamBusy
 from ledger.registry import SERVICE
 from settlement.amounts import shares
@@ -30,11 +29,11 @@ from tests.support.billing import (
     JULY,
     JUNE,
     a_late_peak,
+    after_june,
     amounts,
     be_on,
     biller,
     credit,
-    four_quarters_of_june,
     issue,
 )
 from tests.support.campus import GATEWAY
@@ -44,12 +43,8 @@ from tests.support.trading import Site
 
 @pytest.fixture
 async def site(database: str) -> AsyncIterator[Site]:
-    """Four quarters of June, settled in July, with a main meter; the tariff asks for demand and service."""
-    site = Site(PostgresSettings(url=database))
-    await site.open()
-    await four_quarters_of_june(site)
-    yield site
-    await site.close()
+    async with after_june(database) as site:
+        yield site
 
 
 async def test_a_month_is_billed_line_by_line(site: Site) -> None:

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from ledger.canonical import encode
 from ledger.market_events import InvoiceIssued
-from ledger.postgres import PostgresSettings
 from settlement.billing.as_json import read_document
 from settlement.billing.invoice import Invoice, InvoiceLine
 from settlement.billing.totals import COMPUTED, totalled
@@ -18,10 +17,10 @@ from tests.support.billing import (
     JULY,
     JUNE,
     a_late_peak,
+    after_june,
     amounts,
     be_on,
     credit,
-    four_quarters_of_june,
     issue,
 )
 from tests.support.campus import MORNING
@@ -33,11 +32,8 @@ THIRD = date(2026, 7, 3)
 
 @pytest.fixture
 async def site(database: str) -> AsyncIterator[Site]:
-    site = Site(PostgresSettings(url=database))
-    await site.open()
-    await four_quarters_of_june(site)
-    yield site
-    await site.close()
+    async with after_june(database) as site:
+        yield site
 
 
 async def a_silent_meter_is_read(site: Site) -> None:

@@ -1,10 +1,12 @@
 """A campus with one utility bill: a main meter, months that are settled, and documents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 
 from ledger.events import MeterAdded, MeterAssigned
 from ledger.market_events import InvoiceIssued
+from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR, SERVICE
 from settlement.billing.biller import Biller
 from settlement.billing.invoice import Invoice
@@ -14,6 +16,16 @@ from tests.support.trading import Site, quarters
 
 JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
 AUGUST_2 = date(2026, 8, 2)
+
+
+@asynccontextmanager
+async def after_june(database: str) -> AsyncIterator[Site]:
+    """A site with a main meter, whose four quarters of June were settled in July, and the month is closed."""
+    site = Site(PostgresSettings(url=database))
+    await site.open()
+    await four_quarters_of_june(site)
+    yield site
+    await site.close()
 
 
 async def four_quarters_of_june(site: Site) -> None:
