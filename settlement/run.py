@@ -16,11 +16,10 @@ from ledger.canonical import encode
 from ledger.clock import rfc3339
 from settlement.agreements import Agreement
 from settlement.delivery import Delivery, reconcile
-from settlement.interval import settle
+from settlement.interval import Rules, settle
 from settlement.journal import Posting
-from settlement.market import Share, Trade
+from settlement.market import Band, Share, Trade
 from settlement.offers import Metered, Order
-from settlement.rules_in_force import InForce
 
 Kind = Literal["provisional", "final", "revised"]
 
@@ -44,10 +43,9 @@ class SettledInterval(NamedTuple):
     postings: list[Posting]
 
 
-def settle_facts(facts: Facts, in_force: InForce) -> SettledInterval:
-    """Settle one interval of the book. Raises `TariffHole` and `CalendarHole`."""
-    band = in_force.tariff.band(int(facts.start.timestamp()))
-    settled = settle(in_force.rules, band, facts.metered, facts.orders, facts.agreements)
+def settle_facts(facts: Facts, rules: Rules, band: Band) -> SettledInterval:
+    """Settle one interval of the book by the rules and the grid's prices that hold in it."""
+    settled = settle(rules, band, facts.metered, facts.orders, facts.agreements)
     found = list(settled.journal())
     if facts.delivery is not None:
         found += reconcile(facts.delivery, band, sorted(facts.metered), settled.trades, settled.residuals)

@@ -6,16 +6,18 @@ All of it follows from the book's first `size` events, from the runs before, and
 at work and whoever replays an exported book (`settlement.replay`) run this very code and come to the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from ledger.settlement_rows import PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.holidays import CalendarHole
+from settlement.interval import Rules
 from settlement.journal import Posting
+from settlement.market import Band
 from settlement.month import Month, midnight, month_at
-from settlement.run import Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
+from settlement.run import Facts, Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
 from settlement.shared_bill import month_charges
 from settlement.tariff_file import TariffHole
 
@@ -133,6 +135,14 @@ class _Hole(NamedTuple):
     error: TariffHole | CalendarHole
 
 
+class _Ready(NamedTuple):
+    """An interval that can be settled: what is known of it, and by what."""
+
+    facts: Facts
+    rules: Rules
+    band: Band
+
+
 class _Work:
     """One state of the store, being settled."""
 
@@ -148,14 +158,7 @@ class _Work:
         digest = ResultDigest()
         first, revised = plan.begin, 0
         for start in plan.changed:
-            before = [Posting(*row) for row in await self._store.postings(self._community, start)]
-            found: list[SettledInterval] = []
-            if (hole := await self._settle_chunk(start, start + self._book.step, found)) is not None:
-                raise hole.error  # it was settled once, so only another tariff since can lack it
-            # Of an interval whose meters have all been retired since, nothing is left but the reversal.
-            (after,) = found or [SettledInterval(start, [], [], [])]
-            if after.postings != before:
-                await self._write(number, [after], digest, {start: before} if before else {})
+            if await self._settle_again(number, start, digest):
                 first, revised = min(first, start), revised + 1
         is_charged = False
         if plan.kind == "revised":
@@ -165,10 +168,10 @@ class _Work:
         hole = None
         while hole is None and (begin := until) < plan.until:
             until = min(begin + CHUNK, plan.until)
-            chunk: list[SettledInterval] = []
-            hole = await self._settle_chunk(begin, until, chunk)
-            await self._write(number, chunk, digest, {})
-            settled += len(chunk)
+            ready, hole = await self._ready(begin, until)
+            starts = [each.facts.start for each in ready]
+            await self._write(number, starts, (settle_facts(*each) for each in ready), digest)
+            settled += len(ready)
         if not (settled or revised or is_charged):
             if hole is not None:
                 raise hole.error
@@ -176,6 +179,19 @@ class _Work:
         if hole is not None:  # what lies before it does not have to wait for it
             plan = plan._replace(until=hole.start)
         return await self._add_run(plan, number, first, digest, settled, revised)
+
+    async def _settle_again(self, number: int, start: datetime, digest: ResultDigest) -> bool:
+        """Put what an interval comes to by now in the place of what was posted for it; whether it differs."""
+        before = [Posting(*row) for row in await self._store.postings(self._community, start)]
+        ready, hole = await self._ready(start, start + self._book.step)
+        if hole is not None:
+            raise hole.error  # it was settled once, so only another tariff since can lack it
+        # Of an interval whose meters have all been retired since, nothing is left but the reversal.
+        after = [settle_facts(*each) for each in ready] or [SettledInterval(start, [], [], [])]
+        if after[0].postings == before:
+            return False
+        await self._write(number, [start], after, digest, before)
+        return True
 
     async def final(self, plan: Plan, number: int) -> RunRow:
         """Settle what is planned for good, with the month's charges."""
@@ -206,42 +222,47 @@ class _Work:
         await self._store.add_run(self._community, run)
         return run
 
-    async def _settle_chunk(
-        self, begin: datetime, until: datetime, into: list[SettledInterval]
-    ) -> _Hole | None:
-        """Settle [begin, until) as far as the tariff reaches; the first interval where it does not."""
+    async def _ready(self, begin: datetime, until: datetime) -> tuple[list[_Ready], _Hole | None]:
+        """The intervals of [begin, until) as far as the tariff reaches; the first one where it does not."""
+        found = []
         async for facts in self._book.facts(begin, until):
             try:
                 if (in_force := self._rules.at(facts.start)) is not None:
-                    into.append(settle_facts(facts, in_force))
+                    band = in_force.tariff.band(int(facts.start.timestamp()))
+                    found.append(_Ready(facts, in_force.rules, band))
             except (TariffHole, CalendarHole) as error:
-                return _Hole(facts.start, error)
-        return None
+                return found, _Hole(facts.start, error)
+        return found, None
 
     async def _write(
         self,
         number: int,
-        intervals: Sequence[SettledInterval],
+        starts: Sequence[datetime],
+        intervals: Iterable[SettledInterval],
         digest: ResultDigest,
-        before: Mapping[datetime, Sequence[Posting]],
+        before: Sequence[Posting] = (),
     ) -> None:
-        """Write the rows of some intervals; `before` is what they reverse."""
-        rows: dict[str, list[Sequence[object]]] = {
-            "intervals": [],
-            "postings": [],
-            "trades": [],
-            "shares": [],
-        }
-        for start, trades, shares, postings in intervals:
-            rows["postings"] += self._made(number, start, before.get(start, ()), postings, digest)
-            rows["intervals"].append((self._community, start, number))
-            rows["trades"] += [
-                (self._community, start, number, index, *each) for index, each in enumerate(trades)
-            ]
-            rows["shares"] += [(self._community, start, number, *each) for each in shares]
-        for table, values in rows.items():
-            if values:
-                await self._store.add(table, values)
+        """Write the rows of the intervals that begin at `starts`; `before` is what they reverse.
+
+        Intervals are settled while the store takes the postings of those before.
+        """
+        if not starts:
+            return
+        await self._store.add("intervals", [(self._community, start, number) for start in starts])
+        others: dict[str, list[Sequence[object]]] = {"trades": [], "shares": []}
+
+        def postings() -> Iterator[Sequence[object]]:
+            for start, trades, shares, made in intervals:
+                yield from self._made(number, start, before, made, digest)
+                others["trades"] += [
+                    (self._community, start, number, index, *each) for index, each in enumerate(trades)
+                ]
+                others["shares"] += [(self._community, start, number, *each) for each in shares]
+
+        await self._store.add("postings", postings())
+        for table, rows in others.items():
+            if rows:
+                await self._store.add(table, rows)
 
     def _made(
         self,

@@ -15,7 +15,13 @@ from ledger.postgres.migrate import Migration, MigrationMismatch, migrations, pe
 from tests.support.store import owner
 
 _numbers = count(1)
-FILES = ["0001_book.sql", "0002_projections.sql", "0003_market.sql", "0004_settlement.sql"]
+FILES = [
+    "0001_book.sql",
+    "0002_projections.sql",
+    "0003_market.sql",
+    "0004_settlement.sql",
+    "0005_charges.sql",
+]
 NEXT = len(FILES) + 1
 
 

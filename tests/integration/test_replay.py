@@ -24,7 +24,8 @@ from ledger.postgres import PostgresSettings
 from ledger.postgres.exporter import open_snapshot
 from ledger.registry import OPERATOR, SERVICE
 from ledger.verify import verify_file
-from settlement.rules_in_force import InForce
+from settlement.interval import Rules
+from settlement.market import Band
 from settlement.run import Facts, SettledInterval, settle_facts
 from settlement.settler import Settler
 from tests.support.campus import MORNING, QUARTER, SALT
@@ -278,9 +279,8 @@ async def test_a_run_that_left_out_a_late_reading_is_named(site: Site, tmp_path:
 async def test_a_settler_that_settles_by_other_rules_is_found(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unfair(facts: Facts, in_force: InForce) -> SettledInterval:
-        rules = in_force.rules._replace(mechanism="mid_market_rate")
-        return settle_facts(facts, in_force._replace(rules=rules))
+    def unfair(facts: Facts, rules: Rules, band: Band) -> SettledInterval:
+        return settle_facts(facts, rules._replace(mechanism="mid_market_rate"), band)
 
     await quarters(site, 0, 4)
     with monkeypatch.context() as patch:
