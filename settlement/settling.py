@@ -36,6 +36,9 @@ class RunStore(BookSource, Protocol):
     ) -> Sequence[datetime]:
         """The intervals in [begin, until) that events from position `size` on decided anew, in order."""
 
+    async def known(self, community: str, begin: datetime, until: datetime) -> Sequence[datetime]:
+        """The intervals in [begin, until) of which there are energies, or that were settled."""
+
     async def postings(self, community: str, start: datetime) -> Sequence[PostingRow]:
         """The postings that count for an interval: those of the newest run that settled it, in order."""
 
@@ -122,9 +125,9 @@ async def _changed(store: RunStore, book: BookState, standing: Standing, first: 
         return []
     until, seen = standing.settled_until, standing.tree_size
     changed = set(await store.changed(book.community, seen, first, until))
-    for position, since in book.reshaped:
-        if position >= seen:
-            changed |= set(book.starts(max(since, first), until))
+    reshaped = [since for position, since in book.reshaped if position >= seen]
+    if reshaped:
+        changed |= set(await store.known(book.community, max(min(reshaped), first), until))
     return sorted(changed)
 
 

@@ -182,6 +182,11 @@ class SettlementStore:
         rows = await self.connection.fetch(statement("settlement_changed"), community, size, begin, until)
         return [row["start"] for row in rows]
 
+    async def known(self, community: str, begin: datetime, until: datetime) -> list[datetime]:
+        """The intervals in [begin, until) of which there are energies, or that were settled."""
+        rows = await self.connection.fetch(statement("settlement_known"), community, begin, until)
+        return [row["start"] for row in rows]
+
     async def postings(self, community: str, start: datetime) -> list[PostingRow]:
         """The postings that count for an interval."""
         rows = await self.connection.fetch(statement("settlement_standing_postings"), community, start)

@@ -60,6 +60,10 @@ class ReplayedRuns:
         rows = self._connection.execute(statement("changed"), (size, seconds(begin), seconds(until)))
         return [instant(start) for (start,) in rows]
 
+    async def known(self, community: str, begin: datetime, until: datetime) -> list[datetime]:
+        rows = self._connection.execute(statement("known"), (seconds(begin), seconds(until)))
+        return [instant(start) for (start,) in rows]
+
     async def root(self, community: str, size: int) -> bytes:
         assert self._tree.size == size  # noqa: S101 - a run is settled where the log has its size
         return self._tree.root()
