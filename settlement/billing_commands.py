@@ -24,7 +24,7 @@ from settlement.amounts import MICRO
 from settlement.billing.biller import Biller, Record
 from settlement.billing.files import write_documents
 from settlement.billing.invoice import Invoice
-from settlement.billing.proving import Proof, Prover, proof_steps
+from settlement.billing.proving import Proof, Prover, line_reference, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
 from settlement.plain.shown import decimal
 from settlement.told_month import told_month
@@ -136,21 +136,20 @@ def _print(documents: Sequence[Invoice]) -> None:
     out.print(table)
 
 
-def prove(number: str, line: int, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def prove(line: str, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Walk from a line of an invoice down to the signed readings, and check every step.
 
     Parameters
     ----------
-    number
-        The invoice's number, such as campus-2026-000001.
     line
-        Which of its lines, counted from 1.
+        The invoice's number and the line's, such as campus-2026-000001/2; `lines.csv` has it as `reference`.
     """
+    number, place = line_reference(line)
     settings, _ = _settings(config)
 
     async def walk() -> Proof:
         async with await SettlementStore.open(settings.postgres) as store:
-            return await Prover(settings.community.id, store).prove(number, line)
+            return await Prover(settings.community.id, store).prove(number, place)
 
     for step in proof_steps(run(walk())):
         out.print(step)

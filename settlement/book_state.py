@@ -1,7 +1,7 @@
 """What the book says of a community as settlement needs it: who takes part, by what rules and orders."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.entry import stream_kind, stream_subject
@@ -102,12 +102,6 @@ class BookState:
     def rules(self) -> RulesInForce:
         """The rules as published up to here."""
         return RulesInForce(self.registry)
-
-    def starts(self, begin: datetime, until: datetime) -> list[datetime]:
-        """The intervals that start in [begin, until)."""
-        first = self.grid.floor(begin + self.step - timedelta(seconds=1))
-        span = range(int(first.timestamp()), int(until.timestamp()), self.grid.step)
-        return [datetime.fromtimestamp(at, UTC) for at in span]
 
     async def facts(self, begin: datetime, until: datetime) -> AsyncIterator[Facts]:
         """What is known of the intervals of [begin, until), in order of time; not of those without energy."""

@@ -80,7 +80,7 @@ async def _answer(settings: Settings, asked: Asked) -> Answer:
         begin, until = (midnight(day, book.grid.zone) for day in (asked.begin, asked.until))
         changes = _changes(asked, book.registry, until)
         found = await compare(book, changes, begin, until)
-        intervals_max = len(book.starts(begin, until))
+        intervals_max = (until - begin) // book.step
     if not found.intervals:
         raise NothingToCompare(
             f"the book has no energy from {asked.begin} to {asked.until} that rules held for",

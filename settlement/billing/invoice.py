@@ -91,6 +91,10 @@ class Invoice(_Part, frozen=True):
     reason: Text = ""
     zone: Text = "UTC"
 
+    def reference(self, line: int) -> str:
+        """By which a line, counted from 1, can be proven; none in a preview."""
+        return f"{self.number}/{line}" if self.number else ""
+
     @property
     def code(self) -> str:
         """The SHA-256 of the canonical form, in hex: by it the document can be verified."""

@@ -36,7 +36,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class PrintedLine(msgspec.Struct, frozen=True):
-    """A line of the table; `detail` tells its intervals, its run and which part of what it is."""
+    """A line of the table; `detail` tells its reference, intervals and run, and which part of what it is."""
 
     what: Label
     detail: str
@@ -140,17 +140,17 @@ def _lines(invoice: Invoice) -> list[PrintedLine]:
     return [
         PrintedLine(
             wording().lines[line.kind],
-            _detail(line, ZoneInfo(invoice.zone)),
+            _detail(line, invoice.reference(number), ZoneInfo(invoice.zone)),
             "" if line.energy_milliwh is None else shown(line.energy_milliwh, ENERGY_PLACES),
             _price(line),
             shown(line.amount_micro, places),
         )
-        for line in charges
+        for number, line in enumerate(charges, 1)
     ]
 
 
-def _detail(line: InvoiceLine, zone: ZoneInfo) -> str:
-    words, parts = wording().words, []
+def _detail(line: InvoiceLine, reference: str, zone: ZoneInfo) -> str:
+    words, parts = wording().words, [reference] if reference else []
     if line.begin is not None and line.until is not None:
         parts.append(f"{_local(line.begin, zone)} – {_local(line.until, zone)}")
     if line.share_ppm is not None and line.of_micro is not None:

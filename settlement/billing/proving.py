@@ -58,6 +58,16 @@ class NotProven(Damaged):
     code = "not-proven"
 
 
+def line_reference(text: str) -> tuple[str, int]:
+    """Number and line of a reference such as `campus-2026-000001/2`. Raises `UnknownLine`."""
+    number, _, line = text.rpartition("/")
+    if not (number and line.isascii() and line.isdecimal()):
+        raise UnknownLine(
+            f"{text!r} names no line", hint="write the invoice's number and the line's: campus-2026-000001/2"
+        )
+    return number, int(line)
+
+
 class Reading(NamedTuple):
     """A reading at one end of the proof."""
 
@@ -266,7 +276,7 @@ def proof_steps(proof: Proof) -> list[str]:
     return [
         f"1 document  {invoice.number} for {invoice.building} is event {proof.position:,} of the log, code"
         f" {invoice.code}",
-        f"2 line      {proof.number}, {line.kind}{energy}: {amount}",
+        f"2 line      {invoice.reference(proof.number)}, {line.kind}{energy}: {amount}",
         f"3 posted    {_posted(proof)}, by {counted(len(proof.runs), 'settlement run')} of the book",
         f"4 readings  {counted(proof.readings, 'reading')}, from {_told(proof.first)} to {_told(proof.last)}",
         f"5 log       each is in the tree of {counted(proof.size, 'event')} with root {proof.root.hex()},"

@@ -198,6 +198,7 @@ LINES: Sheet[BilledLine] = Sheet(
         Column("period_begin", Form.DAY, lambda it: it.invoice.period_begin),
         Column("period_until", Form.DAY, lambda it: it.invoice.period_until),
         Column("line", Form.INTEGER, lambda it: it.number),
+        Column("reference", Form.TEXT, lambda it: it.invoice.reference(it.number)),
         Column("kind", Form.TEXT, lambda it: it.line.kind),
         Column("begin", Form.TEXT, lambda it: _when(it.line.begin)),
         Column("until", Form.TEXT, lambda it: _when(it.line.until)),

@@ -17,10 +17,12 @@ from ledger.market_events import (
 )
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR
+from settlement.amounts import amount_micro
 from settlement.journal import Posting
 from settlement.order_book import OrderBook
 from settlement.run import ResultDigest
 from settlement.settler import Settler
+from settlement.tariff import parse_tariff, tariff_documents
 from settlement.tariff_file import TariffHole
 from tests.support.billing import four_quarters_of_june
 from tests.support.campus import MORNING, QUARTER, SALT
@@ -170,6 +172,38 @@ async def test_the_digest_can_be_computed_from_the_journal(site: Site) -> None:
         rows = await site.settlement.postings("campus", MORNING + quarter * QUARTER)
         digest.add(MORNING + quarter * QUARTER, [Posting(*row) for row in rows], reversal=False)
     assert digest.digest().hex() == run.result
+
+
+async def test_a_night_of_97_readings_settles_its_96_intervals_again_at_their_own_prices(
+    site: Site,
+) -> None:
+    """The night comes a day late, as over NB-IoT, and the tariff has two prices in it."""
+    name = "th-mea-4.2-12-24kv"
+    rules = MarketRulesPublished(
+        begin=MORNING + QUARTER, mechanism="mid_market_rate", tariff=name, gate_minutes=0, final_days=7
+    )
+    documents = tariff_documents(name)
+    tariff = TariffPublished(tariff=name, document=documents.document, beside=dict(documents.beside))
+    await site.tell(OPERATOR, "market", tariff, rules)
+    await site.ledgers_clock.sleep_until(MORNING + 4 * DAY)
+    await site.read("m-1", *((k, 100 * k, 0) for k in range(289)))
+    await site.read("m-2", *((k, 100 * k, 0) for k in (*range(97), *range(193, 289))))
+    await site.clock.sleep_until(MORNING + 3 * DAY)
+    (before,) = await site.settle()
+    assert before.settled == 288
+    night = [(k, 100 * k + (k - 96) * (192 - k), 0) for k in range(96, 193)]
+    await site.read("m-2", *night[1:])
+    (run,) = await site.settle()
+    assert (run.settled, run.revised) == (0, 96)
+    rows = await site.rows(
+        "SELECT start, energy_milliwh, amount_micro FROM settlement.postings"
+        " WHERE run = 2 AND NOT reversal AND account = 'building/b-3' AND kind = 'grid-import' ORDER BY start"
+    )
+    band = parse_tariff(*documents).band
+    assert [each[0] for each in rows] == [MORNING + k * QUARTER for k in range(96, 192)]
+    for start, energy, amount in rows:
+        assert -amount == amount_micro(energy, band(int(start.timestamp())).retail_micro_per_kwh)
+    assert len({band(int(start.timestamp())) for start, *_ in rows}) == 2
 
 
 async def energy_of(site: Site, account: str) -> int:

@@ -74,13 +74,15 @@ GOLDEN_INVOICES = (
     "-0.004999,100.000000,100.010000,0.070000,7.000000,107.000000,,,@CODE@\r\n"
 )
 GOLDEN_LINES = (
-    "number,building,period_begin,period_until,line,kind,begin,until,run,energy_kwh,share,of,amount,currency\r\n"
-    "campus-2026-000123,school,2026-06-01,2026-07-01,1,bought,2026-05-31T17:00:00Z,2026-06-30T17:00:00Z,42,"
-    "25.000001,,,100.005000,THB\r\n"
-    "campus-2026-000123,school,2026-06-01,2026-07-01,2,sold,2026-05-31T17:00:00Z,2026-06-30T17:00:00Z,42,"
-    ",,,-0.000001,THB\r\n"
-    "campus-2026-000123,school,2026-06-01,2026-07-01,3,vat,,,,,0.070000,100.010000,7.000000,THB\r\n"
-    "campus-2026-000123,school,2026-06-01,2026-07-01,4,rounding,,,,,,,-0.004999,THB\r\n"
+    "number,building,period_begin,period_until,line,reference,kind,begin,until,run,energy_kwh,share,of,amount,"
+    "currency\r\n"
+    "campus-2026-000123,school,2026-06-01,2026-07-01,1,campus-2026-000123/1,bought,2026-05-31T17:00:00Z,"
+    "2026-06-30T17:00:00Z,42,25.000001,,,100.005000,THB\r\n"
+    "campus-2026-000123,school,2026-06-01,2026-07-01,2,campus-2026-000123/2,sold,2026-05-31T17:00:00Z,"
+    "2026-06-30T17:00:00Z,42,,,,-0.000001,THB\r\n"
+    "campus-2026-000123,school,2026-06-01,2026-07-01,3,campus-2026-000123/3,vat,,,,,0.070000,100.010000,"
+    "7.000000,THB\r\n"
+    "campus-2026-000123,school,2026-06-01,2026-07-01,4,campus-2026-000123/4,rounding,,,,,,,-0.004999,THB\r\n"
 )
 GOLDEN_JOURNAL = (
     "begin,until,run,kind,account,energy_kwh,debit,credit\r\n"
