@@ -19,21 +19,29 @@ Entitlements = Callable[[int, Sequence[int], Sequence[int]], list[int]]
 
 
 def sharing_key(market: Market, parameters: Parameters) -> Outcome:
-    """Share the surplus among all with a need, at a price that the rule takes from the grid's two.
+    """Share the surplus at a price that the rule takes from the grid's two.
 
-    Who has no need in an interval has no part in it, whatever its key.
+    A static share is the same whatever its holder needs: what somebody with no need in an interval is
+    entitled to is left over, or goes to the others where the key is cascading. Equal and proportional shares
+    are those of the buildings with a need.
     """
     produced = sum(offer.energy_milliwh for offer in market.sells)
-    needs = [offer.energy_milliwh for offer in market.buys]
-    weights = [parameters.keys.get(offer.building, 0) for offer in market.buys]
-    entitled = _KEYS[parameters.kind](produced, needs, weights)
-    used = list(map(min, entitled, needs))
-    buys = [offer._replace(energy_milliwh=energy) for offer, energy in zip(market.buys, used, strict=True)]
+    wanted = {offer.building: offer.energy_milliwh for offer in market.buys}
+    names = sorted({*wanted, *parameters.keys})
+    needs = [wanted.get(name, 0) for name in names]
+    weights = [parameters.keys.get(name, 0) for name in names]
+    entitled = dict(zip(names, _KEYS[parameters.kind](produced, needs, weights), strict=True))
+    buys = [
+        offer._replace(energy_milliwh=min(entitled[offer.building], offer.energy_milliwh))
+        for offer in market.buys
+    ]
     price = within(market.band.feed_in_micro_per_kwh, market.band.retail_micro_per_kwh, parameters.price_rule)
     cleared = at_price(market, market.sells, buys, price)
+    used = dict(zip((offer.building for offer in buys), cleared.bought, strict=True))
     found = [
-        Share(offer.building, share, taken, share - taken)
-        for offer, share, taken in zip(market.buys, entitled, cleared.bought, strict=True)
+        Share(name, share, used.get(name, 0), share - used.get(name, 0))
+        for name, share in entitled.items()
+        if share or name in wanted
     ]
     return Outcome(pair(market, market.sells, buys, cleared), found)
 
@@ -47,7 +55,7 @@ def _proportional(produced: int, needs: Sequence[int], weights: Sequence[int]) -
 
 
 def _equal(produced: int, needs: Sequence[int], weights: Sequence[int]) -> list[int]:
-    return shares(produced, [1] * len(needs))
+    return shares(produced, [bool(need) for need in needs])
 
 
 def _cascading(produced: int, needs: Sequence[int], weights: Sequence[int]) -> list[int]:

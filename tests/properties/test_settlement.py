@@ -124,14 +124,13 @@ def test_shares_sum_to_what_the_community_produced_and_nobody_uses_more_than_it_
 ) -> None:
     settled = settle(rules._replace(mechanism="sharing_key"), band, metered, orders)
     needs = {each.building: each.import_milliwh for each in metered}
-    keyed = rules.parameters.kind in ("proportional", "equal") or any(
-        rules.parameters.keys.get(building, 0) for building, need in needs.items() if need
-    )
+    by_need = rules.parameters.kind in ("proportional", "equal")
+    is_shared = any(needs.values() if by_need else rules.parameters.keys.values())
     produced = sum(each.export_milliwh for each in metered)
-    if keyed and any(needs.values()):
+    if is_shared and band.feed_in_micro_per_kwh <= band.retail_micro_per_kwh:
         assert sum(share.share_milliwh for share in settled.shares) == produced
     for share in settled.shares:
-        assert 0 <= share.used_milliwh <= min(share.share_milliwh, needs[share.building])
+        assert 0 <= share.used_milliwh <= min(share.share_milliwh, needs.get(share.building, 0))
         assert share.residual_milliwh == share.share_milliwh - share.used_milliwh
 
 

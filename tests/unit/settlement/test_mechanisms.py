@@ -109,6 +109,24 @@ def test_sharing_keys(kind: str, share: list[int], used: list[int]) -> None:
     assert sum(trade.energy_milliwh for trade in outcome.trades) == sum(used)
 
 
+@pytest.mark.parametrize(
+    ("kind", "share", "used"),
+    [
+        ("static", {"a": 5, "b": 3, "c": 2}, {"b": 3, "c": 2}),
+        ("proportional", {"b": 8, "c": 2}, {"b": 8, "c": 2}),  # 90/12, 30/12: one more to b, by its name
+        ("equal", {"b": 5, "c": 5}, {"b": 5, "c": 3}),
+        ("cascading", {"b": 7, "c": 3}, {"b": 7, "c": 3}),  # the 5 left by needs of 6 and 1
+    ],
+)
+def test_a_fixed_share_stays_what_it_is_while_its_holder_needs_nothing(
+    kind: str, share: dict[str, int], used: dict[str, int]
+) -> None:
+    asleep = [each._replace(import_milliwh=0) if each.building == "a" else each for each in NEEDS]
+    outcome = settled("sharing_key", asleep, kind=kind, keys=KEYS)
+    assert {each.building: each.share_milliwh for each in outcome.shares} == share
+    assert {each.building: each.used_milliwh for each in outcome.shares if each.used_milliwh} == used
+
+
 # --- auctions -----------------------------------------------------------------------------------------
 
 AUCTION = [Metered("s1", 0, 10), Metered("s2", 0, 10), Metered("b1", 10, 0), Metered("b2", 5, 0)]
