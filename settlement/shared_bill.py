@@ -1,20 +1,23 @@
 """The one bill of the campus, shared out: what no interval's energy pays for.
 
-Energy and surcharges are settled interval by interval. What is left of the utility's bill has two causes:
+Energy and surcharges are settled interval by interval. What is left of the utility's bill is shared out by
+what causes it:
 
-    by peak     demand, the minimum charge and reactive power: in proportion to what the buildings took from
-                the grid in the interval with the main meter's highest import (coincident peak)
-    equally     service, contracted power and levies on them: to every building alike
+    demand    each demand charge by what the buildings took from the grid in the very interval that it is
+              billed by (coincident peak), the minimum charge like the dearest of them
+    levy      on energy and power, by what they took in the month
+    service   fixed charges and contracted power, to every building alike
 
-Each charge goes out whole, by largest remainder. The tax comes with each building's own invoice.
+Each charge goes out whole, by largest remainder. The tax comes with each building's own invoice. Readings
+tell nothing of reactive power, so what the utility bills for it is not shared out.
 
 The run that closes a month posts its charges, so they are decided once, recorded with what they follow from,
 and recomputed by whoever verifies the book. A correction of the month that changes them reverses them first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
 
 from settlement.amounts import MILLIWH_PER_WH, shares
 from settlement.book_state import BookSource, BookState
@@ -22,23 +25,33 @@ from settlement.holidays import CalendarHole
 from settlement.journal import GRID, Posting, building_account, transfer
 from settlement.month import Month, midnight, months_before
 from settlement.tariff import Tariff, TariffHole
-from settlement.utility_bill import MONTHS_OF_MINIMUM, LineKind, LoadRow, MonthBill, utility_bills
+from settlement.utility_bill import MONTHS_OF_MINIMUM, BillLine, LineKind, LoadRow, MonthBill, utility_bills
 
-ChargeKind = Literal["demand", "service"]
-CHARGES: tuple[ChargeKind, ...] = ("demand", "service")
+ChargeKind = Literal["demand", "levy", "service"]
+CHARGES: tuple[ChargeKind, ...] = ("demand", "levy", "service")
 
+CHUNK = timedelta(days=1)
 MONTHS_BACK = MONTHS_OF_MINIMUM - 1
 """The minimum charge looks back a year, the month itself included."""
 
 _SHARED: Mapping[LineKind, ChargeKind] = {
     "demand": "demand",
     "minimum": "demand",
-    "reactive": "demand",
     "capacity": "service",
     "service": "service",
-    "levy": "service",
+    "levy": "levy",
 }
-"""Lines of the utility's bill that are shared out, and as what; the others are settled or taxes."""
+"""Lines of the utility's bill that are shared out, and as what; the others are settled, taxes or untold."""
+
+Taken = Mapping[str, int]
+"""What buildings took from the grid, in milliwatt-hours."""
+
+
+class Causes(NamedTuple):
+    """What the charges of a month are shared by."""
+
+    at_peaks: Mapping[str, Taken]  # by `what` of the demand line
+    in_month: Taken
 
 
 async def month_charges(store: BookSource, book: BookState, month: Month) -> list[Posting]:
@@ -59,32 +72,50 @@ async def month_charges(store: BookSource, book: BookState, month: Month) -> lis
     since = midnight(months_before(month.first, back), book.grid.zone)
     earlier = await _load(store, book, tariff, since, month.begin)
     *_, bill = utility_bills(tariff, [*earlier, *load], book.grid.step // 60, in_force.contracted_w or 0)
-    taken = await _taken(store, book, peak_start(load))
-    return list(charge_postings(bill, taken, _metered_buildings(book, month)))
+    buildings = _metered_buildings(book, month)
+    return list(charge_postings(bill, await _causes(store, book, bill, month), buildings))
 
 
-def charge_postings(
-    bill: MonthBill, at_peak_milliwh: Mapping[str, int], buildings: Sequence[str]
-) -> Iterator[Posting]:
-    """The buildings' parts of a month's bill; `at_peak_milliwh` is what they took in its peak interval.
-
-    Where nobody took anything at the peak, its cost is shared equally.
-    """
+def charge_postings(bill: MonthBill, causes: Causes, buildings: Sequence[str]) -> Iterator[Posting]:
+    """The buildings' parts of a month's bill. What nobody caused is shared alike."""
     names = sorted(buildings)
-    by_peak = [at_peak_milliwh.get(name, 0) for name in names]
-    alike = [1] * len(names)
-    weights = {"demand": by_peak if any(by_peak) else alike, "service": alike}
+    found: dict[tuple[ChargeKind, str], int] = {}
+    for line in bill.lines:
+        if (kind := _SHARED.get(line.kind)) is not None:
+            taken = _cause(line, bill, causes)
+            weights = [taken.get(name, 0) for name in names]
+            parts = shares(max(line.amount_micro, 0), weights if any(weights) else [1] * len(names))
+            for name, amount in zip(names, parts, strict=True):
+                found[kind, name] = found.get((kind, name), 0) + amount
     for kind in CHARGES:
-        total = sum(line.amount_micro for line in bill.lines if _SHARED.get(line.kind) == kind)
-        for name, amount in zip(names, shares(max(total, 0), weights[kind]), strict=True):
-            if amount:
+        for name in names:
+            if amount := found.get((kind, name), 0):
                 yield from transfer(kind, GRID, building_account(name), 0, amount)
 
 
-def peak_start(load: Sequence[LoadRow]) -> datetime:
-    """The start of the interval with the highest import, the earliest of equals. Needs a load."""
-    row = max(load, key=lambda row: (row.import_milliwh, -row.start))
-    return datetime.fromtimestamp(row.start, UTC)
+def _cause(line: BillLine, bill: MonthBill, causes: Causes) -> Taken:
+    match line.kind:
+        case "demand":
+            return causes.at_peaks.get(line.what, {})
+        case "minimum":
+            demands = [each for each in bill.lines if each.kind == "demand"]
+            dearest = max(demands, key=lambda each: each.amount_micro, default=line)
+            return causes.at_peaks.get(dearest.what, {})
+        case "levy":
+            return causes.in_month
+        case _:
+            return {}
+
+
+async def _causes(store: BookSource, book: BookState, bill: MonthBill, month: Month) -> Causes:
+    kinds = {line.kind for line in bill.lines}
+    demands = [line.what for line in bill.lines if line.kind == "demand" and line.what in bill.peaks]
+    at_peaks = {}
+    for what in demands:
+        start = datetime.fromtimestamp(bill.peaks[what], UTC)
+        at_peaks[what] = await _taken(store, book, start, start + book.step)
+    in_month = await _taken(store, book, month.begin, month.until) if "levy" in kinds else {}
+    return Causes(at_peaks, in_month)
 
 
 async def _load(
@@ -106,9 +137,16 @@ def _tells_of(tariff: Tariff, start: int) -> bool:
         return False
 
 
-async def _taken(store: BookSource, book: BookState, start: datetime) -> dict[str, int]:
-    energies = await store.energies(book.community, start, start + book.step)
-    return {name: taken * MILLIWH_PER_WH for rows in energies.values() for name, taken, _ in rows}
+async def _taken(store: BookSource, book: BookState, begin: datetime, until: datetime) -> Taken:
+    """What buildings took in [begin, until), read a day at a time."""
+    found: dict[str, int] = {}
+    while begin < until:
+        energies = await store.energies(book.community, begin, min(begin + CHUNK, until))
+        for rows in energies.values():
+            for name, taken, _ in rows:
+                found[name] = found.get(name, 0) + taken * MILLIWH_PER_WH
+        begin += CHUNK
+    return found
 
 
 def _metered_buildings(book: BookState, month: Month) -> list[str]:

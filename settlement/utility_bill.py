@@ -67,12 +67,17 @@ class BillLine(NamedTuple):
 
 
 class MonthBill(NamedTuple):
-    """A local month's bill, and how many of its intervals the load has told."""
+    """A local month's bill, and how many of its intervals the load has told.
+
+    `peaks` are the starts of the intervals that demand is billed by, the earliest of equals, by `what` of the
+    line.
+    """
 
     month: date
     lines: list[BillLine]
     intervals: int
     intervals_max: int
+    peaks: dict[str, int]
 
     @property
     def total_micro(self) -> int:
@@ -89,7 +94,7 @@ class _Month:
         self.version = terms.version
         self.minutes = minutes
         self.energy: dict[str, int] = {period.name: 0 for period in terms.version.periods}
-        self.peak: dict[str, int] = dict.fromkeys(self.energy, 0)  # energy of the highest interval
+        self.peaks: dict[str, LoadRow] = {}  # the highest interval of each period
         self.surcharges: dict[tuple[str, int], int] = {}  # energy by surcharge and amount
         self.export = 0
         self.reactive_peak = 0
@@ -98,12 +103,19 @@ class _Month:
     def take(self, row: LoadRow, terms: Terms) -> None:
         name = terms.period.name
         self.energy[name] += row.import_milliwh
-        self.peak[name] = max(self.peak[name], row.import_milliwh)
+        highest = self.peaks.get(name)
+        if highest is None or (row.import_milliwh, -row.start) > (highest.import_milliwh, -highest.start):
+            self.peaks[name] = row
         for surcharge in terms.surcharges:
             self.surcharges[surcharge] = self.surcharges.get(surcharge, 0) + row.import_milliwh
         self.export += row.export_milliwh
         self.reactive_peak = max(self.reactive_peak, row.reactive_millivarh)
         self.intervals += 1
+
+    def peak(self, period: str) -> int:
+        """The energy of a period's highest interval."""
+        row = self.peaks.get(period)
+        return row.import_milliwh if row else 0
 
     @property
     def next_month(self) -> date:
@@ -142,7 +154,8 @@ def utility_bills(
             if _months_between(when, month.month) < MONTHS_OF_MINIMUM
         )
         lines = list(_lines(month, demand, highest, contracted_w or 0))
-        yield MonthBill(month.month, lines, month.intervals, month.intervals_max)
+        peaks = {_demand_of(period): row.start for period, row in month.peaks.items()}
+        yield MonthBill(month.month, lines, month.intervals, month.intervals_max, peaks)
 
 
 def _months(tariff: Tariff, load: Iterable[LoadRow], minutes: int) -> list[_Month]:
@@ -231,10 +244,14 @@ def _energy(kind: LineKind, what: str, energy_milliwh: int, price_micro: int) ->
 def _demand_lines(month: _Month) -> Iterator[BillLine]:
     for period in month.version.periods:
         if price := period.demand_micro_per_kw:
-            kilowatts = _whole_kilo(month.peak[period.name], month.minutes)
+            kilowatts = _whole_kilo(month.peak(period.name), month.minutes)
             yield BillLine(
-                "demand", f"demand {period.name}", kilowatts * 1_000, "kW", price, kilowatts * price
+                "demand", _demand_of(period.name), kilowatts * 1_000, "kW", price, kilowatts * price
             )
+
+
+def _demand_of(period: str) -> str:
+    return f"demand {period}"
 
 
 def _capacity_lines(month: _Month, contracted_w: int) -> Iterator[BillLine]:
@@ -250,7 +267,7 @@ def _reactive_lines(month: _Month) -> Iterator[BillLine]:
     reactive = month.version.reactive
     if reactive is None:
         return
-    free = part(max(month.peak.values()), ppm(reactive.free_share))
+    free = part(max(map(month.peak, month.peaks)), ppm(reactive.free_share))
     price = micro(reactive.per_kvar)
     if kilovars := _whole_kilo(max(month.reactive_peak - free, 0), month.minutes):
         yield BillLine("reactive", "reactive power", kilovars * 1_000, "kvar", price, kilovars * price)

@@ -33,6 +33,7 @@ POSTED: Mapping[LineKind, tuple[str, bool]] = {
     "loss": ("loss", False),
     "operator-fee": ("operator-fee", False),
     "demand": ("demand", False),
+    "levy": ("levy", False),
     "service": ("service", False),
 }
 """Kind of line -> kind of posting, and whether the building took energy by it; in the order of the lines."""

@@ -27,6 +27,7 @@ LineKind = Literal[
     "loss",  # what was lost on the way
     "operator-fee",
     "demand",  # the building's part of the campus's demand charge
+    "levy",  # its part of what is levied on energy and power
     "service",  # its part of fixed charges
     "adjustment",  # what a correction changed in a period that was billed before
     "adjustment-supplied",  # what it changed in what the building itself supplied

@@ -38,8 +38,9 @@ from settlement.book_state import BookState
 from settlement.journal import building_account
 from settlement.month import month_of
 from settlement.plain.shown import decimal
+from settlement.shared_bill import CHARGES
 
-_OF_THE_CAMPUS = ("demand", "service")
+_OF_THE_CAMPUS = CHARGES
 """Lines that are part of the one bill, which follows from the main meter."""
 
 _ADJUSTED = ("adjustment", "adjustment-supplied")

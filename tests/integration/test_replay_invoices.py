@@ -23,7 +23,6 @@ from tests.support.billing import (
     credit,
     issue,
 )
-from tests.support.campus import MORNING
 from tests.support.judging import judged, said
 from tests.support.trading import Site
 
@@ -88,7 +87,6 @@ async def test_charges_that_were_shared_otherwise_are_named(
 ) -> None:
     """As if the settler had left out who took most at the peak."""
     with monkeypatch.context() as patch:
-        patch.setattr("settlement.shared_bill.peak_start", lambda load: MORNING)
         patch.setattr("settlement.shared_bill._taken", nobody)
         await a_late_peak(site)
     findings = said(await judged(site, tmp_path))

@@ -138,7 +138,7 @@ def test_a_bill_fits_80_columns_and_is_exact(quantity_milli: int, amount: int) -
         BillLine("capacity", "capacity punta, 31 of 366 days", 4_600, "kW", 29_013_000, 5),
         BillLine("rounding", "rounding", 0, "", 0, -4_999),
     ]
-    text = printed(MonthBill(date(2026, 6, 1), lines, 2_880, 2_880))
+    text = printed(MonthBill(date(2026, 6, 1), lines, 2_880, 2_880, {}))
     assert all(len(line) <= 80 for line in text.splitlines()), text
     assert f"{amount // KWH:,}.{amount % KWH:06d}" in text
     assert "-0.004999" in text
@@ -147,5 +147,5 @@ def test_a_bill_fits_80_columns_and_is_exact(quantity_milli: int, amount: int) -
 
 def test_a_bill_tells_what_its_load_lacks() -> None:
     assert "note: the load tells 96 of the month's 2,880 intervals" in printed(
-        MonthBill(date(2026, 6, 1), [], 96, 2_880)
+        MonthBill(date(2026, 6, 1), [], 96, 2_880, {})
     )

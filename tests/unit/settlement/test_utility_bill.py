@@ -45,6 +45,16 @@ def amounts(bill: MonthBill) -> dict[str, int]:
     return found
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_peak_of_a_period_is_the_earliest_of_equals(turned: bool) -> None:
+    rows = [
+        PEAK._replace(start=PEAK.start + 900 * k, import_milliwh=KWH * part)
+        for k, part in enumerate((5, 7, 7))
+    ]
+    (bill,) = bills(MEA, *(rows[::-1] if turned else rows))
+    assert bill.peaks == {"demand on-peak": rows[1].start}
+
+
 # --- MEA 4.2 ------------------------------------------------------------------------------------------
 
 PEAK = LoadRow(at("2026-06-01T09:00:00"), 250_125_000, 0, 200 * KWH)  # 1,000.5 kW, 800 kvar
@@ -53,6 +63,7 @@ NIGHT = LoadRow(at("2026-06-01T22:00:00"), 300 * KWH, 40 * KWH)  # 1,200 kW
 
 def test_a_month_of_mea_4_2_2_as_done_by_hand() -> None:
     (bill,) = bills(MEA, PEAK, NIGHT)
+    assert bill.peaks == {"demand on-peak": PEAK.start, "demand off-peak": NIGHT.start}
     assert bill.month == date(2026, 6, 1)
     assert [(line.what, line.quantity_milli, line.unit, line.price_micro) for line in bill.lines] == [
         ("energy on-peak", 250_125, "kWh", 4_183_900),
