@@ -11,6 +11,7 @@ MILLIWH_PER_WH = 1_000
 PPM = 1_000_000
 MICRO = 1_000_000
 COIN_MICRO = 10_000
+"""A hundredth of a currency's unit, which most are counted in."""
 
 
 def divided(numerator: int, denominator: int) -> int:
@@ -57,10 +58,10 @@ def to_nearest_half_down(numerator: int, denominator: int) -> int:
     return -((denominator - 2 * numerator) // (2 * denominator))
 
 
-def to_coins(micro: int) -> int:
-    """An amount in whole hundredths of the currency's unit (satang, cents), still in micro-units.
+def to_coins(micro: int, coin_micro: int = COIN_MICRO) -> int:
+    """An amount in whole coins (satang, cents), still in micro-units.
 
     Halves go away from zero, so that a credit note undoes its invoice.
     """
-    coins = divided(abs(micro), COIN_MICRO) * COIN_MICRO
+    coins = divided(abs(micro), coin_micro) * coin_micro
     return coins if micro >= 0 else -coins

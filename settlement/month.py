@@ -6,18 +6,18 @@ from zoneinfo import ZoneInfo
 
 
 class Month(NamedTuple):
-    """Its first day and the first one after it, and the instants at which these begin."""
+    """Its first day and that of the next month, and the instants at which these begin."""
 
     first: date
-    last: date
+    next_first: date
     begin: datetime
     until: datetime
 
 
 def month_of(day: date, zone: ZoneInfo) -> Month:
     """The month that a local day lies in."""
-    first, last = day.replace(day=1), next_month(day)
-    return Month(first, last, midnight(first, zone), midnight(last, zone))
+    first, following = day.replace(day=1), next_month(day)
+    return Month(first, following, midnight(first, zone), midnight(following, zone))
 
 
 def month_at(instant: datetime, zone: ZoneInfo) -> Month:

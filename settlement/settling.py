@@ -113,7 +113,9 @@ def _finals(book: BookState, standing: Standing, settled_until: datetime | None)
     while settled_until is not None:
         month = month_at(begin, zone)
         rules = book.registry.market.rules_at(month.until - book.step)
-        if rules is None or settled_until < midnight(month.last + timedelta(days=rules.final_days), zone):
+        if rules is None or settled_until < midnight(
+            month.next_first + timedelta(days=rules.final_days), zone
+        ):
             return
         yield Plan("final", begin, month.until)
         begin = month.until

@@ -25,6 +25,7 @@ from settlement.amounts import (
     amount_micro,
     divided,
     part,
+    to_coins,
     to_nearest_half_down,
 )
 from settlement.month import midnight, next_month
@@ -196,9 +197,8 @@ def _lines(month: _Month, demand: list[BillLine], highest_demand: int, contracte
         lines.append(_tax("vat", Levy("VAT", version.vat), max(_sum(lines), 0)))
     if month.export:
         lines.append(_energy("feed-in", "feed-in", month.export, -version.feed_in_micro_per_kwh))
-    total, coin = _sum(lines), micro(month.tariff.file.smallest_coin)
-    rounded = divided(abs(total), coin) * coin  # halves away from zero, as `amounts.to_coins` has it
-    if rounding := (rounded if total >= 0 else -rounded) - total:
+    total = _sum(lines)
+    if rounding := to_coins(total, micro(month.tariff.file.smallest_coin)) - total:
         lines.append(BillLine("rounding", "rounding", 0, "", 0, rounding))
     return lines
 

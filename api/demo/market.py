@@ -28,6 +28,7 @@ MARKET = MarketSettings(
     mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0,
     final_days=0,
 )  # fmt: skip
+TAX_ID = "0000000000000"  # of nobody
 MECHANISMS = (MARKET.mechanism, "mid_market_rate")
 
 
@@ -114,7 +115,8 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
         await client.append("settlement", events)
 
     async with await SettlementStore.open(settings.postgres) as store:
-        biller = Biller(settings.community.id, store, BillingSettings(name=settings.community.name))
+        seller = BillingSettings(name=settings.community.name, tax_id=TAX_ID)
+        biller = Biller(settings.community.id, store, seller)
         if today.month == month.month:
             return list(await biller.preview(month, today))
         return list(await biller.issue(month, today, record))

@@ -18,11 +18,11 @@ from ledger.postgres.billing import BillingStore
 from ledger.postgres.settlement import SettlementStore, Standing
 from ledger.words import counted
 from settlement.billing.documents import issued_documents
-from settlement.billing.drafting import BillingSource, Drafting, WithCharges, uncancelled, vat_ppm
-from settlement.billing.invoice import Invoice, Kind
-from settlement.billing.numbering import next_number
+from settlement.billing.drafting import BillingSource, Drafting, Terms, WithCharges, month_terms, uncancelled
+from settlement.billing.invoice import Invoice, InvoiceLine, Kind
+from settlement.billing.numbering import next_number, parse
 from settlement.billing.settings import BillingSettings
-from settlement.billing.totals import Totals, check, reversed_lines, totalled
+from settlement.billing.totals import check, reversed_lines, totalled
 from settlement.book_state import BookState
 from settlement.month import Month, month_of
 from settlement.shared_bill import month_charges
@@ -41,6 +41,12 @@ class AlreadyIssued(BadInput):
     """A month was billed before."""
 
     code = "already-issued"
+
+
+class TaxIdMissing(BadInput):
+    """Who bills may not show a tax."""
+
+    code = "tax-id-missing"
 
 
 class UnknownDocument(BadInput):
@@ -105,11 +111,12 @@ class Biller:
         self, drafts: Sequence[Invoice], run: int, today: date, record: Record
     ) -> list[Invoice]:
         """Give drafts their numbers and have them recorded in their order."""
+        series = self._settings.series or self._community
         issued = await self._billing.issued(self._community)
-        last = issued[-1].number if issued else ""
+        last = next((each.number for each in reversed(issued) if parse(each.number).series == series), "")
         invoices = []
         for draft in drafts:
-            last = next_number(self._settings.series or self._community, today.year, last)
+            last = next_number(series, today.year, last)
             invoices.append(msgspec.structs.replace(draft, number=last))
             check(invoices[-1])
         await record([_event(invoice, run) for invoice in invoices])
@@ -137,12 +144,14 @@ class Biller:
                 charges = await month_charges(self._settlement, book, month)
                 source = WithCharges(self._billing, month, charges, standing.number)
             drafting = Drafting(source, book, month, standing.number, issued)
-            vat = vat_ppm(book.rules(), month)
+            terms = month_terms(book.rules(), month)
+            if kind == "invoice":
+                self._check_seller(terms)
             drafts = []
             for building in sorted(set(book.registry.buildings) - before):
                 lines = await drafting.lines(building)
                 if lines:
-                    drafts.append(self._draft(book, building, month, today, kind, totalled(lines, vat), vat))
+                    drafts.append(self._draft(book, building, month, today, kind, lines, terms))
         if before and not drafts and kind == "invoice":
             raise AlreadyIssued(
                 f"{month.first:%B %Y} was billed before",
@@ -152,9 +161,20 @@ class Biller:
             )
         return drafts, standing.number
 
+    def _check_seller(self, terms: Terms) -> None:
+        """Only who is registered for the tax may show it (Revenue Code, sections 86 and 90/2)."""
+        if terms.vat_ppm and not self._settings.tax_id:
+            raise TaxIdMissing(
+                "the tariff has VAT, and who bills has no tax ID",
+                where="[billing]",
+                hint='give its own: tax_id = "0105561000017"; or use a tariff of your own without `vat`',
+            )
+
     def _draft(
-        self, book: BookState, building: str, month: Month, today: date, kind: Kind, totals: Totals, vat: int
-    ) -> Invoice:
+        self, book: BookState, building: str, month: Month, today: date, kind: Kind,
+        charges: Sequence[InvoiceLine], terms: Terms,
+    ) -> Invoice:  # fmt: skip
+        totals = totalled(charges, *terms)
         opened = book.registry.opened
         assert opened is not None  # noqa: S101 - its buildings come after it
         return Invoice(
@@ -164,16 +184,17 @@ class Biller:
             building=building,
             currency=opened.currency,
             period_begin=month.first,
-            period_until=month.last,
+            period_until=month.next_first,
             issued_on=today,
             due_on=today + timedelta(days=self._settings.due_days),
             seller=self._settings.seller(opened.name),
             buyer=self._settings.buyer(building, book.registry.buildings[building].name),
             lines=totals.lines,
-            vat_ppm=vat,
+            vat_ppm=terms.vat_ppm,
             total_micro=totals.total_micro,
             salt=new_salt(),
             zone=opened.zone,
+            coin_micro=terms.coin_micro,
         )
 
 
@@ -204,7 +225,7 @@ def _not_closed(month: Month, standing: Standing, book: BookState) -> NotSettled
 
 def _credit_note(invoice: Invoice, reason: str, today: date) -> Invoice:
     """The same with every amount turned round."""
-    lines, total = totalled(reversed_lines(invoice.lines), invoice.vat_ppm)
+    lines, total = totalled(reversed_lines(invoice.lines), invoice.vat_ppm, invoice.coin_micro)
     return msgspec.structs.replace(
         invoice, kind="credit-note", number="", cancels=invoice.number, reason=reason, lines=lines,
         total_micro=total, issued_on=today, due_on=today, salt=new_salt(),

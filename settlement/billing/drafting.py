@@ -15,14 +15,14 @@ from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from ledger.settlement_rows import PostedRow
-from settlement.amounts import PPM, divided
+from settlement.amounts import COIN_MICRO, PPM, divided
 from settlement.billing.invoice import Invoice, InvoiceLine, LineKind
 from settlement.billing.totals import COMPUTED, NOT_TAXED
 from settlement.book_state import BookState
 from settlement.journal import GRID, Posting, building_account
 from settlement.month import Month, month_at
 from settlement.rules_in_force import RulesInForce
-from settlement.tariff_file import ppm
+from settlement.tariff_file import micro, ppm
 
 POSTED: Mapping[LineKind, tuple[str, bool]] = {
     "bought": ("trade", True),
@@ -148,10 +148,20 @@ class Drafting:
         return any(begin < month.until and until > month.begin for begin, until in spans)
 
 
-def vat_ppm(rules: RulesInForce, month: Month) -> int:
-    """The rate of the tax: that of the tariff at the month's end. Raises `TariffHole`."""
+class Terms(NamedTuple):
+    """What else a month's documents follow: the rate of the tax, and the smallest coin."""
+
+    vat_ppm: int = 0
+    coin_micro: int = COIN_MICRO
+
+
+def month_terms(rules: RulesInForce, month: Month) -> Terms:
+    """As the tariff at the month's end has it. Raises `TariffHole`."""
     in_force = rules.at(month.until - timedelta(seconds=1))
-    return ppm(in_force.tariff.version(month.last - timedelta(days=1)).vat) if in_force else 0
+    if in_force is None:
+        return Terms()
+    version = in_force.tariff.version(month.next_first - timedelta(days=1))
+    return Terms(ppm(version.vat), micro(in_force.tariff.file.smallest_coin))
 
 
 def posted_lines(rows: Iterable[PostedRow], wholes: Mapping[str, int], month: Month) -> list[InvoiceLine]:

@@ -16,6 +16,7 @@ import msgspec
 
 from ledger.canonical import encode
 from ledger.event import Instant, Integer, Name, Natural, Positive, Salt, Text
+from settlement.amounts import COIN_MICRO
 
 Kind = Literal["preview", "invoice", "credit-note"]
 LineKind = Literal[
@@ -70,7 +71,7 @@ class Invoice(_Part, frozen=True):
     """The document. `number` is empty in a preview; a credit note `cancels` an earlier invoice's number.
 
     `period_begin` and `period_until` are local dates of `zone`, the second exclusive. A credit note says its
-    `reason`, as the law asks.
+    `reason`, as the law asks. `coin_micro` is what amounts to be paid are whole multiples of.
     """
 
     kind: Kind
@@ -91,6 +92,7 @@ class Invoice(_Part, frozen=True):
     cancels: Annotated[str, msgspec.Meta(max_length=40)] = ""
     reason: Text = ""
     zone: Text = "UTC"
+    coin_micro: Positive = COIN_MICRO
 
     def reference(self, line: int) -> str:
         """By which a line, counted from 1, can be proven; none in a preview."""

@@ -1,9 +1,9 @@
 """What an invoice adds up to, and whether it does.
 
     charges     what is billed, exact to the micro-unit
-    vat         on what the seller supplied: their sum in whole satang, times the rate, in whole satang again;
+    vat         on what the seller supplied: their sum in whole coins, times the rate, in whole coins again;
                 so whoever computes it from the two figures on the paper finds the same
-    rounding    takes the whole to satang; as the tax is whole already, so is the value without it
+    rounding    takes the whole to coins; as the tax is whole already, so is the value without it
 
 What a building gives to the grid or to its neighbours is a supply of its own. It is set off against what the
 building pays, but the tax on it is not the seller's to show (Revenue Code, sections 77/2 and 86).
@@ -35,13 +35,13 @@ class InvoiceInvalid(BadInput):
 
 
 class Totals(NamedTuple):
-    """All lines of a document, and what is to be paid (+) or given back (-) in whole satang."""
+    """All lines of a document, and what is to be paid (+) or given back (-) in whole coins."""
 
     lines: list[InvoiceLine]
     total_micro: int
 
 
-def totalled(charges: Iterable[InvoiceLine], vat_ppm: int) -> Totals:
+def totalled(charges: Iterable[InvoiceLine], vat_ppm: int, coin_micro: int = COIN_MICRO) -> Totals:
     """The charges with their tax and rounding. Negated charges have the negated total.
 
     There is a tax line where there is a rate, if only to say that nothing is taxed; a rounding line only
@@ -51,17 +51,17 @@ def totalled(charges: Iterable[InvoiceLine], vat_ppm: int) -> Totals:
     if any(line.kind in COMPUTED for line in lines):
         raise InvoiceInvalid("tax and rounding follow from the charges and cannot be given")
     if vat_ppm:
-        lines.append(_vat(lines, vat_ppm))
+        lines.append(_vat(lines, vat_ppm, coin_micro))
     exact = sum(line.amount_micro for line in lines)
-    total = to_coins(exact)
+    total = to_coins(exact, coin_micro)
     if total != exact:
         lines.append(InvoiceLine("rounding", total - exact))
     return Totals(lines, total)
 
 
-def _vat(charges: Iterable[InvoiceLine], vat_ppm: int) -> InvoiceLine:
-    base = to_coins(sum(line.amount_micro for line in charges if line.kind not in NOT_TAXED))
-    tax = divided(abs(base) * vat_ppm, PPM * COIN_MICRO) * COIN_MICRO
+def _vat(charges: Iterable[InvoiceLine], vat_ppm: int, coin_micro: int) -> InvoiceLine:
+    base = to_coins(sum(line.amount_micro for line in charges if line.kind not in NOT_TAXED), coin_micro)
+    tax = divided(abs(base) * vat_ppm, PPM * coin_micro) * coin_micro
     return InvoiceLine("vat", tax if base >= 0 else -tax, of_micro=abs(base), share_ppm=vat_ppm)
 
 
@@ -101,7 +101,8 @@ def _faults(invoice: Invoice) -> Iterator[str]:
 
 
 def _sums(invoice: Invoice) -> Iterator[str]:
-    found = totalled((line for line in invoice.lines if line.kind not in COMPUTED), invoice.vat_ppm)
+    charges = (line for line in invoice.lines if line.kind not in COMPUTED)
+    found = totalled(charges, invoice.vat_ppm, invoice.coin_micro)
     if found.total_micro != invoice.total_micro:
         yield f"the total is {invoice.total_micro} micro-units, the lines come to {found.total_micro}"
     if found.lines != invoice.lines:

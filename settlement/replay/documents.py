@@ -8,7 +8,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.market_events import InvoiceIssued
 from settlement.amounts import MICRO
-from settlement.billing.drafting import Drafting, vat_ppm
+from settlement.billing.drafting import Drafting, month_terms
 from settlement.billing.invoice import Invoice, InvoiceLine
 from settlement.billing.totals import reversed_lines, totalled
 from settlement.book_state import BookState
@@ -76,7 +76,8 @@ class ReplayedDocuments:
             yield f"{note.cancels} is no invoice of {note.building} that could be cancelled"
             return
         yield from _differences(
-            note.lines, totalled(reversed_lines(cancelled.lines), cancelled.vat_ppm).lines
+            note.lines,
+            totalled(reversed_lines(cancelled.lines), cancelled.vat_ppm, cancelled.coin_micro).lines,
         )
         self._connection.execute(statement("drop_document"), (note.cancels,))
 
@@ -89,10 +90,10 @@ class ReplayedDocuments:
         assert opened is not None  # noqa: S101 - its runs come after it
         expected = {
             "period_begin": month.first,
-            "period_until": month.last,
+            "period_until": month.next_first,
             "currency": opened.currency,
             "zone": opened.zone,
-            "vat_ppm": vat_ppm(self._book.rules(), month),
+            **month_terms(self._book.rules(), month)._asdict(),
         }
         for name, value in expected.items():
             if getattr(invoice, name) != value:
@@ -100,7 +101,7 @@ class ReplayedDocuments:
 
     def _of_lines(self, invoice: Invoice, month: Month, run: int, own: Sequence[Invoice]) -> Iterator[str]:
         lines = finished(Drafting(self._runs, self._book, month, run, own).lines(invoice.building))
-        yield from _differences(invoice.lines, totalled(lines, invoice.vat_ppm).lines)
+        yield from _differences(invoice.lines, totalled(lines, invoice.vat_ppm, invoice.coin_micro).lines)
 
     def _standing_of(self, building: str) -> list[Invoice]:
         """The building's invoices that were not cancelled so far."""

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.clock import VirtualClock
 from ledger.market_events import InvoiceIssued
@@ -18,6 +19,7 @@ from settlement.billing.biller import (
     AlreadyIssued,
     Biller,
     NotSettled,
+    TaxIdMissing,
     UnknownDocument,
 )
 from settlement.billing.files import CannotWrite, write_documents
@@ -28,6 +30,7 @@ from tests.support.billing import (
     AUGUST_2,
     JULY,
     JUNE,
+    SELLER,
     a_late_peak,
     after_june,
     amounts,
@@ -77,9 +80,32 @@ async def test_a_month_is_issued_once(site: Site) -> None:
         await issue(site, JULY)
 
 
+async def test_who_has_no_tax_id_drafts_and_issues_nothing(site: Site) -> None:
+    unregistered = Biller("campus", site.settlement, BillingSettings(name="Campus Energy"))
+
+    async def record(events: Sequence[InvoiceIssued]) -> None:
+        raise AssertionError
+
+    with pytest.raises(TaxIdMissing):
+        await unregistered.issue(JUNE, date(2026, 7, 2), record)
+    assert len(await unregistered.preview(JUNE, date(2026, 7, 2))) == 3
+
+
+async def test_another_series_begins_with_one_and_the_first_goes_on(site: Site) -> None:
+    _, second, _ = await issue(site)
+    other = Biller("campus", site.settlement, replace(SELLER, series="campus-cn"))
+
+    async def record(events: Sequence[InvoiceIssued]) -> None:
+        await site.tell(SERVICE, "settlement", *events)
+
+    note = await other.credit(second.number, "a mistake", date(2026, 7, 3), record)
+    (again,) = await issue(site, today=date(2026, 7, 3))
+    assert (note.number, again.number) == ("campus-cn-2026-000001", "campus-2026-000004")
+
+
 async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None:
     async with await SettlementStore.open(site.store) as other:
-        second = Biller("campus", other, BillingSettings(name="Campus Energy"))
+        second = Biller("campus", other, SELLER)
 
         async def record(events: Sequence[InvoiceIssued]) -> None:
             await site.tell(SERVICE, "settlement", *events)

@@ -164,3 +164,16 @@ def test_the_postings_of_a_document_bring_its_building_to_what_it_asks(charges: 
 
 def test_a_line_may_be_about_a_single_interval() -> None:
     check(with_line(until=BEGIN + timedelta(minutes=15)))
+
+
+def test_a_currency_without_small_coins_is_rounded_to_whole_units() -> None:
+    dong = 1_000_000
+    lines, total = totalled([charge("grid-import", 1_999_500_001)], 80_000, dong)
+    assert {line.kind: line.amount_micro for line in lines} == {
+        "grid-import": 1_999_500_001, "vat": 160 * dong, "rounding": 499_999,
+    }  # fmt: skip
+    assert total == 2_160 * dong
+    made = invoice([charge("grid-import", 1_999_500_001)], 80_000)
+    with pytest.raises(InvoiceInvalid, match="the lines come to"):
+        check(replace(made, coin_micro=dong))
+    check(replace(made, lines=lines, total_micro=total, coin_micro=dong))
