@@ -43,7 +43,8 @@ from ledger.errors import BadInput
 from ledger.events import AnyEvent, CommunityOpened, MeterRead, read_bodies
 from ledger.grid import Grid
 from ledger.keys import PublicKey
-from ledger.market import check_orders
+from ledger.market import check_orders, check_rules
+from ledger.market_events import MarketRulesPublished
 from ledger.registry import SERVICE, NotPermitted, Registry
 
 SKEW_MAX = timedelta(minutes=5)
@@ -187,7 +188,7 @@ def judge(
         else:
             _check_rights(registry, envelope.device, run)
         _check_clock(run, now)
-        _check_orders(registry, run, now)
+        _check_gate(registry, run, now)
     return Examined(envelope, unverified.digest, unverified.runs, unverified.changes_registry)
 
 
@@ -246,13 +247,18 @@ def _check_clock(run: ExaminedRun, now: datetime) -> None:
             raise InStream(cause, run.stream, run.first + index)
 
 
-def _check_orders(registry: Registry, run: ExaminedRun, now: datetime) -> None:
-    if stream_kind(run.stream) != "building" or registry.opened is None:
+def _check_gate(registry: Registry, run: ExaminedRun, now: datetime) -> None:
+    """Nothing changes what is being traded already: neither orders nor the rules themselves."""
+    kind = stream_kind(run.stream)
+    if kind not in ("building", "market") or registry.opened is None:
         return
     grid, building = Grid.of(registry.opened), stream_subject(run.stream)
     for index, event in enumerate(run.events):
         try:
-            check_orders(event, building, registry.market, grid, registry.buildings, now)
+            if kind == "building":
+                check_orders(event, building, registry.market, grid, registry.buildings, now)
+            elif isinstance(event, MarketRulesPublished):
+                check_rules(event, registry.market, now)
         except BadInput as error:
             raise InStream(error, run.stream, run.first + index) from error
 

@@ -6,7 +6,7 @@ Also the gate: what orders and agreements may still change. Pure; `ledger.regist
 
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Contradiction
@@ -19,6 +19,9 @@ from ledger.market_events import (
     OrderPlaced,
     TariffPublished,
 )
+
+SENDING = timedelta(seconds=10)
+"""What is sent at the last moment comes too late: what opens next is told with so much to spare."""
 
 
 class GateClosed(BadInput):
@@ -75,9 +78,23 @@ class Market:
 
     def gate_after(self, instant: datetime) -> datetime:
         """The earliest that the gate can have been at any time from an instant on, by the rules of now."""
-        later = (rules.begin for rules in self.rules if rules.begin > instant)
-        return min(
-            self.gate(instant), *(self.gate(begin) for begin in later), datetime.max.replace(tzinfo=UTC)
+        later = [rules.begin for rules in self.rules if rules.begin > instant]
+        return min(self.gate(each) for each in (instant, *later))
+
+    def first_open(self, grid: Grid, now: datetime) -> datetime:
+        """The first interval whose gate is still open when what is written now arrives."""
+        gate = self.gate(now + SENDING)
+        begun = grid.floor(gate)
+        return begun if begun == gate else begun + timedelta(seconds=grid.step)
+
+
+def check_rules(event: MarketRulesPublished, market: Market, now: datetime) -> None:
+    """Return if rules leave alone what is being traded already. Raises `GateClosed`."""
+    if market.rules and event.begin < market.gate(now):
+        raise GateClosed(
+            f"the gate is closed for {rfc3339(event.begin)}",
+            where="market",
+            hint=f"rules can change from {rfc3339(market.gate(now))} on",
         )
 
 

@@ -6,7 +6,7 @@ name that is in use, or one that names nothing. Pure.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from ledger.entry import is_name
@@ -31,9 +31,6 @@ from settlement.known_building import check_building
 from settlement.order_book import BookedAgreement, OrderBook
 from settlement.plain.values import PRICE_MAX, BadCell, instant
 from settlement.tariff_file import is_short
-
-SENDING = timedelta(seconds=10)
-"""What is sent at the last moment comes too late: the first open interval is told with so much to spare."""
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 
@@ -188,9 +185,7 @@ class Desk(Words):
 
     def first_open(self) -> datetime:
         """The first interval whose gate is still open when what is written now arrives."""
-        gate = self.registry.market.gate(self.now + SENDING)
-        begun = self.grid.floor(gate)
-        return begun if begun == gate else begun + timedelta(seconds=self.grid.step)
+        return self.registry.market.first_open(self.grid, self.now)
 
     def check(self, building: str, event: Event) -> None:
         """Return if the book takes it, and with effect. Raises a `BadInput` that says what does not fit."""

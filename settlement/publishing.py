@@ -8,6 +8,7 @@ from ledger.event import Event
 from ledger.grid import Grid
 from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
+from settlement.month import midnight
 from settlement.settings import MarketSettings
 from settlement.tariff import Tariff, parse_tariff, tariff_documents
 from settlement.utility_bill import ContractMissing
@@ -21,7 +22,8 @@ _AS_PUBLISHED = (
 def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: datetime) -> list[Event]:
     """The tariff and the rules that `settings` ask for, where `market` lacks them.
 
-    The first rules hold from the interval that is under way, later ones from the next. Raises
+    The first rules hold from the interval that is under way, later ones from the first one whose gate is
+    still open, and none before the day that the settings name. Raises
     `UnknownTariff`, `TariffInvalid` and what else a tariff's files can lack, and `ContractMissing`.
     """
     documents = tariff_documents(settings.tariff)
@@ -32,7 +34,7 @@ def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: da
     events: list[Event] = [] if market.tariffs.get(tariff.tariff) == tariff else [tariff]
     last = market.rules[-1] if market.rules else None
     rules = MarketRulesPublished(
-        begin=_begin(grid, now, last),
+        begin=_begin(market, settings, grid, now),
         tariff=tariff.tariff,
         wheeling=[WheelingRule(*msgspec.structs.astuple(each)) for each in settings.wheeling],
         **{name: getattr(settings, name) for name in _AS_PUBLISHED},
@@ -51,6 +53,9 @@ def _check(tariff: Tariff, settings: MarketSettings) -> None:
         )
 
 
-def _begin(grid: Grid, now: datetime, last: MarketRulesPublished | None) -> datetime:
-    running = grid.floor(now)
-    return running if last is None else max(running, last.begin) + timedelta(seconds=grid.step)
+def _begin(market: Market, settings: MarketSettings, grid: Grid, now: datetime) -> datetime:
+    begin = grid.floor(now)
+    if market.rules:
+        after_the_last = market.rules[-1].begin + timedelta(seconds=grid.step)
+        begin = max(market.first_open(grid, now), after_the_last)
+    return max(begin, midnight(settings.begin, grid.zone)) if settings.begin else begin

@@ -6,6 +6,7 @@ tariff = "th-mea-4.2-12-24kv"       # one of `energy-ledger tariffs`, or a .toml
 """
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,7 +35,8 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `gate_minutes` before an interval begins its orders are fixed; `settle_after_minutes` after it ended it is
     settled, and `final_days` after its month it is settled for good. `contracted_w` is the power that the
-    campus has contracted, where its tariff bills that.
+    campus has contracted, where its tariff bills that. From `begin` on, a local date, what differs from what
+    was published before holds; as soon as it can where there is none.
     """
 
     mechanism: MechanismName
@@ -49,6 +51,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[Name, Natural] = {}
     operator_fee_micro_per_kwh: Natural = 0
     contracted_w: Natural | None = None
+    begin: date | None = None
     wheeling: list[WheelingTable] = []
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
 from ledger.entry import stream_kind, stream_subject
-from ledger.events import AnyEvent, BlockSealed, read_recorded
+from ledger.events import BlockSealed, read_recorded
 from ledger.market import Market
 from ledger.market_events import HOLDS_FROM, MarketRulesPublished
 from ledger.verify.further import Entry
@@ -18,7 +18,7 @@ TOLERANCE = timedelta(minutes=1)
 
 
 class ReplayedGates:
-    """Whether each order and agreement can have come before the gate closed for it.
+    """Whether orders, agreements and changed rules can have come before the gate closed for them.
 
     An event that the newest block does not cover was recorded after that block was sealed, and the service
     signed when that was.
@@ -38,18 +38,19 @@ class ReplayedGates:
                 case BlockSealed():
                     self._sealed_at = event.sealed_at
                 case MarketRulesPublished():
+                    if self._market.rules:
+                        self._judge(event.begin, entry)
                     self._market = replace(self._market, rules=(*self._market.rules, event))
                 case _ if type(event) in HOLDS_FROM:
-                    self._judge(event, entry)
+                    self._judge(getattr(event, HOLDS_FROM[type(event)]), entry)
 
-    def _judge(self, event: AnyEvent, entry: Entry) -> None:
+    def _judge(self, holds_from: datetime, entry: Entry) -> None:
         if self._sealed_at is None:
             return
-        holds_from: datetime = getattr(event, HOLDS_FROM[type(event)])
         if holds_from + TOLERANCE < self._market.gate_after(self._sealed_at):
             _, stream, sequence, _ = entry.row
             self._found(
-                f"{stream_subject(stream)} wants it from {rfc3339(holds_from)} on; the block before it was"
-                f" sealed at {rfc3339(self._sealed_at)}, after the gate had closed",
+                f"what {stream_subject(stream) or stream} says holds from {rfc3339(holds_from)} on;"
+                f" the block before it was sealed at {rfc3339(self._sealed_at)}, after the gate had closed",
                 Place(entry.line, stream, sequence),
             )

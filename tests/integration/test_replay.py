@@ -332,8 +332,8 @@ async def test_an_order_that_was_let_in_after_the_gate_is_named(
     await settle_until(site, 4)
     verdict = await judged(site, tmp_path)
     assert said(verdict) == [
-        "b-1 wants it from 2026-06-01T02:30:00Z on; the block before it was sealed at 2026-06-01T02:00:00Z,"
-        " after the gate had closed"
+        "what b-1 says holds from 2026-06-01T02:30:00Z on;"
+        " the block before it was sealed at 2026-06-01T02:00:00Z, after the gate had closed"
     ]
     assert (verdict.findings[0].stream, verdict.findings[0].sequence) == ("building/b-1", 1)
 

@@ -109,19 +109,25 @@ def test_and_at_nobody_elses(book: Book, device: str, stream: str, event: Event)
 
 
 def test_rules_hold_from_their_beginning_to_the_next(book: Book) -> None:
-    second = rules(MORNING + 2 * QUARTER, mechanism="bill_sharing")
+    second = rules(LATER + QUARTER, mechanism="bill_sharing")
     assert answer(book, OPERATOR, "market", second) == "recorded"
     market = book.registry.market
     assert market.rules_at(MORNING - QUARTER) is None
-    assert market.rules_at(MORNING + QUARTER) == rules()
-    assert market.rules_at(MORNING + 2 * QUARTER) == second
+    assert market.rules_at(LATER) == rules()
+    assert market.rules_at(LATER + QUARTER) == second
+
+
+@pytest.mark.parametrize("begin", [LATER + 2 * QUARTER, LATER + QUARTER], ids=["overlap", "earlier"])
+def test_rules_that_overlap_are_refused(book: Book, begin: datetime) -> None:
+    announced = rules(LATER + 2 * QUARTER)
+    assert answer(book, OPERATOR, "market", announced) == "recorded"
+    assert answer(book, OPERATOR, "market", rules(begin, mechanism="bill_sharing")) == Contradiction.code
+    assert book.registry.market.rules == (rules(), announced)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        rules(MORNING),
-        rules(MORNING - QUARTER),
         rules(LATER + timedelta(minutes=1)),
         rules(LATER, keys={"b-9": 1}),
         rules(LATER, wheeling=[WheelingRule(source="f-1", target="f-9")]),
@@ -130,11 +136,9 @@ def test_rules_hold_from_their_beginning_to_the_next(book: Book) -> None:
             begin=LATER, mechanism="bill_sharing", tariff="none", gate_minutes=0, final_days=0
         ),
     ],
-    ids=["overlap", "earlier", "off-grid", "building", "feeder", "twice", "tariff"],
+    ids=["off-grid", "building", "feeder", "twice", "tariff"],
 )
-def test_rules_that_overlap_or_name_what_is_not_there_are_refused(
-    book: Book, wrong: MarketRulesPublished
-) -> None:
+def test_rules_that_name_what_is_not_there_are_refused(book: Book, wrong: MarketRulesPublished) -> None:
     assert answer(book, OPERATOR, "market", wrong) == Contradiction.code
     assert book.registry.market.rules == (rules(),)
 
@@ -169,3 +173,8 @@ def test_nothing_changes_what_is_being_traded_already(book: Book, change: Any) -
 )
 def test_orders_that_make_no_sense_are_refused(book: Book, wrong: Event) -> None:
     assert answer(book, "b-1", "building/b-1", wrong) == Contradiction.code
+
+
+def test_rules_change_no_interval_whose_gate_is_closed(book: Book) -> None:
+    assert answer(book, OPERATOR, "market", rules(NOW + timedelta(minutes=45))) == "gate-closed"
+    assert answer(book, OPERATOR, "market", rules(LATER)) == "recorded"

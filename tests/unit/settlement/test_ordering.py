@@ -11,10 +11,11 @@ from ledger.errors import BadInput
 from ledger.event import Event
 from ledger.events import BuildingAdded
 from ledger.grid import Grid
+from ledger.market import SENDING
 from ledger.market_events import MarketRulesPublished, TariffPublished
 from ledger.registry import OPERATOR, NotPermitted, Registry, UnknownDevice
 from settlement.order_book import OrderBook
-from settlement.ordering import SENDING, Desk, Words, clock_window, price_micro
+from settlement.ordering import Desk, Words, clock_window, price_micro
 from tests.support.campus import MORNING, QUARTER, Campus, key
 
 NOW = MORNING + timedelta(minutes=7)

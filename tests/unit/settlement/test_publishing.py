@@ -1,6 +1,6 @@
 """The settings' market gets into the book once, and again when it changes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,25 @@ def test_what_the_book_says_already_is_not_said_again() -> None:
     assert missing_events(first, market(), GRID, NOW + timedelta(days=1)) == []
 
 
-def test_rules_that_changed_hold_from_the_next_interval() -> None:
+def test_rules_that_changed_hold_from_the_first_interval_whose_gate_is_open() -> None:
     wheeling = [{"from": "f-1", "to": "f-2", "fee_micro_per_kwh": 5}]
     changed = market(mechanism="mid_market_rate", keys={"a": 2}, wheeling=wheeling)
     both = published(published(Market(), market()), changed)
-    assert [rules.begin for rules in both.rules] == [NOW.replace(minute=0), NOW.replace(minute=15)]
+    assert [rules.begin for rules in both.rules] == [NOW.replace(minute=0), NOW.replace(hour=1, minute=15)]
     assert both.rules[1].wheeling == [WheelingRule(source="f-1", target="f-2", fee_micro_per_kwh=5)]
     thrice = published(both, market())
-    assert thrice.rules[2].begin == NOW.replace(minute=30), "two changes within an interval"
+    assert thrice.rules[2].begin == NOW.replace(hour=1, minute=30), "two changes within an interval"
+
+
+def test_rules_can_be_announced_for_a_day_to_come() -> None:
+    first = published(Market(), market())
+    july = datetime(2026, 6, 30, 17, tzinfo=UTC)
+    announced = market(mechanism="pay_as_bid", begin=date(2026, 7, 1))
+    both = published(first, announced)
+    assert both.rules[1].begin == july
+    assert missing_events(both, announced, GRID, july + timedelta(days=3)) == []
+    late = published(first, announced, july + timedelta(minutes=50))
+    assert late.rules[1].begin == july + timedelta(hours=2), "what is past is not changed"
 
 
 def test_a_tariff_that_changed_is_published_again(tmp_path: Path) -> None:
