@@ -8,7 +8,7 @@ from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput
 from ledger.events import AnyEvent, MeterAdded, MeterRetired, read_recorded
 from ledger.grid import Grid
-from ledger.market_events import SettlementRun
+from ledger.market_events import SettlementRun, TariffPublished
 from ledger.recorded import RecordedEvent
 from ledger.registry import Registry
 from ledger.settlement_rows import Energy
@@ -52,6 +52,8 @@ class BookState:
         self.recorded = 0  # number of the newest run in the book
         self.reshaped: list[tuple[int, datetime]] = []
         """Events that changed which meters are summed: their positions, and from when on."""
+        self.repriced: list[tuple[int, TariffPublished]] = []
+        """Events that published a tariff anew: their positions, and what had been published before."""
         self.registry = Registry(community)
         self._store = store
         self._position = 0  # of the next event
@@ -66,6 +68,8 @@ class BookState:
         self._position = size
 
     def _take(self, position: int, stream: str, event: AnyEvent) -> None:
+        if isinstance(event, TariffPublished) and event.tariff in self.registry.market.tariffs:
+            self.repriced.append((position, self.registry.market.tariffs[event.tariff]))
         self.registry.apply(event)
         match event:
             case SettlementRun():

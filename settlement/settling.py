@@ -17,6 +17,7 @@ from settlement.interval import Rules
 from settlement.journal import Posting
 from settlement.market import Band
 from settlement.month import Month, midnight, month_at
+from settlement.repricing import repriced_intervals
 from settlement.run import Facts, Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
 from settlement.shared_bill import month_charges
 from settlement.tariff_file import TariffHole
@@ -130,6 +131,10 @@ async def _changed(store: RunStore, book: BookState, standing: Standing, first: 
     reshaped = [since for position, since in book.reshaped if position >= seen]
     if reshaped:
         changed |= set(await store.known(book.community, max(min(reshaped), first), until))
+    repriced = [before for position, before in book.repriced if position >= seen]
+    if repriced:
+        known = await store.known(book.community, first, until)
+        changed |= set(repriced_intervals(book.rules(), repriced, known))
     return sorted(changed)
 
 

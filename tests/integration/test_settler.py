@@ -256,6 +256,33 @@ async def test_a_month_whose_tariff_changed_is_charged_by_the_last_one(site: Sit
     assert demand == -8 * 60_000_000 // 4
 
 
+async def test_a_tariff_that_was_mended_settles_again_what_it_had_priced_wrong_and_nothing_else(
+    site: Site,
+) -> None:
+    second = "{ from = 2026-06-01, feed_in_per_kwh = 2, service_per_month = 300, vat = 0.07, periods = ["
+    wrong = FLAT.replace("versions = [{", "versions = [{ until = 2026-06-01,").replace(
+        "] }]", "] }, " + second + '{ name = "all", energy_per_kwh = 40, demand_per_kw = 50 } ] }]'
+    )
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=wrong))
+    await quarters(site, 0, 4)
+    await site.clock.sleep_until(MORNING + 4 * QUARTER)
+    (first,) = await site.settle()
+    assert first.settled == 4
+    mended = wrong.replace("energy_per_kwh = 40", "energy_per_kwh = 5")
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=mended))
+    (again,) = await site.settle()
+    assert (again.settled, again.revised) == (0, 4)
+    prices = await site.rows("SELECT DISTINCT run, price_micro_per_kwh FROM settlement.trades ORDER BY run")
+    assert prices == [(1, 40_000_000), (2, 5_000_000)]
+    later = mended.replace(
+        "] }]",
+        "] }, " + second.replace("2026-06-01", "2026-07-01") + '{ name = "all", energy_per_kwh = 9 } ] }]',
+    )
+    later = later.replace("{ from = 2026-06-01,", "{ from = 2026-06-01, until = 2026-07-01,")
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=later))
+    assert await site.settle() == [], "what is told of days to come changes nothing that was"
+
+
 async def test_a_run_ends_where_the_tariff_does_and_the_next_one_says_so(site: Site) -> None:
     begin, end = MORNING + HOUR, MORNING + 68 * QUARTER  # midnight of the campus
     ending = FLAT.replace('"flat"', '"ending"').replace(
