@@ -10,8 +10,17 @@ from ledger.postgres.errors import translated
 from ledger.postgres.settlement import SettlementStore
 from ledger.settlement_rows import PostedRow
 
-JournalRow = tuple[str, str, int, int, int]
-"""kind, account, energy_milliwh, amount_micro, newest run"""
+
+class JournalRow(NamedTuple):
+    """A sum of postings: of a month, or corrections of what came before it, the first of which is `begin`."""
+
+    corrects: bool
+    begin: datetime
+    kind: str
+    account: str
+    energy_milliwh: int
+    amount_micro: int
+    run: int  # the newest
 
 
 class DayRow(NamedTuple):
@@ -63,11 +72,23 @@ class BillingStore:
             )
         return [DayRow(*row) for row in rows]
 
-    async def journal(self, community: str, begin: datetime, until: datetime) -> list[JournalRow]:
-        """What was posted in [begin, until), summed by kind, account and side."""
+    async def journal(
+        self, community: str, begin: datetime, until: datetime, runs: tuple[int, int]
+    ) -> list[JournalRow]:
+        """What belongs to [begin, until) by runs up to the second of `runs`, and what runs after the first
+        corrected of the time before; summed by kind, account and side.
+        """
         with translated():
-            rows = await self._connection.fetch(statement("billing_journal"), community, begin, until)
-        return [tuple(row) for row in rows]
+            rows = await self._connection.fetch(statement("billing_journal"), community, begin, until, *runs)
+        return [JournalRow(*row) for row in rows]
+
+    async def closed_by(self, community: str, until: datetime) -> int | None:
+        """The run that closed the month that ends at an instant; none while it is open."""
+        with translated():
+            number: int | None = await self._connection.fetchval(
+                statement("billing_closed"), community, until
+            )
+        return number
 
     async def issued(self, community: str) -> list[InvoiceIssued]:
         """The documents that were issued, in their order."""

@@ -30,6 +30,7 @@ _ENERGIES: Mapping[tuple[str, bool], str] = {
 """Kind of posting, and whether energy was taken by it -> where a day counts its energy."""
 
 
+RUNS_MAX = 2**62
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -73,19 +74,39 @@ class Accounts:
         self._billing = BillingStore(settlement)
 
     async def journal(self, day: date | None = None) -> list[Entry]:
-        """What was posted for a month, or ever, summed by kind, account and side, with what documents add."""
+        """What was posted for a month, or ever, summed by kind, account and side, with what documents add.
+
+        What a correction changes after a month was closed belongs to the month that is open then, and so do
+        documents by their date of issue: the journal of a month that is closed and over never changes.
+        """
         async with self._settlement.transaction(self._community) as size:
             book = await self._book(size)
             standing = await self._settlement.standing(self._community)
             begin, until = _span(book, standing, day)
-            rows = await self._billing.journal(self._community, begin, until)
+            runs = await self._runs(book, begin, until) if day is not None else (0, RUNS_MAX)
+            rows = await self._billing.journal(self._community, begin, until, runs)
             issued = await issued_documents(self._billing, self._community)
-        documents = [
-            each.invoice for each in issued if day is None or each.invoice.period_begin == day.replace(day=1)
-        ]
-        entries = [Entry(begin, until, row[4], Posting(*row[:4])) for row in rows]
+        entries = []
+        for row in rows:
+            span = (row.begin, begin) if row.corrects else (begin, until)
+            posting = Posting(row.kind, row.account, row.energy_milliwh, row.amount_micro)
+            entries.append(Entry(*span, row.run, posting))
+        documents = (
+            each.invoice
+            for each in issued
+            if day is None or each.invoice.issued_on.replace(day=1) == day.replace(day=1)
+        )
         added = [posting for document in documents for posting in billed(document)]
         return [*entries, *summed(begin, until, None, added)]
+
+    async def _runs(self, book: BookState, begin: datetime, until: datetime) -> tuple[int, int]:
+        """The runs that closed the month before and this one; `RUNS_MAX` for one that is open."""
+        first = book.rules().begin
+        before = await self._billing.closed_by(self._community, begin)
+        if before is None:  # where the market begins with this month, nothing came before it
+            before = 0 if first is None or first >= begin else RUNS_MAX
+        own = await self._billing.closed_by(self._community, until)
+        return before, RUNS_MAX if own is None else own
 
     async def balances(self, day: date | None = None) -> list[Balance]:
         """What every account comes to in a month, or ever; together they come to nothing."""

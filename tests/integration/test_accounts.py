@@ -1,7 +1,7 @@
 """What stands in the accounts: the journal balances, and a statement is what its building's documents ask."""
 
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -11,6 +11,8 @@ from settlement.journal import building_account
 from settlement.known_building import UnknownBuilding
 from tests.support.billing import AUGUST_2, JULY, JUNE, a_late_peak, after_june, credit, issue
 from tests.support.trading import Site
+
+JULY_BEGIN = datetime(2026, 6, 30, 17, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -27,27 +29,51 @@ def balance(balances: list[Balance], account: str) -> int:
     return next(each.amount_micro for each in balances if each.account == account)
 
 
-async def test_the_months_journal_balances_and_holds_what_the_documents_add(site: Site) -> None:
+async def test_a_months_journal_balances_and_its_documents_are_booked_when_they_are_issued(
+    site: Site,
+) -> None:
     before = await accounts(site).journal(JUNE)
     invoices = await issue(site)
-    entries = await accounts(site).journal(JUNE)
-    *_, totals = booked(entries)
-    assert totals.debit_micro == totals.credit_micro > 0
-    kinds, kinds_before = ({each.posting.kind for each in those} for those in (entries, before))
-    assert kinds - kinds_before == {"vat"}
-    owed = sum(each.posting.amount_micro for each in entries if each.posting.account == "building/b-2")
+    june, july = await accounts(site).journal(JUNE), await accounts(site).journal(JULY)
+    assert june == before, "it is closed"
+    assert {each.posting.kind for each in july} == {"vat"}
+    for entries in (june, july):
+        *_, totals = booked(entries)
+        assert totals.debit_micro == totals.credit_micro > 0
+    owed = sum(each.posting.amount_micro for each in [*june, *july] if each.posting.account == "building/b-2")
     assert -owed == invoices[1].total_micro
+
+
+async def test_a_correction_is_booked_in_the_month_that_is_open_and_nothing_is_booked_twice(
+    site: Site,
+) -> None:
+    await issue(site)
+    june = await accounts(site).journal(JUNE)
+    await a_late_peak(site)
+    await issue(site, JULY, AUGUST_2)
+    assert await accounts(site).journal(JUNE) == june
+    months = [await accounts(site).journal(month) for month in (JUNE, JULY, date(2026, 8, 1))]
+    corrections = [each for each in months[1] if each.until <= JULY_BEGIN]
+    assert corrections
+    assert all(each.run == 3 for each in corrections)
+    ever = await accounts(site).balances()
+    for account in ("building/b-2", "building/b-3", "grid", "tax"):
+        amounts = [
+            each.posting.amount_micro
+            for entries in months
+            for each in entries
+            if each.posting.account == account
+        ]
+        assert sum(amounts) == balance(ever, account)
 
 
 async def test_balances_come_to_nothing_together_and_each_to_what_was_asked(site: Site) -> None:
     invoices = [*await issue(site)]
-    for month in (JUNE, None):
-        found = await accounts(site).balances(month)
-        assert {each.account for each in found} > {"grid", "losses", "tax"}
-        assert (sum(each[1] for each in found), sum(each[2] for each in found)) == (0, 0)
-        for invoice in invoices:
-            assert balance(found, building_account(invoice.building)) == -invoice.total_micro
-    assert await accounts(site).balances(JULY) == []
+    found = await accounts(site).balances()
+    assert {each.account for each in found} > {"grid", "losses", "tax"}
+    assert (sum(each[1] for each in found), sum(each[2] for each in found)) == (0, 0)
+    for invoice in invoices:
+        assert balance(found, building_account(invoice.building)) == -invoice.total_micro
 
 
 async def test_balances_stay_what_was_asked_through_corrections_and_credit_notes(site: Site) -> None:
