@@ -5,6 +5,7 @@ It needs no server, no settings and no network.
 
 from pathlib import Path
 
+from ledger.arguments import Whole
 from ledger.verify import FurtherStep
 from settlement.replay.step import SettlementStep
 
@@ -20,7 +21,7 @@ def verify(
     until_first: bool = False,
     all: bool = False,
     strict: bool = False,
-    workers: int = 0,
+    workers: Whole = 0,
 ) -> None:
     """Verify an exported book or a meter's extract, with nothing but the file and the log's public key.
 

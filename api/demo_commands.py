@@ -15,6 +15,7 @@ from rich.table import Table
 from api.demo.campus import DAYS_MAX
 from api.demo.life import BuildingResult, DemoResult, live
 from api.demo.market import MarketResult
+from ledger.arguments import Whole
 from ledger.command_line import configure_logs, run
 from ledger.errors import Damaged
 from ledger.verify.report import Report
@@ -25,7 +26,7 @@ from settlement.plain.shown import decimal
 out = Console(highlight=False)
 error = Console(stderr=True, highlight=False)
 
-Days = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=DAYS_MAX))]
+Days = Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=DAYS_MAX))]
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "warnings": "[yellow]warnings[/]"}
 
 
@@ -127,7 +128,9 @@ def _print_tables(result: DemoResult) -> None:
 def _print_market(market: MarketResult) -> None:
     """Who pays what under each mechanism, and what it saves against having no market."""
     intervals = counted(market.intervals, "interval")
-    out.print(f"[bold]{intervals} settled by the tariff MEA 4.2.2, in THB before VAT[/]")
+    out.print(
+        f"[bold]{intervals} settled by the tariff MEA 4.2.2: energy in THB, no fixed charges or taxes[/]"
+    )
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("without", justify="right")
@@ -142,9 +145,13 @@ def _print_market(market: MarketResult) -> None:
         table.add_row(building, *cells)
     out.print(table)
     out.print("every posting has its counter-posting: energy and money sum to zero in every interval")
+    mechanism = next(iter(market.outcomes))
+    out.print(
+        f"\n[bold]Invoices by {mechanism}, with parts of the campus's demand and fixed charges, and VAT[/]"
+    )
     for invoice in market.invoices:
         name = f"invoice {invoice.number}" if invoice.number else "preview"
-        out.print(f"  {name} for {invoice.building}: {_money(invoice.total_micro)} THB with VAT")
+        out.print(f"  {name} for {invoice.building}: {_money(invoice.total_micro)} THB")
     if market.proof:
         out.print("\n[bold]One line of an invoice, proven down to the meter[/]")
         for step in market.proof:

@@ -7,10 +7,11 @@ changes anything.
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
 
+from api.billing_checks import billing_findings
 from api.finding import Finding, Verdict
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
 from api.market_checks import market_findings
@@ -29,6 +30,7 @@ from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
 from ledger.settings import Settings, with_servers
 from ledger.words import counted
+from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
 
 FREE_BYTES_MIN = 2 * 2**30
@@ -45,6 +47,7 @@ class Patient:
     settings: Settings
     gateways: tuple[GatewaySettings, ...]
     market: MarketSettings | None = None
+    billing: BillingSettings = field(default_factory=BillingSettings)
 
 
 Check = Callable[[Patient], AsyncIterator[Finding]]
@@ -53,11 +56,11 @@ Check = Callable[[Patient], AsyncIterator[Finding]]
 async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     """All findings, in the order in which parts stand on one another."""
     try:
-        settings, gateways, market, *_ = load_installation(path, environment)
+        settings, gateways, market, billing = load_installation(path, environment)
     except LedgerError as error:
         return [_wrong("settings", error)]
     findings = [Finding("settings", "well", f"{path} is sound")]
-    patient = Patient(settings, gateways, market)
+    patient = Patient(settings, gateways, market, billing)
     for check in _BEFORE_SERVERS:
         findings += [finding async for finding in check(patient)]
     try:
@@ -85,6 +88,12 @@ async def _guarded(check: Check, patient: Patient) -> list[Finding]:
 
 def _wrong(what: str, error: LedgerError) -> Finding:
     return Finding(what, "wrong", str(error), error.hint)
+
+
+async def _billing(patient: Patient) -> AsyncIterator[Finding]:
+    if patient.market is not None:
+        for finding in billing_findings(patient.settings, patient.market, patient.billing):
+            yield finding
 
 
 async def _lines(patient: Patient) -> AsyncIterator[Finding]:
@@ -270,5 +279,5 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
     ]
 
 
-_BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes)
+_BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing)
 _WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters, _market)

@@ -35,6 +35,7 @@ from ledger.registry import OPERATOR, Registry
 from ledger.services import migrate_store, open_writer
 from ledger.settings import FOREIGN_TABLES, Running, Settings, SettingsInvalid, read_toml, settings_from
 from ledger.writer import Writer
+from settlement.billing.settings import BillingSettings, billing_from
 from settlement.publishing import missing_events as missing_market_events
 from settlement.settings import MarketSettings, market_from
 
@@ -60,11 +61,12 @@ class Installation:
 
 
 class InstallationSettings(NamedTuple):
-    """All tables of a settings file: the book's, the gateways', and the market's where there is one."""
+    """All tables of a settings file: the book's, the gateways', the market's if there is one, billing's."""
 
     book: Settings
     gateways: tuple[GatewaySettings, ...]
     market: MarketSettings | None
+    billing: BillingSettings = BillingSettings()
 
 
 def load_installation(path: Path, environment: Mapping[str, str]) -> InstallationSettings:
@@ -81,7 +83,8 @@ def load_installation(path: Path, environment: Mapping[str, str]) -> Installatio
                     where=f"{path}: gateways {gateway.id}",
                     hint=f"buildings: {', '.join(sorted(buildings)) or 'none'}",
                 )
-    return InstallationSettings(settings, gateways, market_from(tables, path))
+    billing = billing_from(tables, path, buildings)
+    return InstallationSettings(settings, gateways, market_from(tables, path), billing)
 
 
 def on_example_address(gateways: Sequence[GatewaySettings]) -> list[str]:
@@ -179,7 +182,7 @@ async def provision(
     wanted: InstallationSettings, keys: LedgerKeys, bus: Bus, registry: Registry, clock: Clock
 ) -> int:
     """Bring registry and market up to the settings, signed by the operator; how many events it took."""
-    settings, gateways, market = wanted
+    settings, gateways, market, _ = wanted
     gateway_keys = {
         gateway.id: SigningKey.load_or_create(key_file(gateway, settings))
         for gateway in gateways

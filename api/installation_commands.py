@@ -20,6 +20,7 @@ from api.installation import (
     running,
 )
 from api.installation import provision as bring_up
+from api.market_checks import tariff_hole
 from ledger.bus import Bus
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
@@ -105,14 +106,17 @@ def _settling(
 
 def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]:
     """What there is to say once an installation is ready, `seconds` after it was started."""
-    settings, gateways, market = wanted
+    settings, gateways, market, _ = wanted
     buildings, meters = len(settings.buildings), sum(len(gateway.meters) for gateway in gateways)
     ready = (
         f"ready in {seconds:.1f} s: community {settings.community.id}, {counted(buildings, 'building')}, "
         f"{counted(meters, 'meter')} behind {counted(len(gateways), 'gateway')}. "
         f"{f'It trades by {market.mechanism}. ' if market else ''}Ctrl-C stops it; nothing is lost."
     )
-    return ready, *(f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways))
+    lines = [f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways)]
+    if market is not None and (hole := tariff_hole(market, SystemClock().now())):
+        lines.append(f"settlement waits: {hole}; `energy-ledger doctor` says what to do")
+    return ready, *lines
 
 
 def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:

@@ -15,14 +15,16 @@ from ledger.words import counted
 from settlement.publishing import missing_events
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
+from settlement.tariff import parse_tariff, tariff_documents, tariff_names
 
 AHEAD = timedelta(days=30)
 BEHIND_MAX = timedelta(hours=1)
 LOOK = timedelta(days=1)
 PROVISION = "run `energy-ledger provision`, or start `energy-ledger up` again"
-MEND = (
-    "put what is missing, with its source, into a tariff file of your own beside the settings"
-    f" (`energy-ledger tariffs`), name it under [market], and {PROVISION}"
+MEND = "put what is missing into {name}.toml, or the file it refers to, with its source, and " + PROVISION
+COPY_FIRST = (
+    "copy its files beside the settings (`energy-ledger tariffs --copy {name}`), use the copy"
+    ' (tariff = "{name}.toml" under [market]), '
 )
 
 
@@ -66,7 +68,7 @@ def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]
         at, error = hole
         local = f"{at.astimezone(grid.zone):%Y-%m-%d %H:%M}"
         verdict: Verdict = "wrong" if at <= now else "odd"
-        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", MEND)
+        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", _mend(rules, at))
         return
     in_force = rules.at(begin)
     if in_force is None:
@@ -78,6 +80,24 @@ def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]
     yield Finding("tariff", "well", f"{tariff.name}, {said}")
     for note in tariff.notes(at.astimezone(tariff.zone).year for at in (now, now + AHEAD)):
         yield Finding("tariff", "well", f"a remark: {note}")
+
+
+def tariff_hole(market: MarketSettings, now: datetime) -> str:
+    """What the settings' tariff does not say of an instant; nothing where it does."""
+    try:
+        parse_tariff(*tariff_documents(market.tariff)).band(int(now.timestamp()))
+    except LedgerError as error:
+        return error.what
+    return ""
+
+
+def _mend(rules: RulesInForce, at: datetime) -> str:
+    """What to do about a tariff that does not say what holds at an instant."""
+    published = rules.published(at)
+    if published is None:
+        return PROVISION
+    advice = COPY_FIRST + MEND if published.tariff in tariff_names() else MEND
+    return advice.format(name=published.tariff)
 
 
 def _hole(
@@ -105,7 +125,7 @@ async def _settlement(
     if not waits:
         return Finding("settlement", "well", said)
     if (hole := _hole(rules, grid, since, due)) is not None:
-        return Finding("settlement", "wrong", f"{said}; it waits: {hole[1].what}", MEND)
+        return Finding("settlement", "wrong", f"{said}; it waits: {hole[1].what}", _mend(rules, hole[0]))
     if due - since > BEHIND_MAX:
         hours = (due - since) // timedelta(hours=1)
         return Finding(

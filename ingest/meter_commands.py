@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-Unit = Annotated[int, Parameter(validator=Number(gte=0, lte=247))]
+from ledger.arguments import Whole
+
+Unit = Annotated[Whole, Parameter(validator=Number(gte=0, lte=247))]
 """A serial line's unit addresses; what is above is reserved (Modbus over Serial Line 1.02, section 2.2)."""
-Port = Annotated[int, Parameter(validator=Number(gte=1, lte=65_535))]
-Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
-Milliseconds = Annotated[int, Parameter(validator=Number(gte=0, lte=600_000))]
+Port = Annotated[Whole, Parameter(validator=Number(gte=1, lte=65_535))]
+Count = Annotated[Whole, Parameter(validator=Number(gte=1, lte=1_000))]
+Milliseconds = Annotated[Whole, Parameter(validator=Number(gte=0, lte=600_000))]
 
 
 def scan(
@@ -25,7 +27,7 @@ def scan(
     framer: Literal["tcp", "rtu"] = "tcp",
     units: str = "1-32",
     timeout_ms: Milliseconds = 300,
-    max_seconds: int = 180,
+    max_seconds: Whole = 180,
     models: Path | None = None,
     json: bool = False,
 ) -> None:

@@ -6,14 +6,23 @@ from typing import TypeVar
 
 import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ledger.arguments import Whole
 from ledger.bus import Bus
 from ledger.clock import rfc3339
-from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
+from ledger.command_line import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    configure_logs,
+    environment,
+    run,
+    serve,
+)
 from ledger.keys import PublicKey
 from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
@@ -25,6 +34,8 @@ from ledger.words import counted
 T = TypeVar("T")
 
 SENTENCES = ("detail",)
+SENTENCE_WIDTH_MIN = 40
+GAP = 3
 """Columns that hold sentences."""
 
 out = Console(highlight=False, markup=False)
@@ -122,7 +133,7 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     _print_rows("Devices", devices, ("device", "role", "key"))
 
 
-def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
+def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: Whole = 20, json: bool = False) -> None:
     """List what was refused, why, and what to do about it, newest first.
 
     Parameters
@@ -140,7 +151,7 @@ def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: boo
         out.print(_printable(line), soft_wrap=True)
 
 
-def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: int = 20, json: bool = False) -> None:
+def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: Whole = 20, json: bool = False) -> None:
     """List the alarms that gateways raised, newest first.
 
     Parameters
@@ -177,10 +188,18 @@ def _printable(text: str) -> str:
 
 
 def _print_rows(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
+    if not rows:
+        out.print(f"{title}: none")
+        return
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for column in columns:
-        # What people type again or look for is shown whole; sentences may break.
-        table.add_column(column, no_wrap=column not in SENTENCES, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if row[column] is None else escape(_shown(row[column])) for column in columns))
-    out.print(table if rows else f"{title}: none")
+    cells = [["" if row[column] is None else _shown(row[column]) for column in columns] for row in rows]
+    needed = 1
+    for column, values in zip(columns, zip(*cells, strict=True), strict=True):
+        # What people type again or look for is shown whole, in a window that is too narrow as well.
+        is_sentence = column in SENTENCES
+        width = SENTENCE_WIDTH_MIN if is_sentence else max(map(cell_len, (column, *values)))
+        needed += width + GAP
+        table.add_column(column, overflow="fold", min_width=width, no_wrap=not is_sentence)
+    for row in cells:
+        table.add_row(*map(escape, row))
+    out.print(table, width=max(out.width, needed), soft_wrap=True)

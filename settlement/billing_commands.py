@@ -88,7 +88,7 @@ def credit(
 def _settings(config: Path) -> tuple[Settings, BillingSettings]:
     tables = read_toml(config, environment())
     settings = with_servers(settings_from(tables, config, FOREIGN_TABLES))
-    return settings, billing_from(tables, config)
+    return settings, billing_from(tables, config, {building.id for building in settings.buildings})
 
 
 async def _made(

@@ -24,6 +24,7 @@ from settlement.standing import Standing
 
 PUBLISHED = "as published"
 RESULT = "comparison.csv"
+NOT_COUNTED = "losses on the campus, its demand and fixed charges, and taxes are not in these figures"
 COLUMNS_MAX = 4
 """Columns of amounts that fit beside the buildings' names."""
 
@@ -61,6 +62,7 @@ class Answer:
             )
         if (missing := self.intervals_max - self.found.intervals - self.found.without_rules) > 0:
             yield f"the book has no energy of {missing:,} of the period's {self.intervals_max:,} intervals"
+        yield NOT_COUNTED
         yield from sorted(self.found.notes)
 
 

@@ -67,7 +67,7 @@ class Market(NamedTuple):
     sells: Sequence[Offer]
     buys: Sequence[Offer]
     routes: Routes
-    operator_fee_micro_per_kwh: int = 0  # from the buyer, wherever the energy comes from
+    operator_fee_micro_per_kwh: int = 0  # of what is traded, from the buyer
 
     def costs(self) -> dict[tuple[str, str], int]:
         """What a kilowatt-hour costs on the way, by pair of feeders."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
+from ledger.arguments import Number, Whole
 from ledger.book_commands import book_settings
 from ledger.bus import Bus
 from ledger.client import BookClient
@@ -40,10 +40,10 @@ def place(
     *,
     building: str,
     side: Side,
-    limit: Decimal,
+    limit: Number,
     until: str,
     begin: str | None = None,
-    energy_wh: int | None = None,
+    energy_wh: Whole | None = None,
     clock_from: ClockFrom = None,
     clock_to: ClockTo = None,
     key_file: Path | None = None,
@@ -136,10 +136,10 @@ def propose(
     building: str,
     side: Side,
     partner: str,
-    price: Decimal,
+    price: Number,
     until: str,
     begin: str | None = None,
-    energy_wh: int | None = None,
+    energy_wh: Whole | None = None,
     key_file: Path | None = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ledger.arguments import Number
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath
 from ledger.errors import BadInput
 from ledger.grid import Grid
@@ -25,6 +26,7 @@ from settlement.plain.shown import print_bill, print_result
 from settlement.plain.values import BadCell
 from settlement.plain.what_if import Result, settle_files
 from settlement.tariff import Tariff, load_tariff, tariff_names
+from settlement.tariff_copy import copy_tariff
 from settlement.utility_bill import MonthBill, utility_bills
 
 screen = Console(highlight=False, markup=False)
@@ -139,7 +141,7 @@ def bill(
     tariff: str,
     load: Path,
     interval_minutes: Literal[5, 10, 15, 30, 60] = 15,
-    contracted_kw: Decimal | None = None,
+    contracted_kw: Number | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Recompute a utility bill, month by month, from what flowed in every interval.
@@ -169,8 +171,23 @@ def bill(
     _print_notes(found.notes(each.month.year for each in bills))
 
 
-def tariffs() -> None:
-    """List the tariffs that there are."""
+def tariffs(*, copy: str = "", to: Path = Path()) -> None:
+    """List the tariffs that there are, or copy one to be edited.
+
+    Parameters
+    ----------
+    copy
+        The tariff whose file is wanted, with those that it refers to: holidays and surcharges such as Ft.
+    to
+        The folder; this one by default. What is there already is left as it is.
+    """
+    if copy:
+        for path in copy_tariff(copy, to):
+            screen.print(f"written: {path}", soft_wrap=True)
+        screen.print(
+            f'use it: tariff = "{to.joinpath(copy)}.toml" under [market], or --tariff', soft_wrap=True
+        )
+        return
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("tariff", no_wrap=True)
     table.add_column("what", overflow="fold")

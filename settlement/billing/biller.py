@@ -167,7 +167,7 @@ class Biller:
             raise TaxIdMissing(
                 "the tariff has VAT, and who bills has no tax ID",
                 where="[billing]",
-                hint='give its own: tax_id = "0105561000017"; or use a tariff of your own without `vat`',
+                hint='give its own: tax_id = "0105561000011"; or use a tariff of your own without `vat`',
             )
 
     def _draft(

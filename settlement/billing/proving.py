@@ -1,4 +1,4 @@
-"""From a line of an invoice down to the signed readings, every step recomputed and held against the next.
+"""From a line of an invoice down to the signed readings, every step held against the next.
 
     line -> the document in the book, whose code it is part of
          -> the document drafted again out of what was posted, of which it is a line
@@ -6,7 +6,8 @@
          -> the readings of the building's meters out of which those intervals' energies follow
          -> each reading's hash, its place in the log that the checkpoint signs, its envelope's signature
 
-What is shown here can be shown to anybody: `energy-ledger verify` does it for a whole book, from a file.
+That the postings are what the rules make of those readings is for `energy-ledger verify` to compute, which
+settles a whole book again from a file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

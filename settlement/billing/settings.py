@@ -2,24 +2,26 @@
 
 [billing]
 name = "Campus Energy Co., Ltd."
-tax_id = "0105561000017"
+tax_id = "0105561000011"
 due_days = 15
 
 [billing.buildings.school]
 name = "School"
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from ledger.event import Name, Text
-from ledger.settings import convert
+from ledger.settings import SettingsInvalid, convert
+from ledger.words import did_you_mean
 from settlement.billing.invoice import Party
 
 TABLE = "billing"
+_THAI_DIGITS = 13
 Series = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,28}$")]
 
 
@@ -60,6 +62,23 @@ class _File(msgspec.Struct, frozen=True):
     billing: BillingSettings = BillingSettings()
 
 
-def billing_from(tables: Mapping[str, Any], path: Path) -> BillingSettings:
-    """The billing of a settings file. Raises `SettingsInvalid`."""
-    return convert({TABLE: tables[TABLE]} if TABLE in tables else {}, _File, path).billing
+def billing_from(tables: Mapping[str, Any], path: Path, buildings: Collection[str]) -> BillingSettings:
+    """The billing of a settings file, for buildings that it lists. Raises `SettingsInvalid`."""
+    billing = convert({TABLE: tables[TABLE]} if TABLE in tables else {}, _File, path).billing
+    for name in billing.buildings:
+        if name not in buildings:
+            raise SettingsInvalid(
+                f"there is no building {name} to be billed",
+                where=f"{path}: billing.buildings.{name}",
+                hint=f"{did_you_mean(name, buildings)}buildings: {', '.join(sorted(buildings)) or 'none'}",
+            )
+    return billing
+
+
+def is_thai_tax_id(text: str) -> bool:
+    """Whether it is a Thai taxpayer's number: 13 digits, the last of which checks the others (modulo 11)."""
+    if len(text) != _THAI_DIGITS or not (text.isascii() and text.isdecimal()):
+        return False
+    *digits, check = map(int, text)
+    weighted = sum(digit * weight for digit, weight in zip(digits, range(_THAI_DIGITS, 1, -1), strict=True))
+    return (11 - weighted % 11) % 10 == check

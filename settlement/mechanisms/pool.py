@@ -33,12 +33,14 @@ def supply_demand_ratio(market: Market, parameters: Parameters) -> Outcome:
 
     With r = surplus / demand, retail price Pb and feed-in price Ps: Pb * Ps / ((Pb - Ps) * r + Ps), and Ps
     from r = 1 on. A compensation c puts Ps + c * (Pb - Ps) in the place of Ps. Buyers get the part r of their
-    demand at that price and the rest from the grid, on average price * r + Pb * (1 - r).
+    demand at that price and the rest from the grid, on average price * r + Pb * (1 - r). Where the operator
+    takes a fee from buyers, Pb is the retail price less that.
 
     Liu, Yu, Wang, Li, Ma, Lei: Energy-sharing model with price-based demand response for microgrids of
     peer-to-peer prosumers (IEEE Transactions on Power Systems 32, 2017).
     """
     retail, feed_in = market.band
+    retail -= market.operator_fee_micro_per_kwh  # what a buyer can pay its neighbours
     least = feed_in + part(max(retail - feed_in, 0), parameters.compensation_ppm)
 
     def price(demand: int, surplus: int) -> int:

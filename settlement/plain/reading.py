@@ -103,6 +103,9 @@ def read_orders(path: Path, grid: Grid, feeders: Collection[str]) -> Iterator[Or
             yield start, building, line, side, energy, limit, zone[0] if zone else ""
 
 
+LOAD_FURTHER = ("export_wh", "reactive_varh")
+
+
 def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator[LoadRow]:
     """The rows of a load; `told` says what holds in an interval, so that a hole is told with its line.
 
@@ -125,7 +128,8 @@ def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator
                 where=f"{path}: line 1",
                 hint=f"one of {', '.join(reads)}",
             )
-        more = [each for each in ("export_wh", "reactive_varh") if each in table.places]
+        table.know(("interval_start", *reads, *LOAD_FURTHER))
+        more = [each for each in LOAD_FURTHER if each in table.places]
         columns = [Column("interval_start", start), Column(taken[0], reads[taken[0]])]
         columns += [Column(each, milliwh) for each in more]
         columns.append(Column("interval_start", lambda text: told(start(text))))

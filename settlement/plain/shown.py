@@ -21,8 +21,8 @@ BUILDINGS_MAX = 50
 FIRST_MIN = 8
 LEGEND = (
     "bought, sold: the part of a building's import and export that it traded with neighbours. pays: an "
-    "amount below zero is income. fairness: what a building saves a traded kWh, where the community as a "
-    "whole is 1.00."
+    "amount below zero is income; demand, fixed charges and taxes are not in it. fairness: what a building "
+    "saves a traded kWh, where the community as a whole is 1.00."
 )
 
 

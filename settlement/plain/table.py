@@ -1,7 +1,7 @@
 """A CSV file with a header, read row by row; what is wrong is told with the file, the line and the column."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -34,16 +34,24 @@ class Table(NamedTuple):
     width: int
     lines: Iterator[tuple[int, list[str]]]
 
-    def need(self, columns: Iterable[str]) -> None:
+    def need(self, columns: Sequence[str]) -> None:
         """Return if there are these columns. Raises `NoPlainFile`."""
         for name in columns:
             if name not in self.places:
-                meant = did_you_mean(name, self.places)
+                needed = ", ".join(dict.fromkeys(columns))
                 raise NoPlainFile(
                     f"there is no column {name}",
                     where=f"{self.path}: line 1",
-                    hint=f"{meant}the first line names the columns, parted by commas: "
-                    f"{', '.join(self.places)[:200]}",
+                    hint=f"the first line has to name, parted by commas: {needed}; it names:"
+                    f" {', '.join(self.places)[:200]}",
+                )
+
+    def know(self, columns: Collection[str]) -> None:
+        """Return if no column is perhaps a misspelt one of these. Raises `NoPlainFile`."""
+        for name in self.places:
+            if name not in columns and (meant := did_you_mean(name, columns)):
+                raise NoPlainFile(
+                    f"the column {name} would not count", where=f"{self.path}: line 1", hint=meant.strip()
                 )
 
     def rows(

@@ -101,7 +101,7 @@ def test_contracted_power_is_a_number_of_watts(tmp_path: Path, kilowatts: str) -
     words = ("bill", "--tariff", "es-som-2.0td", "--load", "load.csv", f"--contracted-kw={kilowatts}")
     done = run(*words, where=tmp_path)
     assert done.returncode == 2
-    assert "where: --contracted-kw" in done.stderr
+    assert "--contracted-kw" in done.stderr
 
 
 def test_tariffs_are_listed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from settlement.billing.settings import BillingSettings
 from tests.support.campus import GATEWAY, MORNING
 from tests.support.trading import Site, quarters
 
-SELLER = BillingSettings(name="Campus Energy", tax_id="0105561000017", due_days=10)
+SELLER = BillingSettings(name="Campus Energy", tax_id="0105561000011", due_days=10)
 JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
 AUGUST_2 = date(2026, 8, 2)
 

@@ -126,3 +126,23 @@ def test_verify_starts_without_the_drivers_of_servers() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--limit", "3", "--energy-wh", "1.5"), "'1.5' is no whole number"),
+        (("--limit", "3", "--energy-wh", "0x10"), "'0x10' is no whole number"),
+        (("--limit", "abc"), "'abc' is no number"),
+        (("--limit", "3,9"), "'3,9' is no number"),
+        (("--limit", "NaN"), "'NaN' is no number"),
+    ],
+)
+def test_numbers_are_taken_as_they_are_written_or_not_at_all(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    order = ("order", "place", "x", "--building", "b", "--side", "buy", "--until", "2026-12-01")
+    done = run(*order, *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -44,7 +44,7 @@ def test_a_hole_is_told_with_its_day_before_it_is_reached(days: int, verdict: st
     (finding,) = _tariff(rules(TariffPublished(tariff="ends", document=ENDS)), GRID, now)
     assert (finding.what, finding.verdict) == ("tariff", verdict)
     assert "2026-06-15" in finding.found
-    assert "tariff file of your own" in finding.hint
+    assert finding.hint.startswith("put what is missing into ends.toml")
 
 
 def test_a_hole_beyond_the_next_30_days_is_told_as_what_is_known() -> None:

@@ -13,7 +13,7 @@ BEGIN = datetime(2026, 5, 31, 17, tzinfo=UTC)
 UNTIL = datetime(2026, 6, 30, 17, tzinfo=UTC)
 CHARGED: list[LineKind] = [kind for kind in get_args(LineKind) if kind not in COMPUTED]
 
-SELLER = Party("บริษัท พลังงานชุมชน จำกัด", "99/9 ถนนพหลโยธิน กรุงเทพมหานคร 10900", "0105561000017", "สำนักงานใหญ่")
+SELLER = Party("บริษัท พลังงานชุมชน จำกัด", "99/9 ถนนพหลโยธิน กรุงเทพมหานคร 10900", "0105561000011", "สำนักงานใหญ่")
 BUYER = Party("โรงเรียนสาธิตน้ำใส", "1 ถนนสุขุมวิท สมุทรปราการ 10270", "0994000158378", "00001")
 
 

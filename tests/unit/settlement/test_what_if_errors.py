@@ -363,7 +363,9 @@ def test_what_was_perhaps_meant_is_told(files: PlainFiles) -> None:
     assert caught.value.hint.startswith("did you mean `mid_market_rate`?")
     with pytest.raises(BadInput) as caught:
         files.write(ENERGIES.replace("export_wh", "exprt_wh")).settle()
-    assert caught.value.hint.startswith("did you mean `exprt_wh`?")
+    needed, has = caught.value.hint.split("; ")
+    assert needed.endswith(": interval_start, building, import_wh, export_wh")
+    assert has == "it names: interval_start, building, import_wh, exprt_wh"
 
 
 # --- the folder ---------------------------------------------------------------------------------------

@@ -1,0 +1,34 @@
+"""Numbers on the command line, taken exactly as they are written.
+
+The command line's library makes 2 of 1.5 where a whole number is wanted, and a traceback of a price that is
+none.
+"""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated
+
+from cyclopts import Parameter, Token
+
+
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    """A whole number as it is written: 1.5 must not become 2 on the way into a book."""
+    text = tokens[0].value
+    if not (text.isascii() and text.removeprefix("-").isdecimal()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def _decimal(_: object, tokens: Sequence[Token]) -> Decimal:
+    text = tokens[0].value
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text, re.ASCII):
+        raise ValueError(f"{text!r} is no number; write it as 3.20")
+    return Decimal(text)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+"""A whole number, and nothing that would have to be rounded to one."""
+
+Number = Annotated[Decimal, Parameter(converter=_decimal)]
+"""An exact decimal number."""
