@@ -85,7 +85,7 @@ class OrderBook:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
-        self._orders: dict[str, list[BookedOrder]] = {}
+        self._orders: dict[tuple[str, str], list[BookedOrder]] = {}  # by building and name
         self._by_month: dict[int, list[BookedOrder]] = {}
         self._long: list[BookedOrder] = []
         self._agreements: dict[tuple[str, str], BookedAgreement] = {}
@@ -113,7 +113,7 @@ class OrderBook:
                     known.until = min(known.until, event.since)
 
     def _add(self, order: BookedOrder) -> None:
-        self._orders.setdefault(order.building, []).append(order)
+        self._orders.setdefault((order.building, order.placed.order), []).append(order)
         months = range(_month(order.placed.begin), _month(order.until) + 1)
         if len(months) > MONTHS_MAX:
             self._long.append(order)
@@ -123,8 +123,8 @@ class OrderBook:
 
     def order(self, building: str, name: str, after: datetime) -> BookedOrder | None:
         """The order of that name that holds beyond an instant."""
-        orders = self._orders.get(building, ())
-        return next((each for each in orders if each.placed.order == name and each.until > after), None)
+        orders = self._orders.get((building, name), ())
+        return next((each for each in orders if each.until > after), None)
 
     def orders(self, start: datetime) -> dict[str, list[Order]]:
         """The orders for the interval that starts at an instant, by building."""
@@ -141,9 +141,9 @@ class OrderBook:
         return [each.agreed() for _, each in sorted(holding, key=lambda item: (item[1].since, item[0]))]
 
     def booked_orders(self) -> Iterator[BookedOrder]:
-        """All orders, of each building as they were placed."""
-        for building in sorted(self._orders):
-            yield from self._orders[building]
+        """All orders, by building and name."""
+        for key in sorted(self._orders):
+            yield from self._orders[key]
 
     def agreement(self, proposer: str, name: str) -> BookedAgreement | None:
         """What a building proposed under a name."""

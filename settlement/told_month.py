@@ -4,6 +4,8 @@ from datetime import date
 
 from ledger.errors import BadInput
 
+YEARS = range(1970, 3000)
+
 
 class NotAMonth(BadInput):
     """A month that is none."""
@@ -14,6 +16,9 @@ class NotAMonth(BadInput):
 def told_month(text: str) -> date:
     """Its first day. Raises `NotAMonth`."""
     try:
-        return date.fromisoformat(f"{text}-01")
+        first = date.fromisoformat(f"{text}-01")
     except ValueError:
-        raise NotAMonth(f"{text!r} is no month", hint="write it as 2026-06") from None
+        first = date.min
+    if first.year not in YEARS:
+        raise NotAMonth(f"{text!r} is no month", hint="write it as 2026-06")
+    return first

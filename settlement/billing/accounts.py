@@ -126,7 +126,7 @@ class Accounts:
             standing = await self._settlement.standing(self._community)
             issued = await issued_documents(self._billing, self._community)
             own = [each.invoice for each in issued if each.invoice.building == building]
-            drafting = Drafting(self._billing, book, month, standing.number or 0, uncancelled(own))
+            drafting = Drafting(self._billing, book, month, standing.number or 0, uncancelled(own), ())
             account = building_account(building)
             days = await self._days(account, month, book.grid.zone.key)
             charges = await self._charges(account, month, standing.number or 0)

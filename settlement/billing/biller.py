@@ -11,12 +11,13 @@ from datetime import date, timedelta
 import msgspec
 
 from ledger.canonical import encode
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Unavailable
 from ledger.event import new_salt
 from ledger.market_events import InvoiceIssued
 from ledger.postgres.billing import BillingStore
 from ledger.postgres.settlement import SettlementStore, Standing
 from ledger.words import counted
+from settlement.billing.as_pdf import Printer
 from settlement.billing.documents import issued_documents
 from settlement.billing.drafting import BillingSource, Drafting, Terms, WithCharges, month_terms, uncancelled
 from settlement.billing.invoice import Invoice, InvoiceLine, Kind
@@ -35,6 +36,12 @@ class NotSettled(BadInput):
     """A month cannot be billed for good yet."""
 
     code = "not-settled"
+
+
+class RunNotRecorded(Unavailable):
+    """What was settled last is on its way into the book."""
+
+    code = "run-not-recorded"
 
 
 class AlreadyIssued(BadInput):
@@ -84,10 +91,16 @@ class Biller:
         ]
 
     async def issue(self, month: date, today: date, record: Record) -> list[Invoice]:
-        """Bill a month for good. Raises `NotSettled`, `AlreadyIssued` or `StreamBusy`; then nothing is
-        issued."""
+        """Bill a month for good. Raises `NotSettled`, `AlreadyIssued`, `TaxIdMissing`, `NotPrintable`,
+        `RunNotRecorded` or `StreamBusy`; then nothing is issued."""
         async with self._settlement.turn(self._community):
             drafts, run = await self._drafts(month, today, "invoice")
+            if await self._settlement.recorded(self._community) != run:
+                raise RunNotRecorded(
+                    "the newest settlement run is not in the book yet",
+                    where=f"run {run}",
+                    hint="try again in a moment; the settler records it when the bus and the writer answer",
+                )
             return await self._number(drafts, run, today, record)
 
     async def credit(self, number: str, reason: str, today: date, record: Record) -> Invoice:
@@ -110,7 +123,8 @@ class Biller:
     async def _number(
         self, drafts: Sequence[Invoice], run: int, today: date, record: Record
     ) -> list[Invoice]:
-        """Give drafts their numbers and have them recorded in their order."""
+        """Give drafts their numbers and have them recorded in their order. Raises `NotPrintable`."""
+        printer = Printer()
         series = self._settings.series or self._community
         issued = await self._billing.issued(self._community)
         last = next((each.number for each in reversed(issued) if parse(each.number).series == series), "")
@@ -119,6 +133,7 @@ class Biller:
             last = next_number(series, today.year, last)
             invoices.append(msgspec.structs.replace(draft, number=last))
             check(invoices[-1])
+            printer.pdf(invoices[-1])  # what cannot be printed must not become a fact
         await record([_event(invoice, run) for invoice in invoices])
         return invoices
 
@@ -143,7 +158,8 @@ class Biller:
             if not is_closed:
                 charges = await month_charges(self._settlement, book, month)
                 source = WithCharges(self._billing, month, charges, standing.number)
-            drafting = Drafting(source, book, month, standing.number, issued)
+            months = {each.period_begin for each in issued}
+            drafting = Drafting(source, book, month, standing.number, issued, months)
             terms = month_terms(book.rules(), month)
             if kind == "invoice":
                 self._check_seller(terms)

@@ -10,7 +10,7 @@ alike.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -20,7 +20,7 @@ from settlement.billing.invoice import Invoice, InvoiceLine, LineKind
 from settlement.billing.totals import COMPUTED, NOT_TAXED
 from settlement.book_state import BookState
 from settlement.journal import GRID, Posting, building_account
-from settlement.month import Month, month_at
+from settlement.month import Month, month_at, month_of
 from settlement.rules_in_force import RulesInForce
 from settlement.tariff_file import micro, ppm
 
@@ -106,15 +106,25 @@ def uncancelled(documents: Sequence[Invoice]) -> list[Invoice]:
 
 
 class Drafting:
-    """A month's documents in the making: by the runs up to `run`, after the invoices that stand."""
+    """A month's documents in the making: by the runs up to `run`, after the invoices that stand.
+
+    `before` are those of the buildings that are drafted, `issued` the months that were billed to anybody.
+    """
 
     def __init__(
-        self, source: BillingSource, book: BookState, month: Month, run: int, before: Iterable[Invoice]
+        self,
+        source: BillingSource,
+        book: BookState,
+        month: Month,
+        run: int,
+        before: Iterable[Invoice],
+        issued: Iterable[date],
     ) -> None:
         self._source = source
         self._community = book.community
         self._month = month
         self._run = run
+        self._issued = [month_of(first, book.grid.zone) for first in issued]
         self._billed: dict[str, dict[Month, Billed]] = {}  # by building
         for invoice in before:
             told = self._billed.setdefault(invoice.building, {})
@@ -123,15 +133,20 @@ class Drafting:
 
     async def lines(self, building: str) -> list[InvoiceLine]:
         """A building's lines before tax: the month's, then adjustments of all months that were billed."""
-        rows = await self._posted(building, self._month)
-        span = (self._month.begin, self._month.until)
-        lines = posted_lines(rows, await self._source.charged(self._community, *span, self._run), self._month)
-        for month, billed in sorted(self._billed.get(building, {}).items()):
-            if month == self._month:
-                lines += adjustment_lines(rows, billed.plus(_of_rows(rows)), month)
-            elif await self._was_corrected(month):
+        told = dict.fromkeys(self._issued, Billed()) | self._billed.get(building, {})
+        lines = await self._of_month(building, told.pop(self._month, Billed()))
+        for month, billed in sorted(told.items()):
+            if await self._was_corrected(month):
                 lines += adjustment_lines(await self._posted(building, month), billed, month)
         return lines
+
+    async def _of_month(self, building: str, billed: Billed) -> list[InvoiceLine]:
+        rows = await self._posted(building, self._month)
+        if billed == _of_rows(rows):  # nothing, or it came as an adjustment already
+            return []
+        span = (self._month.begin, self._month.until)
+        lines = posted_lines(rows, await self._source.charged(self._community, *span, self._run), self._month)
+        return [*lines, *adjustment_lines(rows, billed.plus(_of_rows(rows)), self._month)]
 
     async def unbilled_micro(self, building: str) -> int:
         """What a building owes for the month by now, less what was billed of it; before tax."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from ledger.errors import BadInput
 from settlement.billing.as_csv import write_csv
 from settlement.billing.as_json import as_json
-from settlement.billing.as_pdf import Printer
+from settlement.billing.as_pdf import NotPrintable, Printer
 from settlement.billing.as_xlsx import write_invoices
 from settlement.billing.invoice import Invoice
 from settlement.billing.tables import INVOICES, LINES, Row, Sheet, billed_lines
@@ -20,17 +20,26 @@ class CannotWrite(BadInput):
 
 
 def write_documents(documents: Sequence[Invoice], folder: Path) -> None:
-    """A PDF and a JSON file a document, and all of them as CSV and as a workbook. Raises `CannotWrite`."""
+    """A PDF and a JSON file a document, and all of them as CSV and as a workbook.
+
+    Raises `CannotWrite`, and `NotPrintable` for the first that cannot be printed when all else is written.
+    """
     printer = Printer()
+    failed: list[NotPrintable] = []
     for each in documents:
         name = each.number or f"preview-{each.building}"
-        write_file(folder.joinpath(f"{name}.pdf"), printer.pdf(each))
         write_file(folder.joinpath(f"{name}.json"), as_json(each))
+        try:
+            write_file(folder.joinpath(f"{name}.pdf"), printer.pdf(each))
+        except NotPrintable as error:
+            failed.append(error)
     write_file(folder.joinpath("invoices.csv"), as_csv(INVOICES, documents))
     write_file(folder.joinpath("lines.csv"), as_csv(LINES, billed_lines(documents)))
     workbook = BytesIO()
     write_invoices(documents, (), workbook, documents[0].issued_on)
     write_file(folder.joinpath("invoices.xlsx"), workbook.getvalue())
+    if failed:
+        raise failed[0]
 
 
 def as_csv(sheet: Sheet[Row], rows: Iterable[Row]) -> bytes:

@@ -123,7 +123,9 @@ class Prover:
             line = _line(invoice, line_number)
             before = [read_document(event.document) for event in _documents(events, before=at)]
             month = month_of(invoice.period_begin, book.grid.zone)
-            drafting = Drafting(self._billing, book, month, issued.run, uncancelled(before))
+            valid = uncancelled(before)
+            months = {each.period_begin for each in valid}
+            drafting = Drafting(self._billing, book, month, issued.run, valid, months)
             if line not in await drafting.lines(invoice.building):
                 raise NotProven(
                     "the postings do not come to this line", where=f"{number}, line {line_number}"

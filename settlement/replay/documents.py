@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import msgspec
 
@@ -18,6 +19,11 @@ from settlement.replay.database import finished, statement
 from settlement.replay.runs import ReplayedRuns
 from settlement.replay.told import Fault, ToldDocument, told_documents
 
+_KEPT = (
+    "buyer", "coin_micro", "currency", "period_begin", "period_until", "seller", "vat_ppm", "zone",
+)  # fmt: skip
+"""What a credit note has in common with its invoice."""
+
 
 class ReplayedDocuments:
     """The documents of one book in their order, each judged when the runs that it counts are recomputed."""
@@ -32,31 +38,25 @@ class ReplayedDocuments:
         self._told = told_documents(connection)
         self._next: ToldDocument | None = None
 
-    def judge(self, first: int, last: int) -> None:
-        """Judge the next documents that count no run beyond `last`; `first` to `last` are the newest."""
+    def judge(self, run: int) -> None:
+        """Judge the next documents that count no run beyond `run`."""
         while (told := self._next or next(self._told, None)) is not None:
             self._next = told
-            if told.event.run > last:
+            if told.event.run > run:
                 return
             self._next = None
             try:
-                faults = list(self._faults(told.event, first))
+                faults = list(self._faults(told.event))
             except (LedgerError, ArithmeticError, LookupError, ValueError) as error:
                 faults = [f"it cannot be drafted again: {error}"]
             for what in faults:
                 self._found(f"invoice {told.event.number}: {what}", told.place)
 
-    def _faults(self, event: InvoiceIssued, first: int) -> Iterator[str]:
+    def _faults(self, event: InvoiceIssued) -> Iterator[str]:
         invoice = _document(event.document)
         if invoice.kind == "credit-note":
             yield from self._of_credit_note(invoice)
             return
-        if event.run < first:
-            yield f"it counts run {event.run}, the document before it counts run {first} or a later one"
-            return
-        newest = max((line.run or 0 for line in invoice.lines), default=0)
-        if newest > event.run:
-            yield f"it counts run {event.run}, and run {newest} decided a line of it"
         month = month_of(invoice.period_begin, self._book.grid.zone)
         own = self._standing_of(invoice.building)
         before = [each.number for each in own if each.period_begin == invoice.period_begin]
@@ -66,7 +66,8 @@ class ReplayedDocuments:
         yield from self._of_terms(invoice, month)
         yield from self._of_lines(invoice, month, event.run, own)
         self._connection.execute(
-            statement("add_document"), (invoice.number, invoice.building, event.document.encode())
+            statement("add_document"),
+            (invoice.number, invoice.building, str(invoice.period_begin), event.document.encode()),
         )
 
     def _of_credit_note(self, note: Invoice) -> Iterator[str]:
@@ -75,6 +76,11 @@ class ReplayedDocuments:
         if cancelled is None or cancelled.building != note.building:
             yield f"{note.cancels} is no invoice of {note.building} that could be cancelled"
             return
+        for name in _KEPT:
+            if getattr(note, name) != getattr(cancelled, name):
+                yield f"its {name} is not that of {note.cancels}"
+        if note.issued_on < cancelled.issued_on:
+            yield f"it is issued on {note.issued_on}, before {note.cancels}"
         yield from _differences(
             note.lines,
             totalled(reversed_lines(cancelled.lines), cancelled.vat_ppm, cancelled.coin_micro).lines,
@@ -100,7 +106,10 @@ class ReplayedDocuments:
                 yield f"its {name} is {getattr(invoice, name)} instead of {value}"
 
     def _of_lines(self, invoice: Invoice, month: Month, run: int, own: Sequence[Invoice]) -> Iterator[str]:
-        lines = finished(Drafting(self._runs, self._book, month, run, own).lines(invoice.building))
+        rows = self._connection.execute(statement("months_issued"))
+        issued = [date.fromisoformat(first) for (first,) in rows]
+        drafting = Drafting(self._runs, self._book, month, run, own, issued)
+        lines = finished(drafting.lines(invoice.building))
         yield from _differences(invoice.lines, totalled(lines, invoice.vat_ppm, invoice.coin_micro).lines)
 
     def _standing_of(self, building: str) -> list[Invoice]:

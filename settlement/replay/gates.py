@@ -1,4 +1,4 @@
-"""Gate closure, held against the blocks: what bounds when an order was recorded is a block that lacks it."""
+"""Gate closure and the ends of runs, held against the blocks: these bound when an event was recorded."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from ledger.clock import rfc3339
 from ledger.entry import stream_kind, stream_subject
 from ledger.events import BlockSealed, read_recorded
 from ledger.market import Market
-from ledger.market_events import HOLDS_FROM, MarketRulesPublished
+from ledger.market_events import HOLDS_FROM, MarketRulesPublished, SettlementRun
 from ledger.verify.further import Entry
 from ledger.verify.report import Place
 from settlement.replay.told import Fault
@@ -20,14 +20,15 @@ TOLERANCE = timedelta(minutes=1)
 class ReplayedGates:
     """Whether orders, agreements and changed rules can have come before the gate closed for them.
 
-    An event that the newest block does not cover was recorded after that block was sealed, and the service
-    signed when that was.
+    An event that the newest block does not cover was recorded after that block was sealed and before the next
+    one is, and the service signed when that was. What no block follows is not judged.
     """
 
     def __init__(self, found: Fault) -> None:
         self._found = found
         self._market = Market()
         self._sealed_at: datetime | None = None  # of the newest block
+        self._unsealed: list[tuple[SettlementRun, Place]] = []  # runs since the newest block
 
     def take(self, entries: Iterable[Entry]) -> None:
         """The events that come next."""
@@ -37,12 +38,26 @@ class ReplayedGates:
             match event:
                 case BlockSealed():
                     self._sealed_at = event.sealed_at
+                    self._judge_runs(event.sealed_at)
+                case SettlementRun():
+                    self._unsealed.append((event, Place(entry.line, entry.row[1], entry.row[2])))
                 case MarketRulesPublished():
                     if self._market.rules:
                         self._judge(event.begin, entry)
                     self._market = replace(self._market, rules=(*self._market.rules, event))
                 case _ if type(event) in HOLDS_FROM:
                     self._judge(getattr(event, HOLDS_FROM[type(event)]), entry)
+
+    def _judge_runs(self, sealed_at: datetime) -> None:
+        """Nothing can have been settled that was not over when the next block was sealed."""
+        for run, place in self._unsealed:
+            if run.until > sealed_at + TOLERANCE:
+                self._found(
+                    f"run {run.number} settled until {rfc3339(run.until)}, and the block after it was sealed"
+                    f" at {rfc3339(sealed_at)}",
+                    place,
+                )
+        self._unsealed = []
 
     def _judge(self, holds_from: datetime, entry: Entry) -> None:
         if self._sealed_at is None:

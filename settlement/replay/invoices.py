@@ -27,10 +27,8 @@ class Invoices:
     def faults(self, event: InvoiceIssued, newest_run: int) -> Iterator[str]:
         """What is wrong with the next document, before which the book has runs up to `newest_run`."""
         self.count += 1
-        for what in (*self._of_number(event), *self._of_document(event)):
+        for what in (*self._of_number(event), *self._of_document(event, newest_run)):
             yield f"invoice {event.number}: {what}"
-        if event.run > newest_run:
-            yield f"invoice {event.number}: it counts run {event.run}, before it are {newest_run}"
 
     def _of_number(self, event: InvoiceIssued) -> Iterator[str]:
         try:
@@ -44,7 +42,7 @@ class Invoices:
         if due != event.number:
             yield f"the number {due} was due"
 
-    def _of_document(self, event: InvoiceIssued) -> Iterator[str]:
+    def _of_document(self, event: InvoiceIssued, newest_run: int) -> Iterator[str]:
         data = event.document.encode()
         if sha256(data).hexdigest() != event.code:
             yield "its code is not the SHA-256 of its document"
@@ -58,6 +56,8 @@ class Invoices:
         told = (event.number, event.building, self._community)
         if (invoice.number, invoice.building, invoice.community) != told:
             yield "its document is another building's, or has another number"
+        if event.run > newest_run or (invoice.kind != "credit-note" and event.run != newest_run):
+            yield f"it counts run {event.run}, the newest before it is {newest_run}"
         try:
             check(invoice)
         except BadInput as error:

@@ -60,7 +60,9 @@ class Replay:
         for step in steps(self._possible(told_runs(self._connection))):
             self._project(step[0].event.tree_size)
             self._judge(step)
-            self._documents.judge(step[0].event.number, step[-1].event.number)
+            self._documents.judge(step[-1].event.number)
+        while page := list(islice(self._entries, PAGE_EVENTS)):
+            self._gates.take(page)
 
     def _possible(self, runs: Iterable[ToldRun]) -> Iterator[ToldRun]:
         """The runs that can have counted what they say."""

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ledger.canonical import encode
+from ledger.errors import BadInput
 from ledger.merkle import Frontier
 from ledger.recorded import RecordedEvent
 from ledger.settlement_rows import Energy, PostedRow, PostingRow, RunRow, Standing
@@ -26,6 +27,17 @@ _TABLES: dict[str, _What] = {"postings": "interval", "charges": "month"}
 _BUILDINGS = building_account("")
 
 
+AGAIN_FREE = 1_000_000
+AGAIN_AN_EVENT = 50
+"""So many intervals may be looked at again for what events change: no small file is to take hours."""
+
+
+class TooMuchAgain(BadInput):
+    """A book asks for more work than its size can explain."""
+
+    code = "too-much-again"
+
+
 class ReplayedRuns:
     """What `settlement.settling` and `settlement.billing.drafting` ask of a store, which knows the runs that
     were recomputed so far. Trades and shares are not kept: neither run nor invoice is made of them.
@@ -35,6 +47,7 @@ class ReplayedRuns:
         self.zone = ZoneInfo("UTC")
         """Whose months are summed; to be set before anything is added."""
         self._connection = connection
+        self._again = 0  # intervals that were looked at again
         self._tree = tree  # over the events that were projected
 
     # --- the book and its energies ----------------------------------------------------------
@@ -62,7 +75,11 @@ class ReplayedRuns:
 
     async def known(self, community: str, begin: datetime, until: datetime) -> list[datetime]:
         rows = self._connection.execute(statement("known"), (seconds(begin), seconds(until)))
-        return [instant(start) for (start,) in rows]
+        found = [instant(start) for (start,) in rows]
+        self._again += len(found)
+        if self._again > AGAIN_FREE + AGAIN_AN_EVENT * self._tree.size:
+            raise TooMuchAgain("its events ask for too many intervals to be settled again")
+        return found
 
     async def root(self, community: str, size: int) -> bytes:
         assert self._tree.size == size  # noqa: S101 - a run is settled where the log has its size

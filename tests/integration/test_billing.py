@@ -2,23 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from ledger.bus import BusUnavailable
 from ledger.clock import VirtualClock
-from ledger.market_events import InvoiceIssued
+from ledger.events import BuildingAdded, MeterAdded, MeterAssigned
+from ledger.market_events import InvoiceIssued, SettlementRun
 from ledger.postgres.settlement import SettlementStore, StreamBusy
-from ledger.registry import SERVICE
+from ledger.registry import OPERATOR, SERVICE
 from settlement.amounts import shares
+from settlement.billing.accounts import Accounts
 from settlement.billing.as_json import read_json
+from settlement.billing.as_pdf import NotPrintable
 from settlement.billing.biller import (
     AlreadyCancelled,
     AlreadyIssued,
     Biller,
     NotSettled,
+    RunNotRecorded,
     TaxIdMissing,
     UnknownDocument,
 )
@@ -26,6 +31,7 @@ from settlement.billing.files import CannotWrite, write_documents
 from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
 from settlement.billing.settings import BillingSettings
 from settlement.billing.totals import check
+from settlement.settler import Settler
 from tests.support.billing import (
     AUGUST_2,
     JULY,
@@ -39,7 +45,7 @@ from tests.support.billing import (
     credit,
     issue,
 )
-from tests.support.campus import GATEWAY
+from tests.support.campus import GATEWAY, MORNING
 from tests.support.store import owner
 from tests.support.trading import Site
 
@@ -101,6 +107,61 @@ async def test_another_series_begins_with_one_and_the_first_goes_on(site: Site) 
     note = await other.credit(second.number, "a mistake", date(2026, 7, 3), record)
     (again,) = await issue(site, today=date(2026, 7, 3))
     assert (note.number, again.number) == ("campus-cn-2026-000001", "campus-2026-000004")
+
+
+async def test_nothing_is_billed_by_a_run_that_the_book_does_not_have_yet(site: Site) -> None:
+    await issue(site)
+
+    async def lost(run: SettlementRun) -> None:
+        raise BusUnavailable("the bus is gone")
+
+    site.settler = Settler("campus", site.settlement, lost, site.clock, timedelta())
+    with pytest.raises(BusUnavailable):
+        await a_late_peak(site)
+    with pytest.raises(RunNotRecorded):
+        await issue(site, JULY, AUGUST_2)
+    site.settler = site.new_settler()
+    await site.settle()
+    assert len(await issue(site, JULY, AUGUST_2)) == 2
+
+
+async def test_what_cannot_be_printed_is_not_issued(site: Site) -> None:
+    _, second, _ = await issue(site)
+    with pytest.raises(NotPrintable):
+        await credit(site, second.number, date(2026, 7, 3), reason="wrong \u2713 address")
+    assert len(await biller(site).issued(JUNE)) == 3
+
+
+async def test_a_document_that_cannot_be_printed_keeps_no_other_from_being_written(
+    site: Site, tmp_path: Path
+) -> None:
+    first, *others = await issue(site)
+    odd = replace(first, buyer=replace(first.buyer, name="\u5b66\u6821"))
+    with pytest.raises(NotPrintable):
+        write_documents([odd, *others], tmp_path)
+    written = [f"{each.number}.pdf" for each in others] + [f"{first.number}.json", "lines.csv"]
+    assert all((tmp_path / name).exists() for name in written)
+
+
+async def test_late_energy_of_a_building_without_an_invoice_comes_with_its_next_one(site: Site) -> None:
+    invoices = await issue(site)
+    added = MeterAdded(
+        meter="m-9", role="connection", model="x", rated_w=69_000, since=MORNING, building="b-9"
+    )
+    building = BuildingAdded(building="b-9", feeder="f-1", name="b-9")
+    assigned = MeterAssigned(meter="m-9", device=GATEWAY, since=MORNING)
+    await site.tell(OPERATOR, "registry", building, added, assigned)
+    await be_on(site, AUGUST_2)
+    await site.read("m-9", (0, 0, 0), (36 * 96, 36 * 96 * 100, 0))
+    await site.settle()
+    july = await issue(site, JULY, AUGUST_2)
+    late = next(each for each in july if each.building == "b-9")
+    june = await Accounts("campus", site.settlement).statement("b-9", JUNE)
+    assert amounts(late)["adjustment"] == june.total.cost_micro + (june.charges_micro or 0) > 0
+    assert june.unbilled_micro == 0
+    with pytest.raises(AlreadyIssued):
+        await issue(site, JUNE, AUGUST_2)
+    assert {each.building for each in july} == {each.building for each in invoices} | {"b-9"}
 
 
 async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None:

@@ -338,6 +338,17 @@ async def test_an_order_that_was_let_in_after_the_gate_is_named(
     assert (verdict.findings[0].stream, verdict.findings[0].sequence) == ("building/b-1", 1)
 
 
+async def test_a_run_ahead_of_the_clock_is_named(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    await settle_until(site, 40 * 96)
+    await site.writer.book.seal()
+    sealed = "and the block after it was sealed at 2026-06-02T00:00:00Z"
+    assert said(await judged(site, tmp_path)) == [
+        f"run 1 settled until 2026-07-11T00:00:00Z, {sealed}",
+        f"run 2 settled until 2026-06-30T17:00:00Z, {sealed}",
+    ]
+
+
 async def test_later_rules_hold_from_their_instant(site: Site, tmp_path: Path) -> None:
     later = MarketRulesPublished(
         begin=MORNING + 2 * QUARTER, mechanism="mid_market_rate", tariff="flat", gate_minutes=0, final_days=1

@@ -74,13 +74,19 @@ async def issue(
     return await biller(site).issue(month, today, record)
 
 
-async def credit(site: Site, number: str, today: date, change: Change = lambda event: [event]) -> Invoice:
+async def credit(
+    site: Site,
+    number: str,
+    today: date,
+    change: Change = lambda event: [event],
+    reason: str = "a mistake",
+) -> Invoice:
     """Cancel an invoice, likewise."""
 
     async def record(events: Sequence[InvoiceIssued]) -> None:
         await site.tell(SERVICE, "settlement", *(told for event in events for told in change(event)))
 
-    return await biller(site).credit(number, "a mistake", today, record)
+    return await biller(site).credit(number, reason, today, record)
 
 
 def amounts(invoice: Invoice) -> dict[str, int]:

@@ -89,6 +89,8 @@ CREATE TABLE sums (                 -- of all postings, as billing asks for them
 CREATE TABLE documents (            -- the invoices that count, until they are cancelled
     number   TEXT PRIMARY KEY,
     building TEXT NOT NULL,
+    month    TEXT NOT NULL,         -- its first day
     body     BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX documents_of ON documents (building);
+CREATE INDEX documents_of_month ON documents (month);
