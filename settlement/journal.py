@@ -56,9 +56,9 @@ def postings(trades: Iterable[Trade], residuals: Iterable[Residual]) -> Iterator
             yield from transfer("wheeling", WHEELING, buyer, 0, each.wheeling_micro)
         if each.loss_milliwh or each.loss_micro:
             # The energy is lost on the way; the buyer pays for it.
-            yield Posting("loss", GRID, -each.loss_milliwh, each.loss_micro)
-            yield Posting("loss", LOSSES, each.loss_milliwh, 0)
-            yield Posting("loss", buyer, 0, -each.loss_micro)
+            yield Posting("wheeling-loss", GRID, -each.loss_milliwh, each.loss_micro)
+            yield Posting("wheeling-loss", LOSSES, each.loss_milliwh, 0)
+            yield Posting("wheeling-loss", buyer, 0, -each.loss_micro)
         if each.operator_micro:
             yield from transfer("operator-fee", OPERATOR, buyer, 0, each.operator_micro)
     for one in residuals:

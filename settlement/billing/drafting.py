@@ -30,6 +30,7 @@ POSTED: Mapping[LineKind, tuple[str, bool]] = {
     "grid-import": ("grid-import", True),
     "grid-export": ("grid-export", False),
     "wheeling": ("wheeling", False),
+    "wheeling-loss": ("wheeling-loss", False),
     "loss": ("loss", False),
     "operator-fee": ("operator-fee", False),
     "demand": ("demand", False),

@@ -25,7 +25,8 @@ LineKind = Literal[
     "bought",  # from neighbours
     "sold",  # to neighbours
     "wheeling",  # for lines between feeders
-    "loss",  # what was lost on the way
+    "wheeling-loss",  # what was lost between feeders
+    "loss",  # what the main meter shows and no building's does
     "operator-fee",
     "demand",  # the building's part of the campus's demand charge
     "levy",  # its part of what is levied on energy and power

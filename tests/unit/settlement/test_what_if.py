@@ -126,9 +126,9 @@ loss_ppm = 50_000
         ("trade", "building/b", "1000000", "-3000000"),
         ("wheeling", "wheeling", "0", "100000"),
         ("wheeling", "building/b", "0", "-100000"),
-        ("loss", "grid", "-50000", "200000"),
-        ("loss", "losses", "50000", "0"),
-        ("loss", "building/b", "0", "-200000"),
+        ("wheeling-loss", "grid", "-50000", "200000"),
+        ("wheeling-loss", "losses", "50000", "0"),
+        ("wheeling-loss", "building/b", "0", "-200000"),
         ("operator-fee", "operator", "0", "25000"),
         ("operator-fee", "building/b", "0", "-25000"),
     ]
