@@ -115,7 +115,7 @@ def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]
     )
     lines = [f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways)]
     if market is not None and (hole := tariff_hole(market, SystemClock().now())):
-        lines.append(f"settlement waits: {hole}; `energy-ledger doctor` says what to do")
+        lines.append(f"nothing can be settled now: {hole}; `energy-ledger doctor` says what to do")
     return ready, *lines
 
 
