@@ -126,6 +126,8 @@ class Drafting:
         self._month = month
         self._run = run
         self._issued = [month_of(first, book.grid.zone) for first in issued]
+        self._corrected: set[Month] | None = None  # of the months that were billed; asked for once
+        self._wholes: Mapping[str, int] | None = None  # likewise
         self._billed: dict[str, dict[Month, Billed]] = {}  # by building
         for invoice in before:
             told = self._billed.setdefault(invoice.building, {})
@@ -134,19 +136,21 @@ class Drafting:
 
     async def lines(self, building: str) -> list[InvoiceLine]:
         """A building's lines before tax: the month's, then adjustments of all months that were billed."""
-        told = dict.fromkeys(self._issued, Billed()) | self._billed.get(building, {})
-        lines = await self._of_month(building, told.pop(self._month, Billed()))
-        for month, billed in sorted(told.items()):
-            if await self._was_corrected(month):
-                lines += adjustment_lines(await self._posted(building, month), billed, month)
+        told = self._billed.get(building, {})
+        lines = await self._of_month(building, told.get(self._month, Billed()))
+        for month in sorted(await self._corrected_months() - {self._month}):
+            rows = await self._posted(building, month)
+            lines += adjustment_lines(rows, told.get(month, Billed()), month)
         return lines
 
     async def _of_month(self, building: str, billed: Billed) -> list[InvoiceLine]:
         rows = await self._posted(building, self._month)
         if billed == _of_rows(rows):  # nothing, or it came as an adjustment already
             return []
-        span = (self._month.begin, self._month.until)
-        lines = posted_lines(rows, await self._source.charged(self._community, *span, self._run), self._month)
+        if self._wholes is None:
+            span = (self._month.begin, self._month.until)
+            self._wholes = await self._source.charged(self._community, *span, self._run)
+        lines = posted_lines(rows, self._wholes, self._month)
         return [*lines, *adjustment_lines(rows, billed.plus(_of_rows(rows)), self._month)]
 
     async def unbilled_micro(self, building: str) -> int:
@@ -159,9 +163,16 @@ class Drafting:
         account = building_account(building)
         return await self._source.posted(self._community, account, month.begin, month.until, self._run)
 
-    async def _was_corrected(self, month: Month) -> bool:
-        spans = await self._source.corrected(self._community, self._run)
-        return any(begin < month.until and until > month.begin for begin, until in spans)
+    async def _corrected_months(self) -> set[Month]:
+        """Those that were billed to anybody, and corrected at some time."""
+        if self._corrected is None:
+            spans = await self._source.corrected(self._community, self._run)
+            self._corrected = {
+                month
+                for month in self._issued
+                if any(begin < month.until and until > month.begin for begin, until in spans)
+            }
+        return self._corrected
 
 
 class Terms(NamedTuple):
