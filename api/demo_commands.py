@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -30,7 +31,7 @@ Days = Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=DAYS_MA
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "warnings": "[yellow]warnings[/]"}
 
 
-def demo(*, days: Days = DAYS_MAX, json: bool = False) -> None:
+def demo(*, days: Days = DAYS_MAX, keep: Path | None = None, json: bool = False) -> None:
     """A campus of five buildings in a minute: meters, gateway, NATS, Postgres, proof, all of them real.
 
     Everything runs on this machine's loopback, in a folder of its own that is removed at the end.
@@ -39,16 +40,20 @@ def demo(*, days: Days = DAYS_MAX, json: bool = False) -> None:
     ----------
     days
         How many days of June 2016 to live through, up to 30.
+    keep
+        A folder for what is worth a look afterwards: the exported book, and the invoices in every form.
     json
         Print one JSON object for scripts instead of tables.
     """
     configure_logs(logging.ERROR)
     with _farewell():
-        result = _lived(days)
+        result = _lived(days, keep)
         if json:
             _print_json(result)
         else:
             _print_tables(result)
+            if keep is not None:
+                out.print(f"kept in {keep}: campus.book.jsonl, and the invoices", soft_wrap=True)
     if not result.verified or not result.tamper_found_at:
         raise Damaged("the demo's book does not prove what it should", where="demo")
 
@@ -63,7 +68,7 @@ def _farewell() -> Iterator[None]:
         raise
 
 
-def _lived(days: int) -> DemoResult:
+def _lived(days: int, keep: Path | None) -> DemoResult:
     """The demo's course, under bars."""
     columns = (
         TextColumn("{task.description:<32}"),
@@ -85,7 +90,7 @@ def _lived(days: int) -> DemoResult:
             show("starting Postgres and NATS", 1, 1)
             show(stage, done, of)
 
-        return run(live(days, step))
+        return run(live(days, step, keep))
 
 
 def _print_json(result: DemoResult) -> None:

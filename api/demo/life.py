@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from ledger.settings import DataSettings, read_toml, settings_from
 from ledger.verify import verify_file
 from ledger.verify.report import Report
 from ledger.writer import WriterSettings
+from settlement.billing.files import write_documents, write_file
+from settlement.billing.invoice import Invoice
 
 SECONDS_A_DAY = 86_400
 PROJECTED_SECONDS_MAX = 60
@@ -67,8 +69,11 @@ class DemoResult(msgspec.Struct, frozen=True):
     tampered: Report
 
 
-async def live(days: int, progress: Progress) -> DemoResult:
-    """Run the demo in a folder of its own, which is gone afterwards, however it ends."""
+async def live(days: int, progress: Progress, keep: Path | None = None) -> DemoResult:
+    """Run the demo in a folder of its own, which is gone afterwards, however it ends.
+
+    The book as it was exported and the invoices stay in the folder `keep`. Raises `CannotWrite`.
+    """
     begin = monotonic_seconds()
     campus = Campus(days)
     clock = VirtualClock(campus.begin)
@@ -92,6 +97,8 @@ async def live(days: int, progress: Progress) -> DemoResult:
         tampered = folder / "tampered.book.jsonl"
         flip_one_bit(book, tampered)
         found = await _verify(tampered, "verifying with one bit flipped", progress)
+        if keep is not None:
+            await asyncio.to_thread(_keep, keep, book, market.invoices)
     return DemoResult(
         days=days,
         events=exported,
@@ -107,6 +114,11 @@ async def live(days: int, progress: Progress) -> DemoResult:
         verification=report,
         tampered=found,
     )
+
+
+def _keep(folder: Path, book: Path, invoices: Sequence[Invoice]) -> None:
+    write_documents(invoices, folder / "invoices")
+    write_file(folder / book.name, book.read_bytes())
 
 
 async def _verify(book: Path, stage: str, progress: Progress) -> Report:

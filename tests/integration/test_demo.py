@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 KEYS = {"events", "buildings", "tree_size", "root", "verified", "tamper_found_at"}
 
 
-def test_two_days_of_the_demo_equal_the_data_and_prove_it() -> None:
-    command = [sys.executable, "-m", "api", "demo", "--days", "2", "--json"]
+def test_two_days_of_the_demo_equal_the_data_and_prove_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "api", "demo", "--days", "2", "--json", "--keep", str(tmp_path / "look")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
     shown = json.loads(done.stdout)
     assert set(shown) >= KEYS
@@ -22,3 +23,5 @@ def test_two_days_of_the_demo_equal_the_data_and_prove_it() -> None:
     assert shown["tree_size"] == shown["events"]
     assert shown["verified"] is True
     assert shown["tamper_found_at"].startswith("meter/m-")
+    kept = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"look/campus.book.jsonl", "look/invoices/preview-school.pdf", "look/invoices/lines.csv"} <= kept
