@@ -7,7 +7,7 @@ from ledger.errors import LedgerError
 from ledger.settings import Settings
 from settlement.billing.settings import BillingSettings, is_thai_tax_id
 from settlement.settings import MarketSettings
-from settlement.tariff import parse_tariff, tariff_documents
+from settlement.tariff import load_tariff
 
 _TABLE = "complete [billing]: name, address, tax_id, branch, and [billing.buildings.ID] likewise"
 
@@ -25,7 +25,7 @@ def billing_findings(
 
 def _of_seller(market: MarketSettings, billing: BillingSettings, currency: str) -> Iterator[str]:
     try:
-        tariff = parse_tariff(*tariff_documents(market.tariff))
+        tariff = load_tariff(market.tariff)
     except LedgerError:
         return  # the check of the market tells it
     if not billing.tax_id and any(version.vat for version in tariff.file.versions):

@@ -15,7 +15,7 @@ from ledger.words import counted
 from settlement.publishing import missing_events
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
-from settlement.tariff import parse_tariff, tariff_documents, tariff_names
+from settlement.tariff import load_tariff, tariff_names
 
 AHEAD = timedelta(days=30)
 BEHIND_MAX = timedelta(hours=1)
@@ -85,7 +85,7 @@ def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]
 def tariff_hole(market: MarketSettings, now: datetime) -> str:
     """What the settings' tariff does not say of an instant; nothing where it does."""
     try:
-        parse_tariff(*tariff_documents(market.tariff)).band(int(now.timestamp()))
+        load_tariff(market.tariff).band(int(now.timestamp()))
     except LedgerError as error:
         return error.what
     return ""

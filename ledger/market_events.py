@@ -24,6 +24,8 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._/-]{1,80}$(?!\n)", ma
 DocumentNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._/-]{1,40}$(?!\n)", max_length=40)]
 
 GATE_MINUTES_MAX = 7 * 24 * 60
+SETTLEMENT = "settlement"
+"""The stream of runs and documents."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -191,8 +193,8 @@ MARKET_STREAM_KINDS: dict[type[Event], str] = {
     AgreementProposed: "building",
     AgreementAccepted: "building",
     AgreementEnded: "building",
-    SettlementRun: "settlement",
-    InvoiceIssued: "settlement",
+    SettlementRun: SETTLEMENT,
+    InvoiceIssued: SETTLEMENT,
 }
 """The kind of stream that each type of event belongs to."""
 

@@ -59,3 +59,7 @@ class Standing(NamedTuple):
     settled_until: datetime | None
     final_until: datetime | None
     tree_size: int | None
+
+    def is_closed(self, until: datetime) -> bool:
+        """Whether the month that ends at an instant is settled for good."""
+        return self.final_until is not None and self.final_until >= until

@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.bus import Bus
-from ledger.client import BookClient
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
-from ledger.market_events import InvoiceIssued
 from ledger.opening import LedgerKeys
 from ledger.postgres.settlement import SettlementStore
-from ledger.registry import SERVICE
 from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, with_servers
 from ledger.words import counted
 from settlement.amounts import MICRO
@@ -27,10 +24,10 @@ from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Proof, Prover, line_reference, proof_steps
 from settlement.billing.settings import BillingSettings, billing_from
 from settlement.plain.shown import decimal
+from settlement.settlement_stream import SettlementStream
 from settlement.told_month import told_month
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
-STREAM = "settlement"
 
 
 def invoices(
@@ -114,14 +111,9 @@ def _today(settings: Settings) -> date:
 async def _recorder(settings: Settings, bus: Bus) -> Record:
     """Appends documents to the book, signed by the ledger's service."""
     key = LedgerKeys.load_or_create(settings.keys_folder).service
-    client = BookClient(bus, settings.community.id, SERVICE, key, key.public)
-    await client.open()
-
-    async def record(events: Sequence[InvoiceIssued]) -> None:
-        await client.ask_heads()  # the settler may have gone on since
-        await client.append(STREAM, events)
-
-    return record
+    stream = SettlementStream(bus, settings.community.id, key)
+    await stream.open()
+    return stream.append
 
 
 def _print(documents: Sequence[Invoice]) -> None:

@@ -8,20 +8,18 @@ from datetime import timedelta
 import structlog
 
 from ledger.bus import Bus
-from ledger.client import BookClient
 from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.market_events import SettlementRun
 from ledger.postgres.settlement import SettlementStore
-from ledger.registry import SERVICE
 from ledger.settings import Settings
 from settlement.settings import MarketSettings
+from settlement.settlement_stream import SettlementStream
 from settlement.settler import Settler
 
 log = structlog.get_logger(__name__)
 
-STREAM = "settlement"
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 10.0
 
@@ -35,20 +33,19 @@ async def settler(
     Raises `SettlerAtWork` where there is one already: the claim comes before anything is read.
     """
     community = settings.community.id
-    client = BookClient(bus, community, SERVICE, key, key.public)
+    stream = SettlementStream(bus, community, key)
     async with await SettlementStore.open(settings.postgres) as store:
 
         async def record(run: SettlementRun) -> None:
             # A settler that was killed may have sent this run: the book is asked, as projections may lag
             # behind. If it is still under way, the same event from the same head is the same entry, and a
-            # duplicate. Invoices may have been issued since, so the chain's end is asked for.
+            # duplicate.
             async with store.turn(community):
-                await client.ask_heads()
                 if await store.recorded(community) < run.number:
-                    await client.append(STREAM, [run])
+                    await stream.append([run])
 
         await store.claim(community)
-        await client.open()
+        await stream.open()
         grace = timedelta(minutes=market.settle_after_minutes)
         yield Settler(community, store, record, clock, grace)
 

@@ -11,9 +11,9 @@ from api.installation import Installation
 from ledger.client import BookClient
 from ledger.clock import Clock
 from ledger.event import new_salt
-from ledger.market_events import InvoiceIssued, OrderPlaced
+from ledger.market_events import OrderPlaced
 from ledger.postgres.settlement import SettlementStore
-from ledger.registry import OPERATOR, SERVICE
+from ledger.registry import OPERATOR
 from ledger.settings import Settings
 from settlement.billing.biller import Biller
 from settlement.billing.invoice import Invoice
@@ -22,6 +22,7 @@ from settlement.billing.settings import BillingSettings
 from settlement.book_state import BookState
 from settlement.comparison import by_mechanism, compare
 from settlement.settings import MarketSettings
+from settlement.settlement_stream import SettlementStream
 from settlement.settler_service import settler
 
 MARKET = MarketSettings(
@@ -106,17 +107,11 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
     settings = installation.settings
     today = clock.now().astimezone(ZoneInfo(settings.community.zone)).date()
     month = campus.begin.astimezone(ZoneInfo(settings.community.zone)).date().replace(day=1)
-    keys = installation.keys
-    client = BookClient(installation.bus, settings.community.id, SERVICE, keys.service, keys.service.public)
-    await client.open()
-
-    async def record(events: Sequence[InvoiceIssued]) -> None:
-        await client.ask_heads()  # the settler has gone on
-        await client.append("settlement", events)
-
+    stream = SettlementStream(installation.bus, settings.community.id, installation.keys.service)
+    await stream.open()
     async with await SettlementStore.open(settings.postgres) as store:
         seller = BillingSettings(name=settings.community.name, tax_id=TAX_ID)
         biller = Biller(settings.community.id, store, seller)
         if today.month == month.month:
             return list(await biller.preview(month, today))
-        return list(await biller.issue(month, today, record))
+        return list(await biller.issue(month, today, stream.append))

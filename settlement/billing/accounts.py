@@ -133,11 +133,10 @@ class Accounts:
             unbilled = await drafting.unbilled_micro(building)
         opened = book.registry.opened
         assert opened is not None  # noqa: S101 - its buildings come after it
-        is_closed = standing.final_until is not None and standing.final_until >= month.until
         documents = [each for each in own if each.period_begin == month.first]
         return Statement(
             building, opened.currency, month.first, standing.settled_until, days,
-            charges if is_closed else None, documents, unbilled,
+            charges if standing.is_closed(month.until) else None, documents, unbilled,
         )  # fmt: skip
 
     async def _book(self, size: int) -> BookState:

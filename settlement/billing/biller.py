@@ -79,29 +79,26 @@ class Biller:
 
     async def preview(self, month: date, today: date) -> list[Invoice]:
         """What every building that was not billed for a month yet would be, as far as it is settled."""
-        drafts, _ = await self._drafts(month, today, "preview")
+        drafts, _ = await self._drafts(month, today, "preview", await self._documents())
         return drafts
 
     async def issued(self, month: date) -> list[Invoice]:
         """The documents of a month that the book has, in their order."""
-        return [
-            each.invoice
-            for each in await issued_documents(self._billing, self._community)
-            if _is_of(each.invoice, month)
-        ]
+        return [each for each in await self._documents() if _is_of(each, month)]
 
     async def issue(self, month: date, today: date, record: Record) -> list[Invoice]:
         """Bill a month for good. Raises `NotSettled`, `AlreadyIssued`, `TaxIdMissing`, `NotPrintable`,
         `RunNotRecorded` or `StreamBusy`; then nothing is issued."""
         async with self._settlement.turn(self._community):
-            drafts, run = await self._drafts(month, today, "invoice")
+            documents = await self._documents()
+            drafts, run = await self._drafts(month, today, "invoice", documents)
             if await self._settlement.recorded(self._community) != run:
                 raise RunNotRecorded(
                     "the newest settlement run is not in the book yet",
                     where=f"run {run}",
                     hint="try again in a moment; the settler records it when the bus and the writer answer",
                 )
-            return await self._number(drafts, run, today, record)
+            return await self._number(drafts, run, today, record, documents)
 
     async def credit(self, number: str, reason: str, today: date, record: Record) -> Invoice:
         """Cancel an invoice by a credit note; the building's month can be billed again after it.
@@ -117,17 +114,22 @@ class Biller:
                 if each.invoice.cancels == number:
                     raise AlreadyCancelled("the invoice was cancelled before", where=each.invoice.number)
             draft = _credit_note(found.invoice, reason, today)
-            (note,) = await self._number([draft], found.run, today, record)
+            documents = [each.invoice for each in issued]
+            (note,) = await self._number([draft], found.run, today, record, documents)
             return note
 
     async def _number(
-        self, drafts: Sequence[Invoice], run: int, today: date, record: Record
+        self,
+        drafts: Sequence[Invoice],
+        run: int,
+        today: date,
+        record: Record,
+        documents: Sequence[Invoice],
     ) -> list[Invoice]:
         """Give drafts their numbers and have them recorded in their order. Raises `NotPrintable`."""
         printer = Printer()
         series = self._settings.series or self._community
-        issued = await self._billing.issued(self._community)
-        last = next((each.number for each in reversed(issued) if parse(each.number).series == series), "")
+        last = next((each.number for each in reversed(documents) if parse(each.number).series == series), "")
         invoices = []
         for draft in drafts:
             last = next_number(series, today.year, last)
@@ -137,7 +139,13 @@ class Biller:
         await record([_event(invoice, run) for invoice in invoices])
         return invoices
 
-    async def _drafts(self, day: date, today: date, kind: Kind) -> tuple[list[Invoice], int]:
+    async def _documents(self) -> list[Invoice]:
+        """All documents that the book has, in their order."""
+        return [each.invoice for each in await issued_documents(self._billing, self._community)]
+
+    async def _drafts(
+        self, day: date, today: date, kind: Kind, documents: Sequence[Invoice]
+    ) -> tuple[list[Invoice], int]:
         async with self._settlement.transaction(self._community):
             standing = await self._settlement.standing(self._community)
             if standing.number is None or standing.tree_size is None:
@@ -147,12 +155,10 @@ class Biller:
             book = BookState(self._community, self._settlement)
             await book.follow(standing.tree_size)  # what the runs have seen, and nothing else
             month = month_of(day, book.grid.zone)
-            is_closed = standing.final_until is not None and standing.final_until >= month.until
+            is_closed = standing.is_closed(month.until)
             if kind == "invoice" and not is_closed:
                 raise _not_closed(month, standing, book)
-            issued = uncancelled(
-                [each.invoice for each in await issued_documents(self._billing, self._community)]
-            )
+            issued = uncancelled(documents)
             before = {each.building for each in issued if _is_of(each, day)}
             source: BillingSource = self._billing
             if not is_closed:

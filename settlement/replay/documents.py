@@ -89,8 +89,7 @@ class ReplayedDocuments:
 
     def _of_terms(self, invoice: Invoice, month: Month) -> Iterator[str]:
         """Whether the month had been closed, and period, currency and tax are what the book says."""
-        final_until = finished(self._runs.standing(self._book.community)).final_until
-        if final_until is None or final_until < month.until:
+        if not finished(self._runs.standing(self._book.community)).is_closed(month.until):
             yield f"{month.first:%B %Y} had not been settled for good"
         opened = self._book.registry.opened
         assert opened is not None  # noqa: S101 - its runs come after it

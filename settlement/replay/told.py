@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ledger.events import AnyEvent, read_recorded
-from ledger.market_events import InvoiceIssued, SettlementRun
+from ledger.market_events import SETTLEMENT, InvoiceIssued, SettlementRun
 from ledger.verify.further import Entry, Proven, entries
 from ledger.verify.report import Place
 from settlement.replay.database import statement, together
 from settlement.replay.invoices import Invoices
 
-STREAM = "settlement"
 _PAGE_RUNS = 1_000
 _PAGE_DOCUMENTS = 20  # which may be long
 
@@ -48,9 +47,9 @@ def read_told(book: Proven, connection: sqlite3.Connection, found: Fault) -> Tol
     invoices = Invoices(book.community)
     runs = newest = 0
     with together(connection):
-        for entry in entries(book.path, STREAM):
+        for entry in entries(book.path, SETTLEMENT):
             _, _, sequence, body = entry.row
-            place = Place(entry.line, STREAM, sequence)
+            place = Place(entry.line, SETTLEMENT, sequence)
             (event,) = read_recorded([body])
             if isinstance(event, SettlementRun):
                 if event.number != newest + 1:
@@ -93,4 +92,4 @@ def _told(
     while rows := connection.execute(statement("list_told"), (is_run, last, page)).fetchall():
         events = read_recorded([body for *_, body in rows])
         for (last, line, position, _), event in zip(rows, events, strict=True):
-            yield event, Place(line, STREAM, last), position
+            yield event, Place(line, SETTLEMENT, last), position
