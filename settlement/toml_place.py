@@ -1,20 +1,31 @@
 """On which line of a TOML file a value stands, by the path to it that an error tells.
 
-TOML readers give values without their lines. This one knows headers and keys alone, which is enough to point
-at a line: where it is mistaken, the path beside the number still says what is meant.
+TOML readers give values without their lines. This one reads a file for the lines alone, and takes for granted
+that it is TOML.
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
-_KEY = re.compile(r"\s*([\w.\"'-]+?)\s*=")
+_TOKEN = re.compile(
+    r"""
+      (?P<gap> \s+ | \#[^\n]* )
+    | \"{3} (?: \\. | [^\\] )*? \"{3,5}     # five quotes: two of the text, three that end it
+    | '{3} .*? '{3,5}
+    | \" (?: \\. | [^"\\] )* \" | '[^']*'
+    | [][{}=,]
+    | \d{4}-\d\d-\d\d\x20\d[^\s\#,\]}]*     # a date and a time, the one value with a space in it
+    | [^][{}=,\s\#"']+
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\s\"']+)")
 _PLACE = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 class _Found(NamedTuple):
-    matched: int
+    path: list[str]
     line: int
 
 
@@ -31,25 +42,82 @@ def line_of(text: str, place: str) -> int:
     A place is a path such as `wheeling[1].loss_ppm`; `[...]` stands for any key.
     """
     target = [name or index for name, index in _PLACE.findall(place)]
-    counts: dict[tuple[str, ...], int] = {}
-    header: list[str] = []
-    best = _Found(0, 0)
-    for number, line in enumerate(text.splitlines(), 1):
-        if (found := _HEADER.fullmatch(line)) is not None:
-            header = _resolved(_parts(found[2]), found[1] == "[[", counts)
-            path = header
-        elif (found := _KEY.match(line)) is not None:
-            path = header + _parts(found[1])
-        else:
-            continue
-        matched = _matched(path, target)
-        if matched > best.matched:
-            best = _Found(matched, number)
-    return best.line
+    best = max(_File(text).places(), key=lambda found: _matched(found.path, target), default=_Found([], 0))
+    return best.line if _matched(best.path, target) else 0
 
 
-def _parts(dotted: str) -> list[str]:
-    return ["".join(part) for part in _PART.findall(dotted)]
+class _File:
+    """A file as tokens, taken one by one."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text)
+        self._next, self.line = next(self._tokens)
+
+    def places(self) -> Iterator[_Found]:
+        """Every header, key and element of an array, in the order of the file."""
+        counts: dict[tuple[str, ...], int] = {}
+        header: list[str] = []
+        while self._next:
+            if self._next != "[":
+                yield from self._pair(header)
+                continue
+            line = self.line
+            self._take()
+            is_array = self._took("[")
+            header = _resolved(self._parts("]"), is_array, counts)
+            if is_array:
+                self._take()
+                yield _Found(header[:-1], line)
+            yield _Found(header, line)
+
+    def _pair(self, table: list[str]) -> Iterator[_Found]:
+        line = self.line
+        path = table + self._parts("=")
+        yield _Found(path, line)
+        yield from self._value(path)
+
+    def _value(self, path: list[str]) -> Iterator[_Found]:
+        begin = self._take()
+        if begin not in ("[", "{"):
+            return
+        index = 0
+        while not self._took("]" if begin == "[" else "}"):
+            if self._took(","):
+                index += 1
+            elif begin == "[":
+                yield _Found(element := [*path, str(index)], self.line)
+                yield from self._value(element)
+            else:
+                yield from self._pair(path)
+
+    def _parts(self, end: str) -> list[str]:
+        """A dotted key up to the token that ends it."""
+        dotted = ""
+        while not self._took(end):
+            dotted += self._take()
+        return ["".join(part) for part in _PART.findall(dotted)]
+
+    def _took(self, token: str) -> bool:
+        """Whether this token was the next one; then it is taken."""
+        if self._next != token:
+            return False
+        self._take()
+        return True
+
+    def _take(self) -> str:
+        taken = self._next
+        self._next, self.line = next(self._tokens)
+        return taken
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
+    """The tokens with their lines, and at last an empty one."""
+    line = 1
+    for found in _TOKEN.finditer(text):
+        if not found["gap"]:
+            yield found[0], line
+        line += found[0].count("\n")
+    yield "", line
 
 
 def _resolved(names: list[str], is_array: bool, counts: dict[tuple[str, ...], int]) -> list[str]:

@@ -1,5 +1,6 @@
 """Tariffs: which hours are which, what holds on a day, and what is wrong with a file."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -239,6 +240,18 @@ def test_a_surcharge_that_makes_no_sense_is_refused(values: str) -> None:
     assert caught.value.where.startswith("surcharges/s.toml")
     with pytest.raises(TariffInvalid, match=r"surcharges/s\.toml is missing"):
         parse_tariff("x", document, {})
+
+
+def test_a_wrong_value_of_a_surcharge_is_told_with_its_own_line() -> None:
+    documents = tariff_documents(MEA)
+    lines = documents.beside["surcharges/th-ft.toml"].splitlines()
+    number = next(number for number, line in enumerate(lines, 1) if "0.1623" in line)
+    lines[number - 1] = lines[number - 1].replace("0.1623", '"x"')
+    with pytest.raises(TariffInvalid) as caught:
+        parse_tariff(MEA, documents.document, {**documents.beside, "surcharges/th-ft.toml": "\n".join(lines)})
+    found = re.fullmatch(r"surcharges/th-ft\.toml: line (\d+), values\[\d+\]\.per_kwh", caught.value.where)
+    assert found is not None
+    assert int(found[1]) == number
 
 
 def test_errors_of_a_tariff_are_bad_input() -> None:
