@@ -65,11 +65,13 @@ def what_if(
     ----------
     energies
         CSV, one row a building and interval: interval_start,building,import_wh,export_wh. Wh from and to the
-        grid at the building's meter, decimals allowed; instants such as 2026-06-01T00:15:00+07:00.
+        grid at the building's meter, decimals allowed; or import_kwh,export_kwh. Instants such as
+        2026-06-01T00:15:00+07:00; without an offset they are local times of the zone that the rules name, or
+        else of the tariff's, or else of Asia/Bangkok.
     rules
         TOML: mechanism, interval_minutes, currency, and retail_micro_per_kwh with feed_in_micro_per_kwh, or a
-        tariff; the mechanism's parameters, feeders and wheeling. settlement/plain/examples has one for each
-        mechanism. On the book a building's feeder is the book's where the file names none.
+        tariff; the mechanism's parameters, feeders, wheeling and zone. settlement/plain/examples has one
+        for each mechanism. On the book a building's feeder is the book's where the file names none.
     out
         The folder for the result; it is made where there is none. On the book: comparison.csv, if asked for.
     orders
@@ -152,15 +154,20 @@ def bill(
         Its name, one of those that `energy-ledger tariffs` lists, or a TOML file of your own.
     load
         CSV: interval_start,import_wh[,export_wh][,reactive_varh]. In the place of import_wh there may be
-        import_kwh, or import_kw, the average power of the interval.
+        import_kwh, or import_kw, the average power of the interval. Instants such as
+        2026-06-01T00:15:00+07:00; without an offset they are local times of the tariff's zone.
     interval_minutes
         The intervals' length.
     contracted_kw
-        The contracted power, for tariffs that bill it.
+        The contracted power, for tariffs that bill it and for no others.
     json
         Print a JSON array instead of tables.
     """
     found = load_tariff(tariff)
+    if contracted_kw is not None and not any(version.capacity for version in found.file.versions):
+        raise WrongOptions(
+            f"the tariff {found.name} bills no contracted power", where="--contracted-kw", hint="leave it out"
+        )
     rows = read_load(load, Grid(interval_minutes, found.file.zone), found.terms)
     bills = list(utility_bills(found, rows, interval_minutes, _watts(contracted_kw)))
     if json:

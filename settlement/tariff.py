@@ -147,7 +147,8 @@ def tariff_documents(name: str, folder: Path = FOLDER) -> Documents:
     path = Path(name) if is_path else folder / f"{name}.toml"
     if not (path.is_file() if is_path else name in names):
         raise UnknownTariff(
-            f"there is no tariff {name!r}", hint=f"{did_you_mean(name, names)}known: {', '.join(names)}"
+            f"there is no file {name}" if is_path else f"there is no tariff {name!r}",
+            hint=f"{did_you_mean(path.stem, names)}known by name: {', '.join(names)}",
         )
     document = read_text(path)
     beside = {}

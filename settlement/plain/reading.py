@@ -5,8 +5,8 @@
     load       interval_start,import_wh[,export_wh][,reactive_varh]
 
 An order without an energy stands for all that was metered; `zone` is the feeder where the building's own is
-not meant. A load is what flowed at the point of delivery; instead of `import_wh` it may have `import_kwh`, or
-`import_kw`, the average power of the interval.
+not meant. A load is what flowed at the point of delivery. Instead of `import_wh` and the `export_wh` of the
+energies there may be `import_kwh` and `export_kwh`; a load may have `import_kw`, an interval's average power.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -20,9 +20,12 @@ from settlement.amounts import divided
 from settlement.market import Band
 from settlement.offers import Side
 from settlement.plain.rows import DuplicateRow, EnergyRow, OrderRow
-from settlement.plain.table import Column, NoPlainFile, open_table
+from settlement.plain.table import Choice, Column, NoPlainFile, open_table
 from settlement.plain.values import BadCell, instant, micro_per_kwh, milliwh, milliwh_of_kwh, name
 from settlement.utility_bill import LoadRow
+
+_IMPORT: Choice = {"import_wh": milliwh, "import_kwh": milliwh_of_kwh}
+_EXPORT: Choice = {"export_wh": milliwh, "export_kwh": milliwh_of_kwh}
 
 PriceOf = Callable[[int], Band]
 """The grid's prices in the interval that starts at an instant."""
@@ -74,12 +77,11 @@ def read_energies(path: Path, grid: Grid, prices: GridPrices) -> Iterator[Energy
         Column("interval_start", start),
         Column("building", name),
         Column("interval_start", str),
-        Column("import_wh", milliwh),
-        Column("export_wh", milliwh),
         *prices.columns(start),
     ]
-    with open_table(path, [column.name for column in columns]) as table:
-        for line, (start_at, building, shown, imported, exported, retail, feed_in) in table.rows(columns):
+    with open_table(path, [column.name for column in columns], [_IMPORT, _EXPORT]) as table:
+        columns += [table.chosen(_IMPORT), table.chosen(_EXPORT)]
+        for line, (start_at, building, shown, retail, feed_in, imported, exported) in table.rows(columns):
             yield start_at, building, line, shown, imported, exported, retail, feed_in
 
 
@@ -112,25 +114,20 @@ def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator
     Raises `NoPlainFile`, `DuplicateRow`, what a cell can be, a `BadCell`, and what `told` raises.
     """
     minutes = grid.step // 60
-    reads: dict[str, Callable[[str], int]] = {
-        "import_wh": milliwh,
-        "import_kwh": milliwh_of_kwh,
-        "import_kw": lambda text: divided(milliwh_of_kwh(text) * minutes, 60),
-    }
+    energy: Choice = {
+        **_IMPORT, "import_kw": lambda text: divided(milliwh_of_kwh(text) * minutes, 60)
+    }  # fmt: skip
     start = _starts(grid)
-    with open_table(path, ["interval_start"]) as table:
-        taken = [each for each in reads if each in table.places]
-        if len(taken) != 1:
+    with open_table(path, ["interval_start"], [energy]) as table:
+        if "building" in table.places:
             raise NoPlainFile(
-                "there is no column with the energy"
-                if not taken
-                else f"there are both {' and '.join(taken)}",
+                "this has buildings, and a load is of one meter",
                 where=f"{path}: line 1",
-                hint=f"one of {', '.join(reads)}",
+                hint="give what flowed at the main meter; or the rows of one building without that column",
             )
-        table.know(("interval_start", *reads, *LOAD_FURTHER))
+        table.know(("interval_start", *energy, *LOAD_FURTHER))
         more = [each for each in LOAD_FURTHER if each in table.places]
-        columns = [Column("interval_start", start), Column(taken[0], reads[taken[0]])]
+        columns = [Column("interval_start", start), table.chosen(energy)]
         columns += [Column(each, milliwh) for each in more]
         columns.append(Column("interval_start", lambda text: told(start(text))))
         lines: dict[int, int] = {}

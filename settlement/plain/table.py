@@ -26,6 +26,12 @@ class Column(NamedTuple):
     read: Callable[[str], Any]
 
 
+Choice = Mapping[str, Callable[[str], Any]]
+"""Columns of which a table has just one, by name, and what makes a value of their cells."""
+
+_PARTED_BY = {";": "semicolons", "\t": "tabs"}
+
+
 class Table(NamedTuple):
     """An open file: where its columns stand, how many there are, and its lines with their numbers."""
 
@@ -34,17 +40,21 @@ class Table(NamedTuple):
     width: int
     lines: Iterator[tuple[int, list[str]]]
 
-    def need(self, columns: Sequence[str]) -> None:
-        """Return if there are these columns. Raises `NoPlainFile`."""
-        for name in columns:
-            if name not in self.places:
-                needed = ", ".join(dict.fromkeys(columns))
+    def need(self, columns: Sequence[str], choices: Sequence[Choice]) -> None:
+        """Return if there are these columns, and of each choice just one. Raises `NoPlainFile`."""
+        for choice in _choices(columns, choices):
+            found = [name for name in choice if name in self.places]
+            if len(found) != 1:
+                told = f"there are {' and '.join(found)}, where one is meant"
                 raise NoPlainFile(
-                    f"there is no column {name}",
+                    told if found else f"there is no column {choice[0]}",
                     where=f"{self.path}: line 1",
-                    hint=f"the first line has to name, parted by commas: {needed}; it names:"
-                    f" {', '.join(self.places)[:200]}",
+                    hint=f"{_needed(columns, choices)}; it names: {', '.join(self.places)[:200]}",
                 )
+
+    def chosen(self, choice: Choice) -> Column:
+        """The column of a choice that the table has."""
+        return next(Column(name, read) for name, read in choice.items() if name in self.places)
 
     def know(self, columns: Collection[str]) -> None:
         """Return if no column is perhaps a misspelt one of these. Raises `NoPlainFile`."""
@@ -88,9 +98,19 @@ class Table(NamedTuple):
         return ""
 
 
+def _choices(columns: Sequence[str], choices: Sequence[Choice]) -> list[list[str]]:
+    """The names of all columns, each with those that it may have instead."""
+    return [*([name] for name in dict.fromkeys(columns)), *map(list, choices)]
+
+
+def _needed(columns: Sequence[str], choices: Sequence[Choice]) -> str:
+    names = ", ".join(map(" or ".join, _choices(columns, choices)))
+    return f"the first line has to name, parted by commas: {names}"
+
+
 @contextmanager
-def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
-    """A file that has these columns and perhaps others. Raises `NoPlainFile`."""
+def open_table(path: Path, columns: Sequence[str], choices: Sequence[Choice] = ()) -> Iterator[Table]:
+    """A file that has these columns, one of each choice, and perhaps others. Raises `NoPlainFile`."""
     try:
         # What is no UTF-8 becomes characters that no cell may hold, so it is told with its line and column.
         file = path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
@@ -100,11 +120,14 @@ def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
         lines = _lines(file, path)
         _, header = next(lines, (0, None))
         if header is None:
-            raise NoPlainFile(
-                "the file is empty",
-                where=str(path),
-                hint=f"its first line names columns: {','.join(columns)}",
-            )
+            raise NoPlainFile("the file is empty", where=str(path), hint=_needed(columns, choices))
+        for sign, parted_by in _PARTED_BY.items():
+            if len(header) == 1 and sign in header[0]:
+                raise NoPlainFile(
+                    f"the columns are parted by {parted_by}",
+                    where=f"{path}: line 1",
+                    hint="save it as CSV parted by commas, with a point in decimals",
+                )
         names = [name.strip() for name in header]
         if not "".join(names).isprintable():
             raise NoPlainFile("this is no CSV in UTF-8", where=f"{path}: line 1")
@@ -112,7 +135,7 @@ def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
             if name and name in names[:place]:
                 raise NoPlainFile(f"two columns are named {name}", where=f"{path}: line 1")
         table = Table(path, {name: place for place, name in enumerate(names) if name}, len(names), lines)
-        table.need(columns)
+        table.need(columns, choices)
         yield table
 
 

@@ -122,8 +122,8 @@ def _feeders(file: RulesFile, path: Path) -> Callable[[str], str]:
             raise UnknownBuilding(
                 f"the rules do not say on which feeder {building} is",
                 building,
-                hint=f'add to {path}: [buildings."{building}"] with feeder = ".."; '
-                f"{did_you_mean(building, feeders)}",
+                hint=f"{did_you_mean(building, feeders)}add to {path}: "
+                f'[buildings."{building}"] with feeder = ".."',
             ) from None
 
     return feeder_of

@@ -104,6 +104,15 @@ def test_contracted_power_is_a_number_of_watts(tmp_path: Path, kilowatts: str) -
     assert "--contracted-kw" in done.stderr
 
 
+def test_contracted_power_is_refused_where_it_would_not_count(tmp_path: Path) -> None:
+    (tmp_path / "load.csv").write_text("interval_start,import_kwh\n2026-06-01T09:00:00+07:00,350\n")
+    words = ("bill", "--tariff", "th-mea-1.2", "--load", "load.csv", "--contracted-kw=4.6")
+    done = run(*words, where=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wrong-options: the tariff th-mea-1.2 bills no contracted power")
+    assert "where: --contracted-kw" in done.stderr
+
+
 def test_tariffs_are_listed(tmp_path: Path) -> None:
     shown = run("tariffs", where=tmp_path).stdout
     assert "th-mea-4.2-12-24kv" in shown
@@ -121,8 +130,14 @@ def test_the_help_names_every_column_and_choice(tmp_path: Path, command: str) ->
             "limit_micro_per_kwh[,zone]",
             "--out",
             "examples",
+            "withoutanoffsettheyarelocaltimesofthezonethattherulesname,orelseofthetariff's,orelseofAsia/Bangkok",
         ],
-        "bill": ["interval_start,import_wh[,export_wh][,reactive_varh]", "import_kw", "energy-ledgertariffs"],
+        "bill": [
+            "interval_start,import_wh[,export_wh][,reactive_varh]",
+            "import_kw",
+            "energy-ledgertariffs",
+            "withoutanoffsettheyarelocaltimesofthetariff'szone",
+        ],
         "tariffs": ["tariffs"],
     }
     assert all(word in shown for word in words[command])

@@ -254,6 +254,18 @@ def test_a_wrong_value_of_a_surcharge_is_told_with_its_own_line() -> None:
     assert int(found[1]) == number
 
 
+def test_a_tariff_that_is_not_there_is_told_as_a_name_or_as_a_file() -> None:
+    with pytest.raises(UnknownTariff, match="there is no tariff") as caught:
+        load_tariff("th-mea-4.2")
+    assert caught.value.hint.startswith(
+        "did you mean `th-mea-4.2-12-24kv`, `th-mea-4.2-69kv` or `th-mea-4.2-b"
+    )
+    for name in ("./mine.toml", "th-mea-1.2.toml"):
+        with pytest.raises(UnknownTariff, match=re.escape(f"there is no file {name}")) as caught:
+            load_tariff(name)
+        assert ("did you mean `th-mea-1.2`?" in caught.value.hint) == ("1.2" in name)
+
+
 def test_errors_of_a_tariff_are_bad_input() -> None:
     assert all(
         issubclass(each, BadInput)

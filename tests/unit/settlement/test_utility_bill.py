@@ -295,6 +295,7 @@ LOADS = {
     "interval_start,energy\n2026-06-01T09:00,1": ("no-plain-file", ": line 1"),
     "interval_start,import_wh,import_kw\n2026-06-01T09:00,1,1": ("no-plain-file", ": line 1"),
     "import_wh\n1": ("no-plain-file", ": line 1"),
+    "interval_start,building,import_wh\n2026-06-01T09:00,a,1": ("no-plain-file", ": line 1"),
     "interval_start,import_wh\n2026-06-01T09:00,-1": ("negative-energy", ": line 2, import_wh"),
     "interval_start,import_kw\n2026-06-01T09:00,nan": ("bad-cell", ": line 2, import_kw"),
     "interval_start,import_wh\n2026-06-01T09:05,1": ("off-grid", ": line 2, interval_start"),
@@ -315,6 +316,19 @@ def test_a_wrong_load_is_told_with_its_place(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadInput) as caught:
         load(tmp_path / "load.csv", text)
     assert (caught.value.code, caught.value.where) == (code, f"{tmp_path / 'load.csv'}{place}")
+
+
+def test_what_a_load_lacks_is_told_with_the_columns_to_choose_from(tmp_path: Path) -> None:
+    for text in ("", "import_wh\n1", "interval_start,energy\n2026-06-01T09:00,1"):
+        with pytest.raises(BadInput) as caught:
+            load(tmp_path / "load.csv", text)
+        assert "interval_start, import_wh or import_kwh or import_kw" in caught.value.hint
+
+
+def test_a_load_is_of_one_meter(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="a load is of one meter") as caught:
+        load(tmp_path / "load.csv", "interval_start,building,import_wh\n2026-06-01T09:00,a,1")
+    assert "column" in caught.value.hint
 
 
 def test_a_year_of_quarters_is_billed_month_by_month() -> None:

@@ -211,6 +211,8 @@ VARIANTS = {
     "empty lines": ENERGIES.replace("\n", "\n\n"),
     "columns nobody asked for": re.sub(r"$(?!\Z)", ",x", ENERGIES, flags=re.MULTILINE),
     "a comma at the end of lines": re.sub(r"$(?!\Z)", ",", ENERGIES, flags=re.MULTILINE),
+    "kilowatt-hours": ENERGIES.replace("_wh", "_kwh").replace("000,", ",").replace("000\n", "\n"),
+    "kilowatt-hours of one side": ENERGIES.replace("export_wh", "export_kwh").replace("000\n", "\n"),
     "decimals and exponents": ENERGIES.replace("6000", "6.000e3").replace("2000", "2000.000"),
 }
 

@@ -49,8 +49,10 @@ def first_row(cells: str) -> str:
 TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", ""),
     "only a header": (ENERGIES.partition("\n")[0], ""),
-    "a column misspelt": (ENERGIES.replace("import_wh", "import_kwh"), ": line 1"),
+    "a column misspelt": (ENERGIES.replace("import_wh", "import_hw"), ": line 1"),
+    "an energy in two units": (ENERGIES.replace("export_wh", "import_kwh"), ": line 1"),
     "parted by semicolons": (ENERGIES.replace(",", ";"), ": line 1"),
+    "parted by tabs": (ENERGIES.replace(",", "\t"), ": line 1"),
     "a column twice": (ENERGIES.replace("export_wh", "import_wh"), ": line 1"),
     "UTF-16": (ENERGIES.encode("utf-16"), ": line 1"),
     "too few cells": (ENERGIES.replace("sun,0,6000", "sun,0"), ": line 2"),
@@ -364,8 +366,28 @@ def test_what_was_perhaps_meant_is_told(files: PlainFiles) -> None:
     with pytest.raises(BadInput) as caught:
         files.write(ENERGIES.replace("export_wh", "exprt_wh")).settle()
     needed, has = caught.value.hint.split("; ")
-    assert needed.endswith(": interval_start, building, import_wh, export_wh")
+    assert needed.endswith(": interval_start, building, import_wh or import_kwh, export_wh or export_kwh")
     assert has == "it names: interval_start, building, import_wh, exprt_wh"
+
+
+def test_an_empty_file_is_told_each_column_once(files: PlainFiles) -> None:
+    with pytest.raises(BadInput) as caught:
+        files.write("", rules(tariff='"th-mea-4.2-69kv"', **TARIFF)).settle()
+    columns = "interval_start, building, import_wh or import_kwh, export_wh or export_kwh"
+    assert caught.value.hint == f"the first line has to name, parted by commas: {columns}"
+
+
+@pytest.mark.parametrize(("sign", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_what_parts_the_columns_instead_of_commas_is_named(files: PlainFiles, sign: str, word: str) -> None:
+    with pytest.raises(BadInput, match=f"parted by {word}") as caught:
+        files.write(ENERGIES.replace(",", sign)).settle()
+    assert "by commas" in caught.value.hint
+
+
+def test_a_hint_without_a_name_that_is_near_has_no_loose_end(files: PlainFiles) -> None:
+    with pytest.raises(BadInput) as caught:
+        files.write(ENERGIES.replace(",sun,", ",x,"), rules(more=WHEELING)).settle()
+    assert caught.value.hint == f'add to {files.rules}: [buildings."x"] with feeder = ".."'
 
 
 # --- the folder ---------------------------------------------------------------------------------------
