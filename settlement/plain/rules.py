@@ -90,10 +90,15 @@ class RulesFile(_Table, frozen=True):
     feed_in_micro_per_kwh: Price | None = None
     tariff: str | None = None
     operator_fee_micro_per_kwh: Natural = 0
-    zone: str | None = None  # of instants without an offset; the tariff's, or Bangkok's
+    zone: str | None = None  # of instants without an offset, not of a tariff's hours; else the tariff's
     parameters: ParametersTable = ParametersTable()
     buildings: dict[str, BuildingTable] = {}
     wheeling: list[WheelingTable] = []
+
+    @property
+    def has_told_keys(self) -> bool:
+        """Whether the buildings' shares are what `parameters.keys` says."""
+        return self.mechanism == "sharing_key" and self.parameters.kind in ("static", "cascading")
 
     def routes(self) -> Routes:
         """The wheeling by pair of feeders."""
@@ -176,8 +181,7 @@ def _parameter_problems(rules: RulesFile) -> Iterator[_Problem]:
                 f"{key} is no key",
                 f"a number from 0 up with at most {KEY_DIGITS} decimals",
             )
-    is_by_key = rules.mechanism == "sharing_key" and table.kind in ("static", "cascading")
-    if is_by_key and not any(table.keys.values()):
+    if rules.has_told_keys and not any(table.keys.values()):
         yield (
             "parameters.keys",
             f"a {table.kind} key needs the buildings' shares",

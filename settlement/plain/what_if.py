@@ -47,7 +47,7 @@ def settle_files(
     )  # fmt: skip
     with sorted_rows(energies, orders) as rows:
         rows.add_energies(read_energies(energies, grid, _prices(file, tariff)), told)
-        _check_keys(file, rows.buildings, rules)
+        _check_buildings(file, rows.buildings, rules)
         if orders is not None:
             feeders = file.feeders() if file.wheeling else ()
             rows.add_orders(read_orders(orders, grid, feeders), told)
@@ -62,9 +62,9 @@ def settle_files(
                 told("intervals settled", seen.intervals)
             buildings = list(standings.rows())
             files.buildings(buildings)
-    told_of = notes(file, tariff, grid, seen, len(buildings), has_orders=orders is not None)
+    told_of = list(notes(file, settled_by, tariff, grid, seen, buildings, has_orders=orders is not None))
     return Result(
-        seen.intervals, seen.trades, buildings, standings.total(), file.currency, file.mechanism, [*told_of]
+        seen.intervals, seen.trades, buildings, standings.total(), file.currency, file.mechanism, told_of
     )
 
 
@@ -129,13 +129,14 @@ def _feeders(file: RulesFile, path: Path) -> Callable[[str], str]:
     return feeder_of
 
 
-def _check_keys(file: RulesFile, buildings: Collection[str], path: Path) -> None:
-    """Return if the energies have every building with a key. Raises `UnknownBuilding`."""
-    for building in file.parameters.keys:
-        if building not in buildings:
-            raise UnknownBuilding(
-                f"there is no energy of {building}",
-                building,
-                where=place_in(path, f"parameters.keys.{building}"),
-                hint=f"{did_you_mean(building, buildings)}a key counts for a building of the energies",
-            )
+def _check_buildings(file: RulesFile, buildings: Collection[str], path: Path) -> None:
+    """Return if the energies have every building that the rules name. Raises `UnknownBuilding`."""
+    for place, names in (("parameters.keys", file.parameters.keys), ("buildings", file.buildings)):
+        for building in names:
+            if building not in buildings:
+                raise UnknownBuilding(
+                    f"there is no energy of {building}",
+                    building,
+                    where=place_in(path, f"{place}.{building}"),
+                    hint=f"{did_you_mean(building, buildings)}rules are for the buildings of the energies",
+                )

@@ -293,7 +293,6 @@ def check(files: PlainFiles, energies: str) -> None:
 
 LIMIT = st.one_of(st.integers(0, 6_000_000), st.sampled_from([2_500_000, 3_000_000]))
 ENERGY = st.one_of(st.just(0), st.integers(1, 10_000_000))
-BUILDINGS = ("a", "b", "c", "d", "e")
 
 
 @st.composite
@@ -302,7 +301,7 @@ def communities(draw: st.DrawFn) -> tuple[str, str]:
     energies, orders = [], []
     for quarter in range(draw(st.integers(1, 3))):
         start = f"2026-06-01T09:{15 * quarter:02d}:00Z"
-        for building in draw(st.lists(st.sampled_from(BUILDINGS), min_size=1, unique=True)):
+        for building in draw(st.lists(st.sampled_from(sorted(FEEDERS)), min_size=1, unique=True)):
             energies.append((start, building, *(Decimal(draw(ENERGY)) / 1000 for _ in range(2))))
             for side in draw(st.lists(st.sampled_from(["buy", "sell"]), max_size=3)):
                 energy = draw(st.one_of(st.just(""), ENERGY.map(lambda milli: str(Decimal(milli) / 1000))))
@@ -320,17 +319,8 @@ keys = {{ a = 0.123456789, b = 3 }}
 compensation = 0.25
 split = 0.75
 """
+FEEDERS = {"a": "north", "b": "north", "c": "south", "d": "south", "e": "east"}
 WHEELING = """
-[buildings.a]
-feeder = "north"
-[buildings.b]
-feeder = "north"
-[buildings.c]
-feeder = "south"
-[buildings.d]
-feeder = "south"
-[buildings.e]
-feeder = "east"
 [[wheeling]]
 from = "north"
 to = "south"
@@ -343,6 +333,12 @@ loss_ppm = 999
 """
 
 
+def feeders(energies: str) -> str:
+    """The tables of the buildings that have energies."""
+    settled = {line.split(",")[1] for line in energies.splitlines()[1:]}
+    return "".join(f'[buildings.{each}]\nfeeder = "{FEEDERS[each]}"\n' for each in sorted(settled))
+
+
 @given(communities(), st.sampled_from(sorted(MECHANISMS)), st.randoms(use_true_random=False))
 @settings(max_examples=120, deadline=None)
 def test_any_order_of_rows_and_columns_gives_the_same_bytes(
@@ -351,7 +347,7 @@ def test_any_order_of_rows_and_columns_gives_the_same_bytes(
     energies, orders = community
     with TemporaryDirectory() as name:
         files = PlainFiles(Path(name))
-        market = rules(mechanism, WHEELING)
+        market = rules(mechanism, feeders(energies) + WHEELING)
         files.write(energies, market, orders or None).settle()
         expected = files.results()
         files.write(_shuffled(energies, shuffle), market, _shuffled(orders, shuffle) or None).settle()
@@ -391,7 +387,7 @@ def test_whatever_is_settled_nothing_is_lost_or_won(
     community: tuple[str, str], mechanism: str, kind: str, fee: int
 ) -> None:
     energies, orders = community
-    more = PARAMETERS.format(kind=kind) + WHEELING
+    more = PARAMETERS.format(kind=kind) + feeders(energies) + WHEELING
     if not all(f",{building}," in energies for building in "ab"):
         more = more.replace("keys = { a = 0.123456789, b = 3 }", "").replace('"static"', '"equal"')
     with TemporaryDirectory() as name:
@@ -418,7 +414,125 @@ def test_notes_tell_what_is_no_error_and_yet_perhaps_not_as_it_seems(files: Plai
         "bill_sharing takes no orders: everybody takes part with all that was metered",
         "intervals begin 60 minutes apart or more, the rules say that each has 15",
         "1 row of 6 missing: a building without a row took and gave nothing in that interval",
+        "neighbours give each other for nothing under bill_sharing: "
+        "1 building pays more than without a market",
     ]
+
+
+def test_bill_sharing_is_noted_only_where_somebody_loses_by_it(files: PlainFiles) -> None:
+    result = files.write(rules=rules("bill_sharing", feed_in_micro_per_kwh=0)).settle()
+    assert result.notes == []
+    assert min(each.saving_micro for each in result.buildings) == 0
+
+
+NOT_READ = {
+    # the mechanism and its parameters: what the notes say
+    ("mid_market_rate", "compensation = 0.5\nsplit = 0.1"): [
+        "parameters.compensation does not count: mid_market_rate does not look at it",
+        "parameters.split does not count: mid_market_rate does not look at it",
+    ],
+    ("supply_demand_ratio", "compensation = 0.5"): [],
+    ("pay_as_bid", 'split = 0.1\nprice_rule = "seller"'): [
+        "parameters.price_rule does not count: pay_as_bid does not look at it"
+    ],
+    ("uniform_price", 'price_rule = "seller"\nkind = "equal"'): [
+        "parameters.kind does not count: uniform_price does not look at it"
+    ],
+    ("sharing_key", 'price_rule = "seller"\nkind = "static"\nkeys = { a = 0.4, b = 0.6 }'): [],
+    ("sharing_key", "keys = { a = 0.4, b = 0.6 }"): [
+        "parameters.keys does not count: a proportional key follows from each interval's demand",
+    ],
+    ("sharing_key", 'kind = "cascading"\nkeys = { a = 0.5, b = 0.60 }'): [
+        "the keys sum to 1.1: each counts as its part of that"
+    ],
+    ("sharing_key", 'kind = "static"\nkeys = { a = 1000, b = 1_000 }'): [
+        "the keys sum to 2000: each counts as its part of that"
+    ],
+}
+
+
+@pytest.mark.parametrize(("mechanism", "parameters"), NOT_READ)
+def test_a_parameter_that_does_not_count_is_noted(files: PlainFiles, mechanism: str, parameters: str) -> None:
+    result = files.write(rules=rules(mechanism, f"[parameters]\n{parameters}")).settle()
+    assert result.notes == NOT_READ[mechanism, parameters]
+
+
+TWO_WAYS = {
+    "compensation": ("compensation = 0", "compensation = 0.5"),
+    "split": ("split = 0.5", "split = 0.1"),
+    "price_rule": ('price_rule = "buyer"', 'price_rule = "seller"'),
+    "kind": ('kind = "proportional"', 'kind = "equal"'),
+    "keys": ('kind = "static"\nkeys = { a = 1 }', 'kind = "static"\nkeys = { b = 1 }'),
+}
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("name", TWO_WAYS)
+def test_a_mechanism_decides_by_the_parameters_that_it_names_and_by_no_others(
+    files: PlainFiles, mechanism: str, name: str
+) -> None:
+    balanced = ENERGIES + ENERGIES.partition("\n")[2].replace("T09", "T10").replace("6000", "3000")
+    decided = set()
+    for way in TWO_WAYS[name]:
+        files.write(balanced, rules(mechanism, f"[parameters]\n{way}")).settle()
+        decided.add((files.out / "trades.csv").read_text())
+    assert (len(decided) == 2) == (name in MECHANISMS[mechanism].parameters)
+
+
+IDLE = {
+    # what the rules say, the orders: what trade there would be without
+    "the operator's fee": (rules(operator_fee_micro_per_kwh=2_500_000), ""),
+    "the orders": (rules(), "sun,sell,,4500000"),
+    "orders that are for nothing": (rules(), "sun,sell,0,0"),
+    "wheeling": (
+        rules(
+            "uniform_price",
+            '[buildings.sun]\nfeeder = "x"\n[buildings.a]\nfeeder = "y"\n[buildings.b]\nfeeder = "y"\n'
+            '[[wheeling]]\nfrom = "x"\nto = "y"\nfee_micro_per_kwh = 2_500_000\n',
+        ),
+        "",
+    ),
+    "fee, orders and wheeling together": (rules(operator_fee_micro_per_kwh=2_500_000), "sun,sell,,4500000"),
+    "a key": (rules("sharing_key", '[parameters]\nkind = "static"\nkeys = { sun = 1 }'), ""),
+}
+
+
+@pytest.mark.parametrize("what", IDLE)
+def test_where_nobody_trades_a_note_tells_what_keeps_them_from_it(files: PlainFiles, what: str) -> None:
+    market, order = IDLE[what]
+    header = "interval_start,building,side,energy_wh,limit_micro_per_kwh"
+    starts = ("2026-06-01T09:00:00+07:00", "2026-06-01T09:15:00+07:00")
+    orders = table(header, [(start, order) for start in starts]) if order else None
+    result = files.write(rules=market, orders=orders).settle()
+    assert result.trades == 0
+    why = {
+        "a key": "the keys leave nothing to buildings with demand",
+        "orders that are for nothing": "there would be trades without the orders",
+    }.get(what, f"there would be trades without {what}")
+    note = f"nothing was traded where there was both surplus and demand, first at {starts[0]}: {why}"
+    assert result.notes == [note]
+
+
+def test_nobody_trades_where_nobody_has_anything_and_no_note_asks_why(files: PlainFiles) -> None:
+    energies = ENERGIES.replace("6000", "0").replace("2000\n", "0\n")
+    assert files.write(energies).settle().notes == []
+
+
+def test_hours_of_a_tariff_are_those_of_its_own_zone_and_the_rules_zone_is_of_instants(
+    files: PlainFiles,
+) -> None:
+    def by_tariff(zone: str | None = None) -> str:
+        name = '"th-mea-4.2-69kv"'
+        return rules(tariff=name, zone=zone, retail_micro_per_kwh=None, feed_in_micro_per_kwh=None)
+
+    files.write(rules=by_tariff()).settle()
+    expected = [row["price_micro_per_kwh"] for row in files.rows("trades.csv")]
+    in_utc = ENERGIES.replace("T09", "T02").replace("+07:00", "")
+    notes = files.write(in_utc, by_tariff(zone='"UTC"')).settle().notes
+    assert [row["price_micro_per_kwh"] for row in files.rows("trades.csv")] == expected
+    told = "the zone UTC is of instants without an offset: the tariff's hours are those of Asia/Bangkok"
+    assert told in notes
+    assert told not in files.write(rules=by_tariff(zone='"Asia/Bangkok"')).settle().notes
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,11 @@ WRONG_RULES: dict[str, tuple[str | bytes, str, str]] = {
     "no keys": (keyed(""), "rules-invalid", "parameters.keys"),
     "keys of nothing": (keyed("a = 0", "cascading"), "rules-invalid", "parameters.keys"),
     "a key of nobody": (keyed("a = 1, bb = 1"), "unknown-building", "parameters.keys.bb"),
+    "a feeder of nobody": (
+        rules(more='[buildings.aa]\nfeeder = "north"'),
+        "unknown-building",
+        "buildings.aa",
+    ),
     "a feeder that is no name": (
         rules(more='[buildings.a]\nfeeder = ""'),
         "rules-invalid",
@@ -382,6 +387,15 @@ def test_what_parts_the_columns_instead_of_commas_is_named(files: PlainFiles, si
     with pytest.raises(BadInput, match=f"parted by {word}") as caught:
         files.write(ENERGIES.replace(",", sign)).settle()
     assert "by commas" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", [keyed("a = 1, suns = 1"), rules(more='[buildings.suns]\nfeeder = "x"')])
+def test_a_building_of_the_rules_without_energy_is_told_with_what_was_meant(
+    files: PlainFiles, text: str
+) -> None:
+    with pytest.raises(BadInput, match="there is no energy of suns") as caught:
+        files.write(rules=text).settle()
+    assert caught.value.hint.startswith("did you mean `sun`? ")
 
 
 def test_a_hint_without_a_name_that_is_near_has_no_loose_end(files: PlainFiles) -> None:
