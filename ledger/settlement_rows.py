@@ -1,5 +1,6 @@
 """A community's settlement as rows, whoever keeps them: energies in, postings and runs out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,14 @@ Energy = tuple[str, int, int]
 
 PostingRow = tuple[str, str, int, int]
 """kind, account, energy_milliwh, amount_micro"""
+
+
+class Posted(NamedTuple):
+    """What a run posts for an interval, or for the month that begins at `start`."""
+
+    start: datetime
+    is_reversal: bool
+    postings: Sequence[PostingRow]
 
 
 class PostedRow(NamedTuple):

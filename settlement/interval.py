@@ -1,11 +1,12 @@
 """One interval, settled: agreements, the mechanism on what is left, the grid for the rest, the journal."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from settlement.agreements import Agreement, serve
 from settlement.amounts import amount_micro
 from settlement.journal import Posting, Residual, postings
+from settlement.making import maker
 from settlement.market import Band, Market, Outcome, Routes, Share, Trade
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.offers import Metered, Order, offers
@@ -28,7 +29,7 @@ class Settled(NamedTuple):
     shares: list[Share]
     residuals: list[Residual]
 
-    def journal(self) -> Iterator[Posting]:
+    def journal(self) -> list[Posting]:
         """The postings; they sum to zero in energy and in money."""
         return postings(self.trades, self.residuals)
 
@@ -60,15 +61,17 @@ def residuals_of(metered: Sequence[Metered], trades: Sequence[Trade], band: Band
     """What is left to the grid, for every building, at the grid's prices."""
     bought: dict[str, int] = {}
     sold: dict[str, int] = {}
-    for trade in trades:
-        bought[trade.buyer] = bought.get(trade.buyer, 0) + trade.energy_milliwh
-        sold[trade.seller] = sold.get(trade.seller, 0) + trade.energy_milliwh
+    for seller, buyer, energy, *_ in trades:
+        bought[buyer] = bought.get(buyer, 0) + energy
+        sold[seller] = sold.get(seller, 0) + energy
     retail, feed_in = band
     found = []
     for building, imported, exported in metered:
         rest, surplus = imported - bought.get(building, 0), exported - sold.get(building, 0)
-        residual = Residual(
-            building, rest, amount_micro(rest, retail), surplus, amount_micro(surplus, feed_in)
-        )
-        found.append(residual)
+        due = amount_micro(rest, retail) if rest else 0
+        earned = amount_micro(surplus, feed_in) if surplus else 0
+        found.append(_residual((building, rest, due, surplus, earned)))
     return found
+
+
+_residual = maker(Residual)

@@ -12,9 +12,11 @@ except for what is a mere service. So each transfer, each interval and the whole
     rounding        what is lost or won where a bill has fewer decimals than the journal
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
+from settlement.making import maker
 from settlement.market import Trade
 
 GRID = "grid"
@@ -23,6 +25,7 @@ WHEELING = "wheeling"
 OPERATOR = "operator"
 
 
+@lru_cache(100_000)
 def building_account(building: str) -> str:
     """The account of a building."""
     return f"building/{building}"
@@ -47,26 +50,30 @@ class Residual(NamedTuple):
     export_micro: int
 
 
-def postings(trades: Iterable[Trade], residuals: Iterable[Residual]) -> Iterator[Posting]:
+def postings(trades: Iterable[Trade], residuals: Iterable[Residual]) -> list[Posting]:
     """The postings of an interval."""
-    for each in trades:
-        seller, buyer = building_account(each.seller), building_account(each.buyer)
-        yield from transfer("trade", seller, buyer, each.energy_milliwh, each.amount_micro)
-        if each.wheeling_micro:
-            yield from transfer("wheeling", WHEELING, buyer, 0, each.wheeling_micro)
-        if each.loss_milliwh or each.loss_micro:
+    found: list[Posting] = []
+    for name, partner, energy, _, amount, wheeling, loss_milliwh, loss_micro, fee in trades:
+        seller, buyer = building_account(name), building_account(partner)
+        found += transfer("trade", seller, buyer, energy, amount)
+        if wheeling:
+            found += transfer("wheeling", WHEELING, buyer, 0, wheeling)
+        if loss_milliwh or loss_micro:
             # The energy is lost on the way; the buyer pays for it.
-            yield Posting("wheeling-loss", GRID, -each.loss_milliwh, each.loss_micro)
-            yield Posting("wheeling-loss", LOSSES, each.loss_milliwh, 0)
-            yield Posting("wheeling-loss", buyer, 0, -each.loss_micro)
-        if each.operator_micro:
-            yield from transfer("operator-fee", OPERATOR, buyer, 0, each.operator_micro)
-    for one in residuals:
-        account = building_account(one.building)
-        if one.import_milliwh:
-            yield from transfer("grid-import", GRID, account, one.import_milliwh, one.import_micro)
-        if one.export_milliwh:
-            yield from transfer("grid-export", account, GRID, one.export_milliwh, one.export_micro)
+            found.append(Posting("wheeling-loss", GRID, -loss_milliwh, loss_micro))
+            found.append(Posting("wheeling-loss", LOSSES, loss_milliwh, 0))
+            found.append(Posting("wheeling-loss", buyer, 0, -loss_micro))
+        if fee:
+            found += transfer("operator-fee", OPERATOR, buyer, 0, fee)
+    for building, import_milliwh, import_micro, export_milliwh, export_micro in residuals:
+        if import_milliwh:
+            found += transfer("grid-import", GRID, building_account(building), import_milliwh, import_micro)
+        if export_milliwh:
+            found += transfer("grid-export", building_account(building), GRID, export_milliwh, export_micro)
+    return found
+
+
+_posting = maker(Posting)
 
 
 def transfer(
@@ -74,6 +81,6 @@ def transfer(
 ) -> tuple[Posting, Posting]:
     """Energy from giver to taker, and money the other way."""
     return (
-        Posting(kind, giver, -energy_milliwh, amount_micro),
-        Posting(kind, taker, energy_milliwh, -amount_micro),
+        _posting((kind, giver, -energy_milliwh, amount_micro)),
+        _posting((kind, taker, energy_milliwh, -amount_micro)),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from settlement.amounts import PPM, amount_micro, part
+from settlement.making import maker
 
 
 class Band(NamedTuple):
@@ -118,13 +119,16 @@ def trade(
     market: Market, seller: str, buyer: str, energy_milliwh: int, price_micro_per_kwh: int, wheeling: Wheeling
 ) -> Trade:
     """A trade with all that follows from its energy and price."""
-    lost = part(energy_milliwh, wheeling.loss_ppm) if wheeling.loss_ppm else 0
+    amount = amount_micro(energy_milliwh, price_micro_per_kwh)
+    if not (market.operator_fee_micro_per_kwh or wheeling != NO_WHEELING):
+        return _trade((seller, buyer, energy_milliwh, price_micro_per_kwh, amount, 0, 0, 0, 0))
+    lost = part(energy_milliwh, wheeling.loss_ppm)
     return Trade(
-        seller, buyer, energy_milliwh, price_micro_per_kwh,
-        amount_micro(energy_milliwh, price_micro_per_kwh),
-        amount_micro(energy_milliwh, wheeling.fee_micro_per_kwh) if wheeling.fee_micro_per_kwh else 0,
-        lost,
-        amount_micro(lost, market.band.retail_micro_per_kwh) if lost else 0,
-        amount_micro(energy_milliwh, market.operator_fee_micro_per_kwh)
-        if market.operator_fee_micro_per_kwh else 0,
+        seller, buyer, energy_milliwh, price_micro_per_kwh, amount,
+        amount_micro(energy_milliwh, wheeling.fee_micro_per_kwh), lost,
+        amount_micro(lost, market.band.retail_micro_per_kwh),
+        amount_micro(energy_milliwh, market.operator_fee_micro_per_kwh),
     )  # fmt: skip
+
+
+_trade = maker(Trade)

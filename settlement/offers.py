@@ -8,6 +8,7 @@ did not order stays with the grid; a building without orders for a side is a pri
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from settlement.making import maker
 from settlement.market import Offer
 
 Side = Literal["sell", "buy"]
@@ -37,12 +38,22 @@ def offers(
     sells: list[Offer] = []
     buys: list[Offer] = []
     for building, imported, exported in metered:
-        own = orders.get(building, ())
+        own = orders.get(building)
+        if not own:
+            feeder = feeder_of(building)
+            if exported:
+                sells.append(_offer((building, feeder, exported, None)))
+            if imported:
+                buys.append(_offer((building, feeder, imported, None)))
+            continue
         if exported:
             sells += _offered(building, exported, [o for o in own if o.side == "sell"], 1, feeder_of)
         if imported:
             buys += _offered(building, imported, [o for o in own if o.side == "buy"], -1, feeder_of)
     return sells, buys
+
+
+_offer = maker(Offer)
 
 
 def _offered(

@@ -23,6 +23,13 @@ class _Parties(NamedTuple):
     def total(self) -> int:
         return sum(self.energies)
 
+    def give_up(self, energy_milliwh: int) -> None:
+        """The next one has traded so much."""
+        self.energies[-1] -= energy_milliwh
+        if not self.energies[-1]:
+            self.energies.pop()
+            self.names.pop()
+
 
 def pair(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], cleared: Cleared) -> list[Trade]:
     """The trades of what was cleared; `sells` and `buys` are the offers that were, in the same order."""
@@ -72,14 +79,11 @@ def _flows(sellers: Mapping[str, _Parties], buyers: Mapping[str, _Parties]) -> d
 def _match(sellers: _Parties, buyers: _Parties, energy_milliwh: int) -> list[tuple[str, str, int]]:
     """Pairs of sellers and buyers for so much energy, which both give up."""
     found = []
-    left = energy_milliwh
+    left, given, taken = energy_milliwh, sellers.energies, buyers.energies
     while left:
-        energy = min(left, sellers.energies[-1], buyers.energies[-1])
+        energy = min(left, given[-1], taken[-1])
         found.append((sellers.names[-1], buyers.names[-1], energy))
         left -= energy
-        for parties in (sellers, buyers):
-            parties.energies[-1] -= energy
-            if not parties.energies[-1]:
-                parties.names.pop()
-                parties.energies.pop()
+        sellers.give_up(energy)
+        buyers.give_up(energy)
     return found

@@ -46,7 +46,7 @@ class SettledInterval(NamedTuple):
 def settle_facts(facts: Facts, rules: Rules, band: Band) -> SettledInterval:
     """Settle one interval of the book by the rules and the grid's prices that hold in it."""
     settled = settle(rules, band, facts.metered, facts.orders, facts.agreements)
-    found = list(settled.journal())
+    found = settled.journal()
     if facts.delivery is not None:
         found += reconcile(facts.delivery, band, sorted(facts.metered), settled.trades, settled.residuals)
     return SettledInterval(facts.start, settled.trades, settled.shares, found)

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from ledger.settlement_rows import PostingRow, RunRow, Standing
+from ledger.settlement_rows import Posted, PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
+from settlement.garbage import no_search_for_cycles
 from settlement.holidays import CalendarHole
 from settlement.interval import Rules
 from settlement.journal import Posting
@@ -53,8 +54,17 @@ class RunStore(BookSource, Protocol):
         """Write a run."""
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of `intervals`, `postings`, `charges`, `trades` or `shares`, in the order of their
-        columns."""
+        """Write rows of `intervals`, `trades` or `shares`, in the order of their columns."""
+
+    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        """Write a run's postings of intervals, in the order in which they are made."""
+
+    async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        """Write a run's charges of months, likewise."""
+
+
+_Change = tuple[datetime, Sequence[Posting], Sequence[Posting]]
+"""An interval or a month, what was posted for it, and what takes its place."""
 
 
 class Plan(NamedTuple):
@@ -82,10 +92,11 @@ async def settle_due(store: RunStore, book: BookState, size: int, until: datetim
     standing = await store.standing(book.community)
     work = _Work(store, book, size)
     runs: list[RunRow] = []
-    for plan in await _plans(store, book, standing, until):
-        run = await work.run(plan, (standing.number or 0) + len(runs) + 1)
-        if run is not None:
-            runs.append(run)
+    with no_search_for_cycles():
+        for plan in await _plans(store, book, standing, until):
+            run = await work.run(plan, (standing.number or 0) + len(runs) + 1)
+            if run is not None:
+                runs.append(run)
     settled = [run.until for run in runs if run.kind == "provisional"]
     for plan in _finals(book, standing, settled[0] if settled else standing.settled_until):
         runs.append(await work.final(plan, (standing.number or 0) + len(runs) + 1))
@@ -216,8 +227,8 @@ class _Work:
         after = await month_charges(self._store, self._book, month)
         if after == before:
             return False
-        rows = self._made(number, start, before, after, digest)
-        await self._store.add("charges", rows)
+        posted = _posted([(start, before, after)], digest)
+        await self._store.charge(self._community, number, posted)
         return True
 
     async def _add_run(
@@ -261,30 +272,24 @@ class _Work:
         await self._store.add("intervals", [(self._community, start, number) for start in starts])
         others: dict[str, list[Sequence[object]]] = {"trades": [], "shares": []}
 
-        def postings() -> Iterator[Sequence[object]]:
+        def changes() -> Iterator[_Change]:
             for start, trades, shares, made in intervals:
-                yield from self._made(number, start, before, made, digest)
                 others["trades"] += [
                     (self._community, start, number, index, *each) for index, each in enumerate(trades)
                 ]
                 others["shares"] += [(self._community, start, number, *each) for each in shares]
+                yield start, before, made
 
-        await self._store.add("postings", postings())
+        await self._store.post(self._community, number, _posted(changes(), digest))
         for table, rows in others.items():
             if rows:
                 await self._store.add(table, rows)
 
-    def _made(
-        self,
-        number: int,
-        start: datetime,
-        before: Sequence[Posting],
-        after: Sequence[Posting],
-        digest: ResultDigest,
-    ) -> Iterator[Sequence[object]]:
-        """The rows that put `after` in the place of `before`, which is reversed."""
-        for reversal, made in ((True, reversed_postings(before)), (False, after)):
+
+def _posted(changes: Iterable[_Change], digest: ResultDigest) -> Iterator[Posted]:
+    """What is posted in the place of what was posted before, which is reversed; `digest` takes all of it."""
+    for start, before, after in changes:
+        for is_reversal, made in ((True, reversed_postings(before)), (False, after)):
             if made:
-                digest.add(start, made, reversal=reversal)
-            for index, each in enumerate(made):
-                yield self._community, start, number, reversal, index, *each
+                digest.add(start, made, reversal=is_reversal)
+                yield Posted(start, is_reversal, made)

@@ -4,7 +4,7 @@ Rows are plain tuples in the order of their tables' columns; what they mean is `
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
@@ -22,9 +22,10 @@ from ledger.postgres.connection import (
 )
 from ledger.postgres.errors import translated
 from ledger.postgres.exporter import StoreSnapshot
+from ledger.postgres.posting_copy import COLUMNS, copied
 from ledger.postgres.projection import LIVE
 from ledger.recorded import RecordedEvent
-from ledger.settlement_rows import Energy, PostingRow, RunRow, Standing
+from ledger.settlement_rows import Energy, Posted, PostingRow, RunRow, Standing
 from ledger.tree_reader import TreeReader
 
 __all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork", "Standing"]
@@ -32,13 +33,12 @@ __all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork",
 TURN_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
 
-_POSTED = (
-    "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh", "amount_micro",
-)  # fmt: skip
 _COLUMNS = {
     "intervals": ("community", "start", "run"),
-    "postings": _POSTED,
-    "charges": _POSTED,
+    "charges": (
+        "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh",
+        "amount_micro",
+    ),
     "trades": (
         "community", "start", "run", "number", "seller", "buyer", "energy_milliwh", "price_micro_per_kwh",
         "amount_micro", "wheeling_micro", "loss_milliwh", "loss_micro", "operator_micro",
@@ -208,3 +208,42 @@ class SettlementStore:
         await self.connection.copy_records_to_table(
             table, schema_name="settlement", records=rows, columns=_COLUMNS[table]
         )
+
+    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        """Write postings as they are made: the next ones are made while the server takes those before."""
+        pieces = _Pieces(copied(community, run, posted))
+        await self.connection.copy_to_table(
+            "posted", schema_name="settlement", source=pieces, columns=COLUMNS, format="binary"
+        )
+        if pieces.error is not None:
+            raise pieces.error
+
+    async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        """Write the charges of months."""
+        rows = [
+            (community, start, run, is_reversal, number, *posting)
+            for start, is_reversal, postings in posted
+            for number, posting in enumerate(postings)
+        ]
+        await self.add("charges", rows)
+
+
+class _Pieces:
+    """Pieces of a COPY. If making them fails, the COPY ends and the error is kept: a failure that is told to
+    the server in the middle of a COPY can hang the connection, and the transaction is given up anyway."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.error: Exception | None = None
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise StopAsyncIteration from None
+        except Exception as error:
+            self.error = error
+            raise StopAsyncIteration from None

@@ -14,7 +14,7 @@ from ledger.canonical import encode
 from ledger.errors import BadInput
 from ledger.merkle import Frontier
 from ledger.recorded import RecordedEvent
-from ledger.settlement_rows import Energy, PostedRow, PostingRow, RunRow, Standing
+from ledger.settlement_rows import Energy, Posted, PostedRow, PostingRow, RunRow, Standing
 from settlement.journal import GRID, building_account
 from settlement.month import month_at
 from settlement.replay.database import instant, seconds, statement
@@ -23,7 +23,6 @@ _postings = msgspec.json.Decoder(list[PostingRow]).decode
 
 
 _What = Literal["interval", "month"]
-_TABLES: dict[str, _What] = {"postings": "interval", "charges": "month"}
 _BUILDINGS = building_account("")
 
 
@@ -108,31 +107,35 @@ class ReplayedRuns:
 
     async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         if table == "intervals":  # comes first: what stood before counts no longer
-            self._put("interval", ((start, []) for _, start, _ in rows))
-        elif table in _TABLES:
-            made = list(rows)
-            by_start = groupby(made, key=itemgetter(1))
-            told = ((start, [row[5:] for row in group if not row[3]]) for start, group in by_start)
-            self._put(_TABLES[table], told)
-            self._add_sums(made, others=(GRID,) if table == "charges" else ())
+            self._put("interval", ((start, ()) for _, start, _ in rows))
 
-    def _put(self, what: _What, standing: Iterable[tuple[datetime, list[Any]]]) -> None:
+    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        self._posted("interval", run, list(posted))
+
+    async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
+        self._posted("month", run, list(posted), others=(GRID,))
+
+    def _posted(self, what: _What, run: int, posted: Sequence[Posted], others: Sequence[str] = ()) -> None:
+        """Keep what counts from now on, and what was posted to buildings and to `others` as sums."""
+        self._put(what, {each.start: () if each.is_reversal else each.postings for each in posted}.items())
+        self._add_sums(run, posted, others)
+
+    def _put(self, what: _What, standing: Iterable[tuple[datetime, Sequence[PostingRow]]]) -> None:
         self._connection.executemany(
             statement("put_postings"), ((what, seconds(start), encode(rows)) for start, rows in standing)
         )
 
-    def _add_sums(self, rows: Sequence[Sequence[Any]], others: Sequence[str]) -> None:
+    def _add_sums(self, run: int, posted: Iterable[Posted], others: Sequence[str]) -> None:
         """Sum up by month what was posted to buildings and to `others`."""
         sums: dict[tuple[int, str, str, bool], list[int]] = {}
-        months: dict[datetime, int] = {}
-        for _, start, run, is_reversal, _, kind, account, energy, amount in rows:
-            if account.startswith(_BUILDINGS) or account in others:
-                if start not in months:
-                    months[start] = seconds(month_at(start, self.zone).begin)
-                took = energy < 0 if is_reversal else energy > 0
-                found = sums.setdefault((months[start], account, kind, took), [0, 0, run])
-                found[0] += energy
-                found[1] += amount
+        for start, is_reversal, postings in posted:
+            month = seconds(month_at(start, self.zone).begin)
+            for kind, account, energy, amount in postings:
+                if account.startswith(_BUILDINGS) or account in others:
+                    took = energy < 0 if is_reversal else energy > 0
+                    found = sums.setdefault((month, account, kind, took), [0, 0, run])
+                    found[0] += energy
+                    found[1] += amount
         self._connection.executemany(statement("add_sum"), ((*key, *found) for key, found in sums.items()))
 
     # --- what invoices are made of -----------------------------------------------------------

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ledger.bus import BusUnavailable
 from ledger.clock import VirtualClock
 from ledger.events import BuildingAdded, MeterAdded, MeterAssigned
-from ledger.market_events import InvoiceIssued, SettlementRun
+from ledger.market_events import InvoiceIssued, MarketRulesPublished, SettlementRun
 from ledger.postgres.settlement import SettlementStore, StreamBusy
 from ledger.registry import OPERATOR, SERVICE
 from settlement.amounts import shares
@@ -49,6 +49,8 @@ from tests.support.campus import GATEWAY, MORNING
 from tests.support.store import owner
 from tests.support.trading import Site
 
+JULY_END = datetime(2026, 7, 31, 17, tzinfo=UTC)
+
 
 @pytest.fixture
 async def site(database: str) -> AsyncIterator[Site]:
@@ -75,6 +77,7 @@ async def test_a_month_is_billed_line_by_line(site: Site) -> None:
 async def test_a_preview_is_the_same_without_a_number_and_leaves_nothing(site: Site) -> None:
     drafts = await biller(site).preview(JUNE, date(2026, 7, 2))
     assert {each.number for each in drafts} == {""}
+    assert {each.settled_until for each in drafts} == {None}, "the month is over"
     assert [amounts(each) for each in drafts] == [amounts(each) for each in await issue(site)]
 
 
@@ -208,9 +211,26 @@ async def test_a_month_that_is_not_closed_has_a_preview_with_its_charges(site: S
     await site.settle()
     with pytest.raises(NotSettled, match="July 2026 is not settled for good"):
         await issue(site, JULY, AUGUST_2)
-    first, _, third = await biller(site).preview(JULY, date(2026, 7, 20))
+    first, second, third = await biller(site).preview(JULY, date(2026, 7, 20))
+    assert {each.settled_until for each in (first, second, third)} == {site.clock.now()}
+    ends = {line.kind: line.until for line in third.lines}
+    assert (ends["grid-import"], ends["service"]) == (site.clock.now(), JULY_END)
     assert amounts(first) == {"service": 100_000_000, "vat": 7_000_000}
     assert set(amounts(third)) == {"grid-import", "loss", "service", "vat"}
+
+
+async def test_a_month_that_closes_with_its_last_interval_is_told_so(site: Site) -> None:
+    rules = MarketRulesPublished(
+        begin=datetime(2026, 7, 3, tzinfo=UTC), mechanism="uniform_price", tariff="flat", gate_minutes=0,
+        final_days=0,
+    )  # fmt: skip
+    await site.tell(OPERATOR, "market", rules)
+    await be_on(site, date(2026, 7, 10))
+    await site.read("m-2", (4 + 36 * 96, 12_000 + 36 * 96 * 10, 0))
+    await site.settle()
+    with pytest.raises(NotSettled) as caught:
+        await issue(site, JULY, date(2026, 7, 10))
+    assert caught.value.hint == "that is when all of it is settled; until then there is the preview"
 
 
 async def test_the_book_holds_the_documents_by_their_codes(site: Site) -> None:
@@ -311,8 +331,9 @@ async def test_a_posting_that_was_slipped_in_is_noticed(site: Site) -> None:
     await site.projector.catch_up()
     async with owner(site.store) as connection:
         await connection.execute(
-            "INSERT INTO settlement.postings SELECT community, start, run, reversal, 99, kind, account, 5, -1"
-            " FROM settlement.postings WHERE account = 'building/b-2' AND kind = 'trade' LIMIT 1"
+            "INSERT INTO settlement.posted"
+            " SELECT community, start, run, true, account, '{99}', '{trade}', '{-5}', '{1}'"
+            " FROM settlement.posted WHERE account = 'building/b-2' AND 'trade' = ANY (kinds) LIMIT 1"
         )
     with pytest.raises(NotProven):
         await Prover("campus", site.settlement).prove("campus-2026-000002", 1)

@@ -21,6 +21,7 @@ FILES = [
     "0003_market.sql",
     "0004_settlement.sql",
     "0005_charges.sql",
+    "0006_posted.sql",
 ]
 NEXT = len(FILES) + 1
 
