@@ -14,7 +14,7 @@ from pathlib import Path
 from api.billing_checks import billing_findings
 from api.finding import Finding, Verdict
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
-from api.market_checks import market_findings
+from api.market_checks import keys_findings, market_findings
 from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
@@ -93,6 +93,12 @@ def _wrong(what: str, error: LedgerError) -> Finding:
 async def _billing(patient: Patient) -> AsyncIterator[Finding]:
     if patient.market is not None:
         for finding in billing_findings(patient.settings, patient.market, patient.billing):
+            yield finding
+
+
+async def _sharing(patient: Patient) -> AsyncIterator[Finding]:
+    if patient.market is not None:
+        for finding in keys_findings(patient.market):
             yield finding
 
 
@@ -279,5 +285,5 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
     ]
 
 
-_BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing)
+_BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing, _sharing)
 _WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters, _market)

@@ -26,7 +26,6 @@ from ledger.bus import Bus, BusSettings
 from ledger.client import BookClient
 from ledger.clock import Clock, SystemClock
 from ledger.embedded import EmbeddedServers
-from ledger.grid import Grid
 from ledger.keys import SigningKey
 from ledger.opening import LedgerKeys
 from ledger.postgres import PostgresSettings
@@ -36,6 +35,7 @@ from ledger.services import migrate_store, open_writer
 from ledger.settings import FOREIGN_TABLES, Running, Settings, SettingsInvalid, read_toml, settings_from
 from ledger.writer import Writer
 from settlement.billing.settings import BillingSettings, billing_from
+from settlement.publishing import checked_documents
 from settlement.publishing import missing_events as missing_market_events
 from settlement.settings import MarketSettings, market_from
 
@@ -70,7 +70,8 @@ class InstallationSettings(NamedTuple):
 
 
 def load_installation(path: Path, environment: Mapping[str, str]) -> InstallationSettings:
-    """All tables of an installation's settings file. Raises `SettingsInvalid`."""
+    """All tables of an installation's settings file. Raises `SettingsInvalid`, and as `checked_documents`: a
+    book keeps its currency for ever, and is not to be opened beside a market that does not fit it."""
     tables = read_toml(path, environment)
     settings = settings_from(tables, path, FOREIGN_TABLES)
     gateways = gateways_from(tables, path)
@@ -83,8 +84,10 @@ def load_installation(path: Path, environment: Mapping[str, str]) -> Installatio
                     where=f"{path}: gateways {gateway.id}",
                     hint=f"buildings: {', '.join(sorted(buildings)) or 'none'}",
                 )
-    billing = billing_from(tables, path, buildings)
-    return InstallationSettings(settings, gateways, market_from(tables, path), billing)
+    billing, market = billing_from(tables, path, buildings), market_from(tables, path)
+    if market is not None:
+        checked_documents(market, settings)
+    return InstallationSettings(settings, gateways, market, billing)
 
 
 def on_example_address(gateways: Sequence[GatewaySettings]) -> list[str]:
@@ -191,8 +194,7 @@ async def provision(
     now = clock.now().replace(microsecond=0)
     missing = {"registry": missing_events(registry, settings, meter_places(gateways), gateway_keys, now)}
     if market is not None:
-        grid = Grid(settings.community.interval_minutes, settings.community.zone)
-        missing["market"] = missing_market_events(registry.market, market, grid, now)
+        missing["market"] = missing_market_events(registry.market, market, settings, now)
     if any(missing.values()):
         client = BookClient(bus, settings.community.id, OPERATOR, keys.operator, keys.service.public)
         await client.open()

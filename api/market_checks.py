@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from api.finding import Finding, Verdict
 from ledger.errors import LedgerError
@@ -12,6 +13,7 @@ from ledger.registry import Registry
 from ledger.services import registry_of
 from ledger.settings import Settings
 from ledger.words import counted
+from settlement.amounts import PPM
 from settlement.publishing import missing_events
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
@@ -28,25 +30,35 @@ COPY_FIRST = (
 )
 
 
+def keys_findings(market: MarketSettings) -> Iterator[Finding]:
+    """What there is to say of what buildings are entitled to. No server is asked."""
+    whole = sum(market.keys.values())
+    if market.mechanism == "sharing_key" and market.key_kind in ("static", "cascading") and whole != PPM:
+        found = (
+            f"keys sum to {whole:,}; each counts as its part of that" if whole else "no building has a key"
+        )
+        yield Finding("market", "well", f"a remark: {found}")
+
+
 async def market_findings(
     settings: Settings, market: MarketSettings, now: datetime
 ) -> AsyncIterator[Finding]:
     """All that there is to say of a market. Raises `LedgerError` where a part cannot be looked at."""
     registry = await registry_of(settings)
     grid = Grid(settings.community.interval_minutes, settings.community.zone)
-    yield _rules(registry, market, grid, now)
+    yield _rules(registry, market, settings, now)
     if not registry.market.rules:
         return
     rules = RulesInForce(registry)
-    for finding in _tariff(rules, grid, now):
+    for finding in _tariff(rules, market, grid, now):
         yield finding
     due = grid.floor(now - timedelta(minutes=market.settle_after_minutes))
     async with await SettlementStore.open(settings.postgres) as store:
-        yield await _settlement(store, settings.community.id, rules, grid, due)
+        yield await _settlement(store, settings.community.id, rules, market, grid, due)
 
 
-def _rules(registry: Registry, market: MarketSettings, grid: Grid, now: datetime) -> Finding:
-    missing = missing_events(registry.market, market, grid, now)
+def _rules(registry: Registry, market: MarketSettings, settings: Settings, now: datetime) -> Finding:
+    missing = missing_events(registry.market, market, settings, now)
     if not missing:
         count = counted(len(registry.market.rules), "publication")
         return Finding("market", "well", f"{market.mechanism}, published as in the settings ({count})")
@@ -61,14 +73,14 @@ def _rules(registry: Registry, market: MarketSettings, grid: Grid, now: datetime
     )
 
 
-def _tariff(rules: RulesInForce, grid: Grid, now: datetime) -> Iterator[Finding]:
+def _tariff(rules: RulesInForce, market: MarketSettings, grid: Grid, now: datetime) -> Iterator[Finding]:
     """Whether the published tariff tells a price for every interval to come, and until when."""
     begin = grid.floor(now)
     if (hole := _hole(rules, grid, begin, begin + AHEAD)) is not None:
         at, error = hole
         local = f"{at.astimezone(grid.zone):%Y-%m-%d %H:%M}"
         verdict: Verdict = "wrong" if at <= now else "odd"
-        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", _mend(rules, at))
+        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", _mend(rules, market, at))
         return
     in_force = rules.at(begin)
     if in_force is None:
@@ -91,12 +103,13 @@ def tariff_hole(market: MarketSettings, now: datetime) -> str:
     return ""
 
 
-def _mend(rules: RulesInForce, at: datetime) -> str:
+def _mend(rules: RulesInForce, market: MarketSettings, at: datetime) -> str:
     """What to do about a tariff that does not say what holds at an instant."""
     published = rules.published(at)
     if published is None:
         return PROVISION
-    advice = COPY_FIRST + MEND if published.tariff in tariff_names() else MEND
+    is_copied = market.tariff.endswith(".toml") and Path(market.tariff).stem == published.tariff
+    advice = COPY_FIRST + MEND if published.tariff in tariff_names() and not is_copied else MEND
     return advice.format(name=published.tariff)
 
 
@@ -115,7 +128,12 @@ def _hole(
 
 
 async def _settlement(
-    store: SettlementStore, community: str, rules: RulesInForce, grid: Grid, due: datetime
+    store: SettlementStore,
+    community: str,
+    rules: RulesInForce,
+    market: MarketSettings,
+    grid: Grid,
+    due: datetime,
 ) -> Finding:
     async with store.transaction(community):
         standing = await store.standing(community)
@@ -125,7 +143,9 @@ async def _settlement(
     if not waits:
         return Finding("settlement", "well", said)
     if (hole := _hole(rules, grid, since, due)) is not None:
-        return Finding("settlement", "wrong", f"{said}; it waits: {hole[1].what}", _mend(rules, hole[0]))
+        return Finding(
+            "settlement", "wrong", f"{said}; it waits: {hole[1].what}", _mend(rules, market, hole[0])
+        )
     if due - since > BEHIND_MAX:
         hours = (due - since) // timedelta(hours=1)
         return Finding(

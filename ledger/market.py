@@ -58,13 +58,15 @@ class Market:
         _check_boundary(event.begin, grid)
         for building in event.keys:
             if building not in buildings:
-                raise Contradiction("there is no such building", where=building)
+                raise Contradiction(f"keys: there is no building {building}", where=building)
         pairs = [(rule.source, rule.target) for rule in event.wheeling]
         for pair in pairs:
-            if pair[0] not in feeders or pair[1] not in feeders:
-                raise Contradiction("there is no such feeder", where=" to ".join(pair))
+            way = "wheeling from {} to {}".format(*pair)
+            for feeder in pair:
+                if feeder not in feeders:
+                    raise Contradiction(f"{way}: there is no feeder {feeder}", where=feeder)
             if pairs.count(pair) > 1:
-                raise Contradiction("wheeling between two feeders is told twice", where=" to ".join(pair))
+                raise Contradiction(f"{way} is told twice", where=" to ".join(pair))
         return replace(self, rules=(*self.rules, event))
 
     def rules_at(self, instant: datetime) -> MarketRulesPublished | None:
@@ -112,12 +114,15 @@ def check_orders(
     _check_boundary(holds_from, grid)
     if isinstance(event, OrderPlaced | AgreementProposed):
         if event.until <= event.begin:
-            raise Contradiction("it ends before it begins", where=rfc3339(event.until))
+            raise Contradiction("it ends before it begins", where=_local(event.until, grid))
         _check_boundary(event.until, grid)
     if isinstance(event, OrderPlaced) and (event.clock_from is None) != (event.clock_until is None):
         raise Contradiction("a window of hours has two ends", where=event.order)
-    if isinstance(event, AgreementProposed) and (event.partner == building or event.partner not in buildings):
-        raise Contradiction("there is no such partner", where=event.partner)
+    if isinstance(event, AgreementProposed):
+        if event.partner == building:
+            raise Contradiction("a building makes no agreement with itself", where=building)
+        if event.partner not in buildings:
+            raise Contradiction(f"there is no building {event.partner}", where=event.partner)
 
 
 def _check_boundary(instant: datetime, grid: Grid) -> None:
@@ -125,6 +130,12 @@ def _check_boundary(instant: datetime, grid: Grid) -> None:
     if grid.boundary(at) != at:
         raise Contradiction(
             "no interval starts at this instant",
-            where=rfc3339(instant),
+            where=_local(instant, grid),
             hint=f"intervals have {grid.step // 60} minutes",
         )
+
+
+def _local(instant: datetime, grid: Grid) -> str:
+    """An instant on the community's clocks; with its seconds, where it has any."""
+    local = f"{instant.astimezone(grid.zone):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    return f"{local} ({grid.zone.key})"

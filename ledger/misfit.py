@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,10 @@ EXPECTED = {
 """What to write, by msgspec's name for the kind of value that is expected."""
 
 
+_ANY_KEY = "..."
+"""How msgspec tells a key that is not a field's name."""
+
+
 class Misfit(NamedTuple):
     """`place` is a path such as `gateways[0].lines[1].framer`, empty for the whole file."""
 
@@ -28,23 +33,26 @@ class Misfit(NamedTuple):
     hint: str
 
 
-def misfit(error: msgspec.ValidationError, kind: type[Any], more: Iterable[str] = ()) -> Misfit:
+def misfit(
+    error: msgspec.ValidationError, kind: type[Any], more: Iterable[str] = (), value: Any = None
+) -> Misfit:
     """What msgspec found wrong with a value that should be a `kind`, and what may stand there.
 
-    `more` are keys of the outermost table that other readers of the file know. A pattern is told by its
-    `description`.
+    `more` are keys of the outermost table that other readers of the file know. By `value`, which was to be
+    converted, a key that its writer chose is named. A pattern or a number is told by its `description`.
     """
-    what, _, rest = str(error).partition(" - at `$")
+    what, of_key, rest = re.split(r" - at (`key` in )?`\$|$", str(error), maxsplit=1)
     what = re.sub("^Object (contains )?", "", what)
-    place = rest.rstrip("`").lstrip(".")
+    path = rest.rstrip("`").lstrip(".") + ("[...]" if of_key else "")
     whole = inspect.type_info(kind)
-    node, description = _node(whole, place)
+    node, description = _node(whole, path, of_key=bool(of_key))
+    place = path if value is None else _with_keys(path, error, kind, value)
     if description and "matching regex" in what:
         return Misfit("the text does not have the form that is asked for", place, description)
     if (expected := re.match(r"Expected `(\w+)[^`]*`, got `(\w+)", what)) is not None:
         is_single = expected.groups() == ("array", "object")
         hint = f"write [[{_name(place)}]], once for each" if is_single else EXPECTED.get(expected[1], "")
-        return Misfit(what, place, hint)
+        return Misfit(what, place, "; ".join(filter(None, (hint, description))))
     match node:
         case inspect.StructType():
             return Misfit(what, place, _keys(what, node, whole, place, () if place else more))
@@ -53,15 +61,48 @@ def misfit(error: msgspec.ValidationError, kind: type[Any], more: Iterable[str] 
     return Misfit(what, place, "")
 
 
-def _node(node: inspect.Type | None, place: str) -> tuple[inspect.Type | None, str]:
-    """What should stand at `place`, and its description. Of a union it is the first that may stand there."""
-    for part in ["", *re.findall(r"[^.\[\]]+", place)]:
+def _with_keys(path: str, error: msgspec.ValidationError, kind: type[Any], value: Any) -> str:
+    """The path with the key where msgspec writes `[...]`: the first one that brings about the error alone."""
+    whole = deepcopy(value)
+    node, place = whole, path
+    for part in _parts(path):
+        if part != _ANY_KEY:
+            node = node[int(part) if isinstance(node, list) else part]
+            continue
+        table = dict(node)
+        for key, inner in table.items():
+            node.clear()
+            node[key] = inner
+            if _fails_likewise(error, kind, whole):
+                place = place.replace(f"[{_ANY_KEY}]", f".{key}", 1)
+                node = inner
+                break
+    return place
+
+
+def _fails_likewise(error: msgspec.ValidationError, kind: type[Any], value: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as other:
+        return str(other) == str(error)
+    return False
+
+
+def _parts(path: str) -> list[str]:
+    return re.findall(rf"{re.escape(_ANY_KEY)}|[^.\[\]]+", path)
+
+
+def _node(node: inspect.Type | None, path: str, *, of_key: bool = False) -> tuple[inspect.Type | None, str]:
+    """What should stand at `path`, and its description. Of a union it is the first that may stand there."""
+    for part in ["", *_parts(path)]:
         description = ""
         match node:
             case inspect.StructType(fields=fields) if part:
                 node = next((field.type for field in fields if field.encode_name == part), None)
             case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item) if part:
                 node = item
+            case inspect.DictType(key_type=key, value_type=item) if part:
+                node = key if of_key else item
         if isinstance(node, inspect.UnionType):
             node = node.types[0]
         if isinstance(node, inspect.Metadata):

@@ -183,10 +183,11 @@ def convert(tables: Mapping[str, Any], kind: type[T], path: Path, others: Iterab
     Raises `SettingsInvalid`, naming table and key and what may stand there.
     """
     foreign = set(others)
+    own = {key: value for key, value in tables.items() if key not in foreign}
     try:
-        return msgspec.convert({key: value for key, value in tables.items() if key not in foreign}, kind)
+        return msgspec.convert(own, kind)
     except msgspec.ValidationError as error:
-        what, place, hint = misfit(error, kind, foreign)
+        what, place, hint = misfit(error, kind, foreign, own)
         raise SettingsInvalid(what, where=f"{path}: {place}" if place else str(path), hint=hint) from error
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from ledger.book_commands import book_settings
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, run
+from ledger.errors import BadInput
 from ledger.postgres.settlement import SettlementStore
 from ledger.settings import Settings
 from ledger.words import counted
@@ -26,6 +27,12 @@ from settlement.told_month import told_month
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
 
+class OtherForm(BadInput):
+    """A file's ending asks for a form that is not written."""
+
+    code = "other-form"
+
+
 def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Write a month's journal for the books: debits and credits by kind and account, which balance.
 
@@ -34,8 +41,10 @@ def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAUL
     month
         Such as 2026-06.
     file
-        Where to write it, as CSV or, where it ends in .xlsx, as a workbook; by default journal-MONTH.csv.
+        Where to write it, a .csv or, as a workbook, an .xlsx; by default journal-MONTH.csv.
     """
+    place = file or Path(f"journal-{month}.csv")
+    _check_ending(place, ".csv", ".xlsx")
     first, settings = told_month(month), book_settings(config)
 
     async def read() -> list[Entry]:
@@ -43,8 +52,10 @@ def journal(month: str, *, file: Path | None = None, config: ConfigPath = DEFAUL
             return await accounts.journal(first)
 
     entries = run(read())
-    place = file or Path(f"journal-{month}.csv")
-    if place.suffix == ".xlsx":
+    if not entries:
+        out.print(_nothing(month))
+        return
+    if place.suffix.lower() == ".xlsx":
         workbook = BytesIO()
         today = SystemClock().now().astimezone(ZoneInfo(settings.community.zone)).date()
         write_journal(entries, workbook, today)
@@ -83,7 +94,7 @@ def balances(month: str | None = None, *, json: bool = False, config: ConfigPath
         print_table(out, columns)
         out.print("got (+) and gave (-), with tax and rounding as far as it was billed")
     else:
-        out.print("nothing was posted")
+        out.print(_nothing(month) if month else "nothing is settled yet")
 
 
 def statement(
@@ -103,10 +114,12 @@ def statement(
     month
         Such as 2026-06.
     file
-        Write the days as CSV to this file too.
+        Write the days to this file too, a .csv.
     json
         Print a JSON object instead of a table.
     """
+    if file is not None:
+        _check_ending(file, ".csv")
     first, settings = told_month(month), book_settings(config)
 
     async def read() -> Statement:
@@ -166,6 +179,17 @@ def _footing(found: Statement) -> Sequence[str]:
         *documents,
         f"not billed yet: {decimal(found.unbilled_micro, 2, MICRO)}",
     ]
+
+
+def _check_ending(file: Path, *endings: str) -> None:
+    if file.suffix.lower() not in endings:
+        raise OtherForm(
+            "no file of this form is written", where=str(file), hint=f"let it end in {' or '.join(endings)}"
+        )
+
+
+def _nothing(month: str) -> str:
+    return f"nothing is settled in {month} yet"
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,14 @@ from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.opening import LedgerKeys
 from ledger.postgres.settlement import SettlementStore
-from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, with_servers
+from ledger.settings import (
+    FOREIGN_TABLES,
+    Settings,
+    SettingsInvalid,
+    read_toml,
+    settings_from,
+    with_servers,
+)
 from ledger.words import counted
 from settlement.amounts import MICRO
 from settlement.billing.biller import Biller, Record
@@ -53,6 +60,8 @@ def invoices(
     place = folder or Path(f"{'invoices' if any(each.number for each in found) else 'preview'}-{month}")
     write_documents(found, place)
     _print(found)
+    if (until := next((each.settled_until for each in found if each.settled_until), None)) is not None:
+        out.print(f"{month}: {_so_far(until, ZoneInfo(settings.community.zone))}")
     out.print(f"{counted(len(found), 'document')} written to {place}")
 
 
@@ -80,6 +89,10 @@ def credit(
     write_documents([note], folder)
     _print([note])
     out.print(f"written to {folder}")
+
+
+def _so_far(until: datetime, zone: ZoneInfo) -> str:
+    return f"settled until {until.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key}); more will come"
 
 
 def _settings(config: Path) -> tuple[Settings, BillingSettings]:
@@ -122,7 +135,8 @@ def _print(documents: Sequence[Invoice]) -> None:
         table.add_column(heading, justify="right" if heading.isupper() else "left", no_wrap=True)
     for each in documents:
         table.add_row(
-            each.number or "preview", each.building, each.due_on.isoformat(),
+            each.number or ("preview so far" if each.settled_until else "preview"), each.building,
+            "" if each.settled_until else each.due_on.isoformat(),
             decimal(each.total_micro, 2, MICRO),
         )  # fmt: skip
     out.print(table)
@@ -137,6 +151,13 @@ def prove(line: str, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
         The invoice's number and the line's, such as campus-2026-000001/2; `lines.csv` has it as `reference`.
     """
     number, place = line_reference(line)
+    if not config.exists():
+        raise SettingsInvalid(
+            "there is no settings file",
+            where=str(config),
+            hint="a proof asks the ledger's store: run it where the ledger's settings are, or name them"
+            " (--config); what was exported, its invoices too, is checked by `energy-ledger verify`",
+        )
     settings, _ = _settings(config)
 
     async def walk() -> Proof:

@@ -8,9 +8,12 @@ from ledger.event import Event
 from ledger.grid import Grid
 from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
+from ledger.settings import Settings, SettingsInvalid
+from ledger.words import did_you_mean
 from settlement.month import midnight
+from settlement.rules_in_force import check_currency
 from settlement.settings import MarketSettings
-from settlement.tariff import Tariff, parse_tariff, tariff_documents
+from settlement.tariff import Documents, UnknownTariff, parse_tariff, tariff_documents
 from settlement.utility_bill import ContractMissing
 
 _AS_PUBLISHED = (
@@ -19,15 +22,14 @@ _AS_PUBLISHED = (
 )  # fmt: skip
 
 
-def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: datetime) -> list[Event]:
+def missing_events(market: Market, settings: MarketSettings, book: Settings, now: datetime) -> list[Event]:
     """The tariff and the rules that `settings` ask for, where `market` lacks them.
 
     The first rules hold from the interval that is under way, later ones from the first one whose gate is
-    still open, and none before the day that the settings name. Raises
-    `UnknownTariff`, `TariffInvalid` and what else a tariff's files can lack, and `ContractMissing`.
+    still open, and none before the day that the settings name. Raises as `checked_documents` does.
     """
-    documents = tariff_documents(settings.tariff)
-    _check(parse_tariff(*documents), settings)  # what nobody can settle by is not published
+    documents = checked_documents(settings, book)
+    grid = Grid(book.community.interval_minutes, book.community.zone)
     tariff = TariffPublished(
         tariff=documents.name, document=documents.document, beside=dict(documents.beside)
     )
@@ -44,13 +46,50 @@ def missing_events(market: Market, settings: MarketSettings, grid: Grid, now: da
     return events
 
 
-def _check(tariff: Tariff, settings: MarketSettings) -> None:
+def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
+    """The tariff's documents; what nobody can settle by is not published.
+
+    `book` are the tables of the book beside the market. Raises `UnknownTariff`, `TariffInvalid` and what else
+    a tariff's files can lack, `OtherCurrency`, `ContractMissing`, and `SettingsInvalid` for a building or a
+    feeder that is not listed.
+    """
+    try:
+        documents = tariff_documents(settings.tariff)
+    except UnknownTariff as error:
+        error.where = "market.tariff"
+        raise
+    tariff = parse_tariff(*documents)
+    check_currency(tariff, book.community.currency)
     if settings.contracted_w is None and any(version.capacity for version in tariff.file.versions):
         raise ContractMissing(
             f"the tariff {tariff.name} bills contracted power",
             where="[market]",
             hint="say how much, in watts: contracted_w = 1500000",
         )
+    _check_named(settings, book)
+    return documents
+
+
+def _check_named(settings: MarketSettings, book: Settings) -> None:
+    """Return if the rules name buildings and feeders that there are. Raises `SettingsInvalid`."""
+    buildings = sorted(building.id for building in book.buildings)
+    feeders = sorted(feeder.id for feeder in book.feeders)
+    named = [(f"market.keys.{building}", "building", building, buildings) for building in settings.keys]
+    for number, way in enumerate(settings.wheeling):
+        place = f"market.wheeling[{number}]"
+        named += [
+            (f"{place}.from", "feeder", way.source, feeders),
+            (f"{place}.to", "feeder", way.target, feeders),
+        ]
+        if any((way.source, way.target) == (each.source, each.target) for each in settings.wheeling[:number]):
+            raise SettingsInvalid(f"wheeling from {way.source} to {way.target} is told twice", where=place)
+    for where, what, name, known in named:
+        if name not in known:
+            raise SettingsInvalid(
+                f"there is no {what} {name}",
+                where=where,
+                hint=f"{did_you_mean(name, known)}{what}s: {', '.join(known) or 'none'}",
+            )
 
 
 def _begin(market: Market, settings: MarketSettings, grid: Grid, now: datetime) -> datetime:

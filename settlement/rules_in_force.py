@@ -6,12 +6,30 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledger.canonical import encode
+from ledger.errors import BadInput
 from ledger.market_events import MarketRulesPublished
 from ledger.registry import Registry
 from settlement.interval import Rules
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import Parameters
 from settlement.tariff import Tariff, parse_tariff
+
+
+class OtherCurrency(BadInput):
+    """A tariff is in another currency than the community that would settle by it."""
+
+    code = "other-currency"
+
+
+def check_currency(tariff: Tariff, currency: str) -> None:
+    """Return if a tariff's amounts are in the community's currency. Raises `OtherCurrency`."""
+    if tariff.file.currency != currency:
+        raise OtherCurrency(
+            f"the tariff {tariff.name} is in {tariff.file.currency}, the community is in {currency}",
+            where="market.tariff",
+            hint=f"name a tariff in {currency}, or put its amounts into {currency} in a copy of its file"
+            f" (`energy-ledger tariffs --copy`)",
+        )
 
 
 class InForce(NamedTuple):
@@ -41,16 +59,17 @@ class RulesInForce:
         return self._registry.market.rules_at(start)
 
     def at(self, start: datetime) -> InForce | None:
-        """The same, made ready; none before the first rules. Raises `TariffInvalid`."""
+        """The same, made ready; none before the first rules. Raises `TariffInvalid` and `OtherCurrency`."""
         published = self.published(start)
         if published is None:
             return None
         if published.begin not in self._made:
-            tariff = self._registry.market.tariffs[published.tariff]
+            told = self._registry.market.tariffs[published.tariff]
+            tariff = parse_tariff(told.tariff, told.document, told.beside)
+            if self._registry.opened is not None:
+                check_currency(tariff, self._registry.opened.currency)
             self._made[published.begin] = InForce(
-                _rules(published, self._feeders.__getitem__),
-                parse_tariff(tariff.tariff, tariff.document, tariff.beside),
-                published.contracted_w,
+                _rules(published, self._feeders.__getitem__), tariff, published.contracted_w
             )
         return self._made[published.begin]
 

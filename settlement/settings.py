@@ -14,9 +14,12 @@ import msgspec
 
 from ledger.event import Name, Natural
 from ledger.market_events import GATE_MINUTES_MAX, MechanismName, Ppm
-from ledger.settings import convert
+from ledger.settings import Id, convert
 
 TABLE = "market"
+
+Part = Annotated[Natural, msgspec.Meta(description="such as parts a million: 500_000 for a half")]
+"""What a building is entitled to by its key."""
 
 
 class WheelingTable(
@@ -48,7 +51,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     split_ppm: Ppm = 500_000
     price_rule: Literal["midpoint", "seller", "buyer"] = "midpoint"
     key_kind: Literal["static", "proportional", "equal", "cascading"] = "proportional"
-    keys: dict[Name, Natural] = {}
+    keys: dict[Id, Part] = {}
     operator_fee_micro_per_kwh: Natural = 0
     contracted_w: Natural | None = None
     begin: date | None = None

@@ -13,7 +13,9 @@ from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.market_events import SettlementRun
 from ledger.postgres.settlement import SettlementStore
+from ledger.services import registry_of
 from ledger.settings import Settings
+from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
 from settlement.settlement_stream import SettlementStream
 from settlement.settler import Settler
@@ -53,16 +55,21 @@ async def settler(
 async def keep_settling(
     settings: Settings, market: MarketSettings, bus: Bus, key: SigningKey, clock: Clock, stop: asyncio.Event
 ) -> None:
-    """Settle until `stop` is set. What fails is told once and tried again: nothing is posted halfway."""
-    told = ""
+    """Settle until `stop` is set. What fails is told once and tried again: nothing is posted halfway.
+
+    What will stand in the way of the interval under way is told before it has closed.
+    """
+    told: str | None = None  # what stands in the way; not known yet
     while not stop.is_set():
         try:
             async with settler(settings, market, bus, key, clock) as running:
                 while not stop.is_set():
                     await running.step()
+                    if told != "":
+                        await _check_price(settings, clock)
                     if told:
                         log.info("settlement goes on", community=settings.community.id)
-                        told = ""
+                    told = ""
                     await _wait(stop, POLL_SECONDS)
         except LedgerError as error:
             if str(error) != told:
@@ -71,6 +78,14 @@ async def keep_settling(
                 )
             told = str(error)
             await _wait(stop, RETRY_SECONDS)
+
+
+async def _check_price(settings: Settings, clock: Clock) -> None:
+    """Return if the book says what the grid asks and gives now. Raises what a tariff can lack."""
+    now = clock.now()
+    in_force = RulesInForce(await registry_of(settings)).at(now)
+    if in_force is not None:
+        in_force.tariff.band(int(now.timestamp()))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

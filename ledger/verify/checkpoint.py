@@ -6,6 +6,11 @@ from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.verify.report import CHAINS, FORM, LOG, SIGNATURES, Findings, Place
 from ledger.verify.state import words
 
+_IS_IT_THE_KEY = (
+    "is this the log's key (--log-key)? compare it with the one that the ledger publishes; if it is, whoever"
+    " wrote this file had another: ask for a new export"
+)
+
 
 class CheckpointCheck:
     """Checks the checkpoint with the key that the auditor pinned, or else with the one the book names."""
@@ -56,7 +61,9 @@ class CheckpointCheck:
         names. False if it does not hold."""
         try:
             if self._pinned and book_key and book_key != self.log_key:
-                self._findings.add(LOG, f"the book names another log key: {book_key}", Place())
+                self._findings.add(
+                    LOG, f"the book names another log key: {book_key}", Place(), _IS_IT_THE_KEY
+                )
             if not self._pinned and not book_key:
                 what = "the book lacks its first event, which names the log key, and no key was given"
                 self._findings.add(LOG, what, self._place)
@@ -65,7 +72,8 @@ class CheckpointCheck:
             self.log_key = str(verifier)
             self.checkpoint = open_checkpoint(self._note, verifier)
         except BadInput as error:
-            self._findings.add(LOG, f"the checkpoint: {words(error)}", self._place)
+            hint = _IS_IT_THE_KEY if self._pinned else ""
+            self._findings.add(LOG, f"the checkpoint: {words(error)}", self._place, hint)
             return False
         if book_key and book_key != self._header.log_key:
             self._findings.add(LOG, "the header names another log key than the book", Place(1))

@@ -6,7 +6,7 @@ recording ends early, issuing again goes on with the buildings that are left.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 
@@ -26,7 +26,7 @@ from settlement.billing.settings import BillingSettings
 from settlement.billing.totals import check, reversed_lines, totalled
 from settlement.book_state import BookState
 from settlement.month import Month, month_of
-from settlement.shared_bill import month_charges
+from settlement.shared_bill import CHARGES, month_charges
 
 Record = Callable[[Sequence[InvoiceIssued]], Awaitable[None]]
 """Appends documents to the book, and returns when the book has them."""
@@ -167,13 +167,15 @@ class Biller:
             months = {each.period_begin for each in issued}
             drafting = Drafting(source, book, month, standing.number, issued, months)
             terms = month_terms(book.rules(), month)
+            until = standing.settled_until
+            so_far = until if until is not None and until < month.until else None
             if kind == "invoice":
                 self._check_seller(terms)
             drafts = []
             for building in sorted(set(book.registry.buildings) - before):
                 lines = await drafting.lines(building)
                 if lines:
-                    drafts.append(self._draft(book, building, month, today, kind, lines, terms))
+                    drafts.append(self._draft(book, building, month, today, kind, lines, terms, so_far))
         if before and not drafts and kind == "invoice":
             raise AlreadyIssued(
                 f"{month.first:%B %Y} was billed before",
@@ -194,9 +196,9 @@ class Biller:
 
     def _draft(
         self, book: BookState, building: str, month: Month, today: date, kind: Kind,
-        charges: Sequence[InvoiceLine], terms: Terms,
+        charges: Sequence[InvoiceLine], terms: Terms, settled_until: datetime | None,
     ) -> Invoice:  # fmt: skip
-        totals = totalled(charges, *terms)
+        totals = totalled(_so_far(charges, settled_until), *terms)
         opened = book.registry.opened
         assert opened is not None  # noqa: S101 - its buildings come after it
         return Invoice(
@@ -217,7 +219,20 @@ class Biller:
             salt=new_salt(),
             zone=opened.zone,
             coin_micro=terms.coin_micro,
+            settled_until=settled_until,
         )
+
+
+def _so_far(lines: Sequence[InvoiceLine], until: datetime | None) -> Sequence[InvoiceLine]:
+    """The lines, which sum up no interval that is not settled yet; a charge is the month's all the same."""
+    if until is None:
+        return lines
+    return [
+        msgspec.structs.replace(line, until=until)
+        if line.kind not in CHARGES and line.begin and line.until and line.begin < until < line.until
+        else line
+        for line in lines
+    ]
 
 
 def _event(invoice: Invoice, run: int) -> InvoiceIssued:
@@ -237,11 +252,13 @@ def _is_of(invoice: Invoice, month: date) -> bool:
 def _not_closed(month: Month, standing: Standing, book: BookState) -> NotSettled:
     settled, rules = standing.settled_until, book.registry.market.rules_at(month.until - book.step)
     days = rules.final_days if rules is not None else 0
+    also = "all of it is settled"
+    if days:
+        also = f"{counted(days, 'day')} of the next month are settled too (`final_days` of the market)"
     return NotSettled(
         f"{month.first:%B %Y} is not settled for good yet",
         where=f"settled until {settled.astimezone(book.grid.zone):%Y-%m-%d %H:%M}" if settled else "",
-        hint=f"that is when {counted(days, 'day')} of the next month are settled too (`final_days` of the"
-        " market); until then there is the preview",
+        hint=f"that is when {also}; until then there is the preview",
     )
 
 

@@ -72,7 +72,8 @@ class Invoice(_Part, frozen=True):
     """The document. `number` is empty in a preview; a credit note `cancels` an earlier invoice's number.
 
     `period_begin` and `period_until` are local dates of `zone`, the second exclusive. A credit note says its
-    `reason`, as the law asks. `coin_micro` is what amounts to be paid are whole multiples of.
+    `reason`, as the law asks. `coin_micro` is what amounts to be paid are whole multiples of. The preview of
+    a month that is not over says until when it is settled, `settled_until`.
     """
 
     kind: Kind
@@ -94,6 +95,7 @@ class Invoice(_Part, frozen=True):
     reason: Text = ""
     zone: Text = "UTC"
     coin_micro: Positive = COIN_MICRO
+    settled_until: Instant | None = None
 
     def reference(self, line: int) -> str:
         """By which a line, counted from 1, can be proven; none in a preview."""

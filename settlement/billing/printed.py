@@ -46,10 +46,14 @@ class PrintedLine(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """All that is printed. `record` is the canonical invoice, to be attached. Previews have no proof."""
+    """All that is printed. `record` is the canonical invoice, to be attached. Previews have no proof.
+
+    `so_far` says of a month that is not over until when it is settled.
+    """
 
     title: Label
     is_preview: bool
+    so_far: Label | None
     head: list[Field]
     seller: Side
     buyer: Side
@@ -70,10 +74,13 @@ def page(invoice: Invoice) -> Page:
     words, notes = wording().words, wording().notes
     is_preview = invoice.kind == "preview"
     due = words["to_pay"] if invoice.total_micro >= 0 else words["to_get"]
+    if invoice.settled_until is not None:
+        due = words["pay_so_far"] if invoice.total_micro >= 0 else words["get_so_far"]
     times = Label(f"{notes['times'].th} {invoice.zone}", f"{notes['times'].en} {invoice.zone}.")
     return Page(
         title=_title(invoice),
         is_preview=is_preview,
+        so_far=_so_far(invoice),
         head=list(_head(invoice)),
         seller=_side("seller", invoice.seller),
         buyer=_side("buyer", invoice.buyer),
@@ -103,7 +110,19 @@ def proof_text(invoice: Invoice) -> str:
 def _title(invoice: Invoice) -> Label:
     """Only who is registered for the tax may call a document a tax invoice (Revenue Code, section 86/13)."""
     is_taxed = invoice.kind == "invoice" and invoice.vat_ppm and invoice.seller.tax_id
-    return wording().titles["tax-invoice" if is_taxed else invoice.kind]
+    is_part = invoice.settled_until is not None
+    return wording().titles["tax-invoice" if is_taxed else "part" if is_part else invoice.kind]
+
+
+def _so_far(invoice: Invoice) -> Label | None:
+    if invoice.settled_until is None:
+        return None
+    until, words = invoice.settled_until.astimezone(ZoneInfo(invoice.zone)), wording().words
+    label, more = words["settled_until"], words["more_will_come"]
+    return Label(
+        f"{label.th} {thai_date(until.date())} {until:%H:%M} น. {more.th}",
+        f"{label.en} {until.day} {until:%b %Y %H:%M}; {more.en}",
+    )
 
 
 def _head(invoice: Invoice) -> Iterator[Field]:
@@ -112,7 +131,7 @@ def _head(invoice: Invoice) -> Iterator[Field]:
     if invoice.number:
         yield words["number"], invoice.number
     yield words["issued_on"], _day(invoice.issued_on)
-    if invoice.kind != "credit-note":
+    if invoice.kind != "credit-note" and invoice.settled_until is None:
         yield words["due_on"], _day(invoice.due_on)
     yield (
         words["period"],

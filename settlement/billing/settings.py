@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ledger.event import Name, Text
-from ledger.settings import SettingsInvalid, convert
+from ledger.event import Text
+from ledger.settings import Id, SettingsInvalid, convert
 from ledger.words import did_you_mean
 from settlement.billing.invoice import Party
 
@@ -47,7 +47,7 @@ class BillingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     branch: Text = ""
     series: Series | None = None
     due_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 15
-    buildings: dict[Name, PartyTable] = {}
+    buildings: dict[Id, PartyTable] = {}
 
     def seller(self, community: str) -> Party:
         """Who bills."""

@@ -135,6 +135,7 @@ _RULES: dict[str, Callable[[Invoice], bool]] = {
         it.kind == "preview" or it.period_until <= it.issued_on
     ),
     "it is not due before it is issued": lambda it: it.issued_on <= it.due_on,
+    "only a preview is of part of a period": lambda it: it.kind == "preview" or it.settled_until is None,
     "it has lines": lambda it: bool(it.lines),
     "its time zone exists": lambda it: _is_zone(it.zone),
 }

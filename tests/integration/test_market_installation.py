@@ -243,10 +243,17 @@ def test_a_building_reads_its_statement_and_all_balances_come_to_nothing(place: 
     assert "sum" in place.run("balances", month)
 
 
+def test_a_month_of_which_nothing_is_settled_says_so_and_writes_nothing(place: Place) -> None:
+    for command in ("journal", "balances"):
+        assert place.run(command, "2020-01") == "nothing is settled in 2020-01 yet\n"
+    assert not (place.folder / "journal-2020-01.csv").exists()
+
+
 def test_drafts_are_shown_before_a_month_is_closed_and_nothing_is_issued(place: Place) -> None:
     month = day(0)[:7]
     shown = place.run("invoices", month)
     assert f"documents written to preview-{month}" in shown
+    assert "(Asia/Bangkok); more will come" in shown
     assert (place.folder / f"preview-{month}" / "preview-house.pdf").read_bytes().startswith(b"%PDF")
     refused = place.run("invoices", month, "--issue", code=2)
     assert refused.startswith("not-settled: ")

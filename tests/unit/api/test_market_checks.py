@@ -1,19 +1,22 @@
 """What the doctor says of a tariff: until when it is known, and from when on it is not."""
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from api.market_checks import _hole, _tariff
+from api.market_checks import _hole, _tariff, keys_findings
 from ledger.events import AnyEvent
 from ledger.grid import Grid
 from ledger.market_events import MarketRulesPublished, TariffPublished
 from ledger.registry import Registry
-from settlement.rules_in_force import RulesInForce
+from settlement.rules_in_force import OtherCurrency, RulesInForce
+from settlement.settings import MarketSettings
 from settlement.tariff import load_tariff, tariff_documents
 from tests.support.campus import MORNING, Campus
 
 GRID = Grid(15, "Asia/Bangkok")
+MARKET = MarketSettings(mechanism="uniform_price", tariff="ends.toml")
 ENDS = """
 name = "ends"
 country = "TH"
@@ -41,7 +44,7 @@ def rules(tariff: TariffPublished) -> RulesInForce:
 @pytest.mark.parametrize(("days", "verdict"), [(0, "odd"), (13, "odd"), (14, "wrong")])
 def test_a_hole_is_told_with_its_day_before_it_is_reached(days: int, verdict: str) -> None:
     now = MORNING + timedelta(days=days)
-    (finding,) = _tariff(rules(TariffPublished(tariff="ends", document=ENDS)), GRID, now)
+    (finding,) = _tariff(rules(TariffPublished(tariff="ends", document=ENDS)), MARKET, GRID, now)
     assert (finding.what, finding.verdict) == ("tariff", verdict)
     assert "2026-06-15" in finding.found
     assert finding.hint.startswith("put what is missing into ends.toml")
@@ -49,7 +52,7 @@ def test_a_hole_is_told_with_its_day_before_it_is_reached(days: int, verdict: st
 
 def test_a_hole_beyond_the_next_30_days_is_told_as_what_is_known() -> None:
     tariff = TariffPublished(tariff="ends", document=ENDS.replace("06-15", "09-01"))
-    (finding,) = _tariff(rules(tariff), GRID, MORNING)
+    (finding,) = _tariff(rules(tariff), MARKET, GRID, MORNING)
     assert (finding.verdict, finding.found) == ("well", "ends, known: the tariff until 2026-09-01")
 
 
@@ -58,7 +61,7 @@ def test_a_tariff_of_a_regulator_tells_its_surcharge_and_its_holidays() -> None:
     published = TariffPublished(
         tariff=documents.name, document=documents.document, beside=dict(documents.beside)
     )
-    finding, *remarks = _tariff(rules(published), GRID, MORNING)
+    finding, *remarks = _tariff(rules(published), MARKET, GRID, MORNING)
     assert {each.verdict for each in remarks} <= {"well"}
     ends = dict(load_tariff("th-mea-4.2-12-24kv").known_until(date(2026, 6, 1)))
     assert set(ends) >= {"the tariff", "holidays"}
@@ -70,3 +73,39 @@ def test_before_the_first_rules_there_is_no_hole() -> None:
     tariff = TariffPublished(tariff="ends", document=ENDS)
     begin: datetime = MORNING - timedelta(days=2)
     assert _hole(rules(tariff), GRID, begin, MORNING) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "begin"),
+    [
+        ("th-mea-1.1", "copy its files beside the settings (`energy-ledger tariffs --copy th-mea-1.1`)"),
+        ("/here/th-mea-1.1.toml", "put what is missing into th-mea-1.1.toml"),
+    ],
+)
+def test_a_tariff_that_was_copied_is_to_be_mended_and_not_copied_again(settings: str, begin: str) -> None:
+    tariff = TariffPublished(tariff="th-mea-1.1", document=ENDS)
+    market = MarketSettings(mechanism="uniform_price", tariff=settings)
+    (finding,) = _tariff(rules(tariff), market, GRID, MORNING)
+    assert finding.hint.startswith(begin)
+
+
+def test_nothing_is_settled_by_a_tariff_in_another_currency() -> None:
+    tariff = TariffPublished(tariff="ends", document=ENDS.replace("THB", "EUR"))
+    with pytest.raises(OtherCurrency, match="ends is in EUR, the community is in THB"):
+        rules(tariff).at(MORNING)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind", "found"),
+    [
+        ({"a": 500_000, "b": 400_000}, "static", ["keys sum to 900,000; each counts as its part of that"]),
+        ({"a": 500_000, "b": 500_000}, "static", []),
+        ({"a": 1}, "proportional", []),
+        ({}, "cascading", ["no building has a key"]),
+    ],
+)
+def test_keys_that_are_not_parts_a_million_are_remarked(
+    keys: dict[str, int], kind: Any, found: list[str]
+) -> None:
+    market = MarketSettings(mechanism="sharing_key", tariff="ends.toml", key_kind=kind, keys=keys)
+    assert [each.found for each in keys_findings(market)] == [f"a remark: {each}" for each in found]

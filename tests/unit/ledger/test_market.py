@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import Contradiction
+from ledger.errors import BadInput, Contradiction
 from ledger.event import Event
 from ledger.events import BuildingAdded
-from ledger.market import GateClosed
+from ledger.grid import Grid
+from ledger.market import GateClosed, check_orders
 from ledger.market_events import (
     AgreementAccepted,
     AgreementEnded,
@@ -143,6 +144,20 @@ def test_rules_that_name_what_is_not_there_are_refused(book: Book, wrong: Market
     assert book.registry.market.rules == (rules(),)
 
 
+def refusal(book: Book, device: str, stream: str, event: Event) -> str:
+    """What the book says of an event that it does not take."""
+    with pytest.raises(BadInput) as caught:
+        book.take(book.sealed(device, {stream: [event]}))
+    return str(caught.value)
+
+
+def test_a_way_to_a_feeder_that_is_not_there_is_told_with_both() -> None:
+    book = campus()
+    book.take(book.sealed(OPERATOR, {"market": [TARIFF]}))
+    said = refusal(book, OPERATOR, "market", rules(wheeling=[WheelingRule(source="f-1", target="f-9")]))
+    assert "wheeling from f-1 to f-9: there is no feeder f-9" in said
+
+
 # --- the gate -----------------------------------------------------------------------------------------
 
 CHANGES = [
@@ -173,6 +188,21 @@ def test_nothing_changes_what_is_being_traded_already(book: Book, change: Any) -
 )
 def test_orders_that_make_no_sense_are_refused(book: Book, wrong: Event) -> None:
     assert answer(book, "b-1", "building/b-1", wrong) == Contradiction.code
+
+
+def test_an_instant_that_does_not_fit_is_told_on_the_communitys_clocks(book: Book) -> None:
+    grid, second = Grid(15, "Asia/Bangkok"), timedelta(seconds=1)
+    local = f"{LATER + timedelta(hours=7):%Y-%m-%d %H:%M}"
+    for wrong, shown in ((order(LATER, LATER), local), (order(LATER + second), f"{local}:01")):
+        with pytest.raises(Contradiction) as caught:
+            check_orders(wrong, "b-1", book.registry.market, grid, book.registry.buildings, NOW)
+        assert caught.value.where == f"{shown} (Asia/Bangkok)"
+
+
+def test_an_agreement_takes_two(book: Book) -> None:
+    said = refusal(book, "b-1", "building/b-1", proposal(partner="b-1"))
+    assert "a building makes no agreement with itself" in said
+    assert "no building b-9" in refusal(book, "b-1", "building/b-1", proposal(partner="b-9"))
 
 
 def test_rules_change_no_interval_whose_gate_is_closed(book: Book) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ledger.note import Verifier
 from ledger.verify_console import NotVerified, run_verify
 from tests.unit.ledger.book_lines import BookLines
-from tests.unit.ledger.memory_ledger import busy_ledger, write_extract
+from tests.unit.ledger.campus import STRANGER_KEY
+from tests.unit.ledger.memory_ledger import ORIGIN, busy_ledger, write_extract
 
 
 def verify(path: Path) -> None:
@@ -41,3 +43,10 @@ def test_what_failed_is_named_before_what_could_not_be_checked(book: BookLines) 
     book.lines = [book.lines[0], book.lines[-1]]
     with pytest.raises(NotVerified, match="step 4, log"):
         verify(book.write())
+
+
+def test_who_brings_another_key_is_asked_first_whether_it_is_the_right_one(original: Path) -> None:
+    other = str(Verifier(ORIGIN, STRANGER_KEY.public))
+    with pytest.raises(NotVerified) as told:
+        run_verify(original, other, as_json=False, until_first=False, show_all=False, strict=False, workers=1)
+    assert told.value.hint.startswith("is this the log's key (--log-key)?")

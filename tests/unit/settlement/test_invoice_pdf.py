@@ -1,5 +1,6 @@
 """The PDF shows what the document says, carries the proof of it, and is the same bytes each time."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from io import BytesIO
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from pypdf import PdfReader
 
 from ledger.canonical import encode
+from settlement.billing.as_json import as_json
 from settlement.billing.as_pdf import NotPrintable, Printer
 from settlement.billing.invoice import Invoice, Party
 from settlement.billing.printed import page, proof_text
@@ -113,6 +115,28 @@ def test_a_preview_is_marked_and_proves_nothing(printer: Printer) -> None:
     assert "nothing is to be paid on it" in " ".join(text.split())
     assert not reader.attachments
     assert preview().code[:8] not in text
+
+
+def test_a_preview_of_a_month_that_is_not_over_says_until_when_and_is_not_due(printer: Printer) -> None:
+    part = preview(settled_until=datetime(2026, 6, 27, 9, 30, tzinfo=UTC))
+    (text,) = texts(read(printer, part))
+    told = " ".join(text.split())
+    for said in (
+        "Preview of part of the period", "settled until 27 Jun 2026 16:30; more will come", "To pay so far",
+    ):  # fmt: skip
+        assert said in told
+    for whole in ("Amount to pay", "2026-07-18"):
+        assert whole not in told
+    assert page(part).so_far == Label(
+        "คำนวณแล้วถึง 27 มิถุนายน 2569 16:30 น. และจะมีรายการเพิ่มเติม",
+        "settled until 27 Jun 2026 16:30; more will come",
+    )
+    assert b'"settled_until":"2026-06-27T09:30:00Z"' in as_json(part)
+
+
+def test_a_document_that_is_issued_is_of_a_whole_period(printer: Printer) -> None:
+    with pytest.raises(InvoiceInvalid, match="only a preview is of part of a period"):
+        printer.pdf(invoice(settled_until=datetime(2026, 6, 27, 9, 30, tzinfo=UTC)))
 
 
 def test_a_credit_note_says_what_it_cancels_why_and_by_how_much(printer: Printer) -> None:

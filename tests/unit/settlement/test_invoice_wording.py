@@ -68,7 +68,7 @@ def test_dates_have_the_year_of_the_buddhist_era(day: date, written: str) -> Non
 def test_every_kind_has_its_words_in_both_languages() -> None:
     found = wording()
     assert set(found.lines) == set(get_args(LineKind))
-    assert set(found.titles) == {*get_args(Kind), "tax-invoice"}
+    assert set(found.titles) == {*get_args(Kind), "tax-invoice", "part"}
     assert len(found.months) == 12
     for label in [
         *found.titles.values(),

@@ -111,6 +111,16 @@ def test_a_closed_gate_is_told_with_the_time_from_when_it_can_hold(office: Offic
     assert error.hint == "it can hold from 2026-06-01 08:15 on (Asia/Bangkok)"
 
 
+def test_an_order_until_a_time_that_is_past_is_told_on_the_communitys_clocks(office: Office) -> None:
+    error = refused("contradiction", lambda: office.place(until="2026-05-01T00:00"))
+    assert (error.what, error.where) == ("it ends before it begins", "2026-05-01 00:00 (Asia/Bangkok)")
+
+
+def test_nobody_proposes_to_themselves(office: Office) -> None:
+    error = refused("contradiction", lambda: office.propose("b-1"))
+    assert error.what == "a building makes no agreement with itself"
+
+
 def test_a_name_can_be_used_again_once_its_order_ends(office: Office) -> None:
     office.place()
     assert "until 2026-06-02 07:00" in refused("name-in-use", office.place).what

@@ -10,14 +10,22 @@ from ledger.errors import BadInput
 from ledger.grid import Grid
 from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
-from ledger.settings import SettingsInvalid
+from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings, SettingsInvalid
 from settlement.publishing import missing_events
+from settlement.rules_in_force import OtherCurrency
 from settlement.settings import MarketSettings, market_from
+from settlement.tariff import UnknownTariff
 from settlement.utility_bill import ContractMissing
 
 GRID = Grid(15, "Asia/Bangkok")
 NOW = datetime(2026, 6, 1, 0, 7, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
+BOOK = Settings(
+    CommunitySettings("campus"),
+    feeders=[FeederSettings("f-1"), FeederSettings("f-2")],
+    buildings=[BuildingSettings("a", "f-1")],
+)
+EURO = Settings(CommunitySettings("campus", currency="EUR"))
 PLACE = Path("energy-ledger.toml")
 TABLE = {"mechanism": "uniform_price", "tariff": "th-mea-4.2-12-24kv"}
 
@@ -28,9 +36,9 @@ def market(**more: Any) -> MarketSettings:
     return found
 
 
-def published(known: Market, settings: MarketSettings, now: datetime = NOW) -> Market:
+def published(known: Market, settings: MarketSettings, now: datetime = NOW, book: Settings = BOOK) -> Market:
     """The market after the missing events."""
-    for event in missing_events(known, settings, GRID, now):
+    for event in missing_events(known, settings, book, now):
         if isinstance(event, TariffPublished):
             known = known.with_tariff(event)
         else:
@@ -48,7 +56,7 @@ def test_the_first_rules_hold_from_the_interval_under_way() -> None:
 
 def test_what_the_book_says_already_is_not_said_again() -> None:
     first = published(Market(), market())
-    assert missing_events(first, market(), GRID, NOW + timedelta(days=1)) == []
+    assert missing_events(first, market(), BOOK, NOW + timedelta(days=1)) == []
 
 
 def test_rules_that_changed_hold_from_the_first_interval_whose_gate_is_open() -> None:
@@ -67,7 +75,7 @@ def test_rules_can_be_announced_for_a_day_to_come() -> None:
     announced = market(mechanism="pay_as_bid", begin=date(2026, 7, 1))
     both = published(first, announced)
     assert both.rules[1].begin == july
-    assert missing_events(both, announced, GRID, july + timedelta(days=3)) == []
+    assert missing_events(both, announced, BOOK, july + timedelta(days=3)) == []
     late = published(first, announced, july + timedelta(minutes=50))
     assert late.rules[1].begin == july + timedelta(hours=2), "what is past is not changed"
 
@@ -87,11 +95,11 @@ versions = [{ from = 2026-01-01, periods = [{ name = "all", energy_per_kwh = 4 }
     assert settings is not None
     first = published(Market(), settings)
     (tmp_path / "flat.toml").write_text(flat.replace("= 4 ", "= 5 "))
-    (event,) = missing_events(first, settings, GRID, NOW)
+    (event,) = missing_events(first, settings, BOOK, NOW)
     assert isinstance(event, TariffPublished)
     (tmp_path / "flat.toml").write_text("nonsense")
     with pytest.raises(BadInput):
-        missing_events(first, settings, GRID, NOW)
+        missing_events(first, settings, BOOK, NOW)
 
 
 def test_a_community_without_a_market_has_none() -> None:
@@ -105,6 +113,10 @@ def test_a_community_without_a_market_has_none() -> None:
         ({"gate_minutes": -1}, "market.gate_minutes"),
         ({"split": 1}, "split_ppm"),
         ({"wheeling": [{"from": "f-1"}]}, "to"),
+        ({"keys": {"clinic": 1, "school": 0.5}}, "market.keys.school a whole number is meant"),
+        ({"keys": {"school": 0.5}}, "500_000 for a half"),
+        ({"keys": {"school": -1}}, "market.keys.school"),
+        ({"keys": {"My School": 1}}, "market.keys.My School a name is"),
     ],
 )
 def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any], told: str) -> None:
@@ -116,6 +128,43 @@ def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any],
 def test_a_tariff_that_bills_contracted_power_asks_how_much() -> None:
     spain = {"tariff": "es-som-2.0td"}
     with pytest.raises(ContractMissing, match="contracted"):
-        published(Market(), market(**spain))
-    (rules,) = published(Market(), market(**spain, contracted_w=4_600)).rules
+        published(Market(), market(**spain), book=EURO)
+    (rules,) = published(Market(), market(**spain, contracted_w=4_600), book=EURO).rules
     assert rules.contracted_w == 4_600
+
+
+def test_a_tariff_in_another_currency_than_the_communitys_is_not_published() -> None:
+    with pytest.raises(OtherCurrency, match="kv is in THB, the community is in EUR"):
+        missing_events(Market(), market(), EURO, NOW)
+
+
+def test_a_tariff_that_is_not_there_is_told_with_its_place() -> None:
+    with pytest.raises(UnknownTariff) as caught:
+        missing_events(Market(), market(tariff="th-x"), BOOK, NOW)
+    assert caught.value.where == "market.tariff"
+
+
+WAY = {"from": "f-1", "to": "f-2"}
+
+
+@pytest.mark.parametrize(
+    ("more", "what", "where", "hint"),
+    [
+        (
+            {"wheeling": [{**WAY, "from": "f-9"}]},
+            "no feeder f-9",
+            "market.wheeling[0].from",
+            "feeders: f-1, f-2",
+        ),
+        ({"wheeling": [WAY, {**WAY, "to": "g-2"}]}, "no feeder g-2", "market.wheeling[1].to", "f-1, f-2"),
+        ({"wheeling": [WAY, WAY]}, "from f-1 to f-2 is told twice", "market.wheeling[1]", ""),
+        ({"keys": {"a": 1, "b": 2}}, "no building b", "market.keys.b", "buildings: a"),
+    ],
+)
+def test_rules_that_name_what_the_settings_do_not_have_are_not_published(
+    more: dict[str, Any], what: str, where: str, hint: str
+) -> None:
+    with pytest.raises(SettingsInvalid, match=what) as caught:
+        missing_events(Market(), market(**more), BOOK, NOW)
+    assert caught.value.where == where
+    assert hint in caught.value.hint

@@ -1,0 +1,77 @@
+"""The settler's log: what stands in the way is told once, and so is that it does so no longer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.clock import VirtualClock
+from ledger.market_events import MarketRulesPublished, TariffPublished
+from ledger.registry import Registry
+from ledger.settings import CommunitySettings, Settings
+from settlement import settler_service
+from settlement.settings import MarketSettings
+from tests.support.campus import MORNING, Campus, key
+from tests.support.trading import FLAT
+
+SETTINGS = Settings(CommunitySettings("campus"))
+MARKET = MarketSettings(mechanism="uniform_price", tariff="flat.toml")
+
+
+class Idle:
+    """A settler for which nothing waits."""
+
+    async def step(self) -> list[Any]:
+        return []
+
+
+async def told(monkeypatch: pytest.MonkeyPatch, registries: list[Registry]) -> list[str]:
+    """What is logged while the book is as told, one state after the other."""
+    stop = asyncio.Event()
+
+    @asynccontextmanager
+    async def idle(*of: Any) -> AsyncIterator[Idle]:
+        yield Idle()
+
+    async def registry_of(settings: Settings) -> Registry:
+        return registries.pop(0)
+
+    async def wait(stop: asyncio.Event, seconds: float) -> None:
+        if not registries:
+            stop.set()
+
+    replaced: dict[str, Callable[..., Any]] = {"settler": idle, "registry_of": registry_of, "_wait": wait}
+    for name, value in replaced.items():
+        monkeypatch.setattr(settler_service, name, value)
+    with capture_logs() as logs:
+        bus: Any = None
+        await settler_service.keep_settling(
+            SETTINGS, MARKET, bus, key("service"), VirtualClock(MORNING), stop
+        )
+    return [each["event"] for each in logs]
+
+
+def registry(tariff: str) -> Registry:
+    found = Registry("campus")
+    rules = MarketRulesPublished(
+        begin=MORNING, mechanism="uniform_price", tariff="flat", gate_minutes=0, final_days=7
+    )
+    for event in (Campus("campus").opening(), TariffPublished(tariff="flat", document=tariff), rules):
+        found.apply(event)
+    return found
+
+
+async def test_a_tariff_that_is_mended_before_anything_waits_is_told_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hole = registry(FLAT.replace("from = 2026-01-01", "from = 2026-07-01"))
+    mended = registry(FLAT)
+    assert await told(monkeypatch, [hole, hole, mended]) == ["settlement waits", "settlement goes on"]
+
+
+async def test_where_nothing_stands_in_the_way_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await told(monkeypatch, [registry(FLAT)]) == []
+    assert await told(monkeypatch, [Registry("campus")]) == []
