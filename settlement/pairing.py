@@ -6,21 +6,32 @@ buyers, the same for any order in which the offers came, and a building that bot
 hardly meets itself.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Self
 
 from settlement.clearing import Cleared, FeederPair
 from settlement.market import Market, Offer, Trade, trade
 
 
-class _Parties(NamedTuple):
-    """The buildings of one feeder with energy to be given or taken, the next one last."""
+class Parties(NamedTuple):
+    """Buildings with energy to be given or taken, the next one last."""
 
     names: list[str]
     energies: list[int]
 
+    @classmethod
+    def of(cls, told: Iterable[tuple[str, int]], *, last_first: bool) -> Self:
+        """The buildings that have any, in order of their names, or the last of them first."""
+        totals: dict[str, int] = {}
+        for building, energy in told:
+            if energy:
+                totals[building] = totals.get(building, 0) + energy
+        names = sorted(totals, reverse=last_first)
+        return cls(names, [totals[name] for name in names])
+
     @property
     def total(self) -> int:
+        """All of their energy."""
         return sum(self.energies)
 
     def give_up(self, energy_milliwh: int) -> None:
@@ -40,7 +51,7 @@ def pair(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], cleared:
     for seller_feeder, buyer_feeder in sorted(flows, key=_near_first):
         wheeling = market.routes.wheeling(seller_feeder, buyer_feeder)
         price = cleared.prices[seller_feeder]
-        matched = _match(sellers[seller_feeder], buyers[buyer_feeder], flows[seller_feeder, buyer_feeder])
+        matched = match(sellers[seller_feeder], buyers[buyer_feeder], flows[seller_feeder, buyer_feeder])
         trades += [trade(market, *each, price, wheeling) for each in matched]
     return trades
 
@@ -49,20 +60,15 @@ def _near_first(pair: FeederPair) -> tuple[bool, FeederPair]:
     return pair[0] != pair[1], pair
 
 
-def _parties(offers: Sequence[Offer], energies: Sequence[int], *, last_first: bool) -> dict[str, _Parties]:
-    by_feeder: dict[str, dict[str, int]] = {}
+def _parties(offers: Sequence[Offer], energies: Sequence[int], *, last_first: bool) -> dict[str, Parties]:
+    by_feeder: dict[str, list[tuple[str, int]]] = {}
     for offer, energy in zip(offers, energies, strict=True):
         if energy:
-            totals = by_feeder.setdefault(offer.feeder, {})
-            totals[offer.building] = totals.get(offer.building, 0) + energy
-    found = {}
-    for feeder, totals in by_feeder.items():
-        names = sorted(totals, reverse=last_first)
-        found[feeder] = _Parties(names, [totals[name] for name in names])
-    return found
+            by_feeder.setdefault(offer.feeder, []).append((offer.building, energy))
+    return {feeder: Parties.of(told, last_first=last_first) for feeder, told in by_feeder.items()}
 
 
-def _flows(sellers: Mapping[str, _Parties], buyers: Mapping[str, _Parties]) -> dict[FeederPair, int]:
+def _flows(sellers: Mapping[str, Parties], buyers: Mapping[str, Parties]) -> dict[FeederPair, int]:
     """What flows between feeders where it costs nothing: as much as can be stays on its feeder."""
     sold = {feeder: parties.total for feeder, parties in sorted(sellers.items())}
     bought = {feeder: parties.total for feeder, parties in sorted(buyers.items())}
@@ -76,7 +82,7 @@ def _flows(sellers: Mapping[str, _Parties], buyers: Mapping[str, _Parties]) -> d
     return flows
 
 
-def _match(sellers: _Parties, buyers: _Parties, energy_milliwh: int) -> list[tuple[str, str, int]]:
+def match(sellers: Parties, buyers: Parties, energy_milliwh: int) -> list[tuple[str, str, int]]:
     """Pairs of sellers and buyers for so much energy, which both give up."""
     found = []
     left, given, taken = energy_milliwh, sellers.energies, buyers.energies

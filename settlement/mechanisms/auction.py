@@ -5,12 +5,14 @@ beyond is taken for the grid's price. An offer without a limit is a price taker 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Literal
 
-from settlement.amounts import part
+from settlement.amounts import part, shares
 from settlement.clearing import Bid, FeederPair, clear
 from settlement.market import Market, Offer, Outcome, Trade, trade
 from settlement.mechanisms.parameters import Parameters
-from settlement.pairing import pair
+from settlement.pairing import Parties, match, pair
 
 
 def uniform_price(market: Market, parameters: Parameters) -> Outcome:
@@ -24,80 +26,86 @@ def uniform_price(market: Market, parameters: Parameters) -> Outcome:
 
 
 def pay_as_bid(market: Market, parameters: Parameters) -> Outcome:
-    """The best buyer meets the seller that is cheapest for it, way included, at a price between their limits.
+    """The best buyers meet the sellers that are cheapest for them, way included, at a price between limits.
 
-    The seller gets its limit and the part `split_ppm` of what the two gain, the buyer keeps the rest. Equal
-    limits stand in order of names. Discriminatory pricing as in Nicolaisen, Petrov, Tesfatsion: Market power
-    and efficiency in a computational electricity market with discriminatory double-auction pricing (IEEE
-    Transactions on Evolutionary Computation 5, 2001), where the split is one half.
+    The seller gets its limit and the part `split_ppm` of what the two gain, the buyer keeps the rest. Who has
+    the same limit (and feeder, where the way has a price) sells or buys in proportion to its energy.
+    Discriminatory pricing as in Nicolaisen, Petrov, Tesfatsion: Market power and efficiency in a
+    computational electricity market with discriminatory double-auction pricing (IEEE Transactions on
+    Evolutionary Computation 5, 2001), where the split is one half.
     """
     costs = market.costs()
-    stalls = _stalls(market)
+    sellers = _levels(market.sells, _sell_bids(market), apart=bool(costs), sign=1)
+    met: list[tuple[_Level, _Level, int]] = []
+    for buyers in _levels(market.buys, _buy_bids(market), apart=bool(costs), sign=-1):
+        while buyers.left and (found := _cheapest(sellers, buyers, costs)) is not None:
+            energy = min(found.left, buyers.left)
+            found.left -= energy
+            buyers.left -= energy
+            met.append((found, buyers, energy))
     trades: list[Trade] = []
-    for buyer, bid in _merit_order(market.buys, _buy_bids(market), sign=-1):
-        left = bid.energy_milliwh
-        while left and (stall := _cheapest(stalls, bid, costs)) is not None:
-            seller, feeder, ask = stall.seller, stall.feeder, stall.ask
-            energy = stall.take(left)
-            left -= energy
-            gain = bid.limit_micro_per_kwh - ask - costs.get((feeder, bid.feeder), 0)
-            price = ask + part(gain, parameters.split_ppm)
-            wheeling = market.routes.wheeling(feeder, bid.feeder)
-            trades.append(trade(market, seller, buyer, energy, price, wheeling))
+    for found, buyers, energy in met:
+        gain = buyers.limit - found.limit - costs.get((found.feeder, buyers.feeder), 0)
+        price = found.limit + part(gain, parameters.split_ppm)
+        wheeling = market.routes.wheeling(found.feeder, buyers.feeder)
+        trades += [
+            trade(market, *each, price, wheeling) for each in match(found.parties, buyers.parties, energy)
+        ]
     return Outcome(trades, [])
 
 
-class _Stall:
-    """The sellers of one feeder, the cheapest of them in front."""
+class _Level:
+    """The offers of one limit, and of one feeder where the way has a price."""
 
-    def __init__(self, feeder: str, queue: list[tuple[str, Bid]]) -> None:
+    def __init__(self, feeder: str, limit: int, sign: Literal[1, -1]) -> None:
         self.feeder = feeder
-        self._queue = queue[::-1]
-        self._left = queue[0][1].energy_milliwh
+        self.limit = limit
+        self.left = 0  # of their energy
+        self._sign = sign
+        self._offers: list[Offer] = []
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._queue
+    def add(self, offer: Offer) -> None:
+        """One more of them."""
+        self.left += offer.energy_milliwh
+        self._offers.append(offer)
 
-    @property
-    def seller(self) -> str:
-        return self._queue[-1][0]
-
-    @property
-    def ask(self) -> int:
-        return self._queue[-1][1].limit_micro_per_kwh
-
-    def take(self, most_milliwh: int) -> int:
-        """Take up to so much from who is in front; how much that was."""
-        energy = min(most_milliwh, self._left)
-        self._left -= energy
-        if not self._left:
-            self._queue.pop()
-            self._left = self._queue[-1][1].energy_milliwh if self._queue else 0
-        return energy
+    @cached_property
+    def parties(self) -> Parties:
+        """Who has how much of what was taken of the level, once nothing more is."""
+        energies = [offer.energy_milliwh for offer in self._offers]
+        taken = shares(sum(energies) - self.left, energies)
+        return Parties.of(
+            ((offer.building, energy) for offer, energy in zip(self._offers, taken, strict=True)),
+            last_first=self._sign == 1,
+        )
 
 
-def _stalls(market: Market) -> list[_Stall]:
-    by_feeder: dict[str, list[tuple[str, Bid]]] = {}
-    for seller, bid in _merit_order(market.sells, _sell_bids(market), sign=1):
-        by_feeder.setdefault(bid.feeder, []).append((seller, bid))
-    return [_Stall(feeder, queue) for feeder, queue in sorted(by_feeder.items())]
+def _levels(
+    offers: Sequence[Offer], bids: Sequence[Bid], *, apart: bool, sign: Literal[1, -1]
+) -> list[_Level]:
+    """The best first."""
+    found: dict[tuple[int, str], _Level] = {}
+    for offer, bid in sorted(zip(offers, bids, strict=True), key=lambda each: each[0].building):
+        feeder = offer.feeder if apart else ""
+        key = sign * bid.limit_micro_per_kwh, feeder
+        if key not in found:
+            found[key] = _Level(feeder, bid.limit_micro_per_kwh, sign)
+        found[key].add(offer)
+    return [level for _, level in sorted(found.items())]
 
 
-def _cheapest(stalls: Sequence[_Stall], bid: Bid, costs: Mapping[FeederPair, int]) -> _Stall | None:
-    """Where the next kWh costs the buyer least, at a tie on its own feeder; None above its limit."""
-    found, least = None, (bid.limit_micro_per_kwh, 2)
-    for stall in stalls:
-        if not stall.is_empty:
-            price = (stall.ask + costs.get((stall.feeder, bid.feeder), 0), int(stall.feeder != bid.feeder))
+def _cheapest(sellers: Sequence[_Level], buyers: _Level, costs: Mapping[FeederPair, int]) -> _Level | None:
+    """Where the next kWh costs the buyers least, at a tie on their own feeder; None above their limit."""
+    found, least = None, (buyers.limit, 2)
+    for level in sellers:
+        if level.left:
+            price = (
+                level.limit + costs.get((level.feeder, buyers.feeder), 0),
+                int(level.feeder != buyers.feeder),
+            )
             if price < least:
-                found, least = stall, price
+                found, least = level, price
     return found
-
-
-def _merit_order(offers: Sequence[Offer], bids: Sequence[Bid], sign: int) -> list[tuple[str, Bid]]:
-    named = [(offer.building, bid) for offer, bid in zip(offers, bids, strict=True) if bid.energy_milliwh]
-    return sorted(named, key=lambda each: (sign * each[1].limit_micro_per_kwh, each[0], each[1]))
 
 
 def _sell_bids(market: Market) -> list[Bid]:

@@ -155,10 +155,22 @@ def test_limits_beyond_the_grids_prices_are_taken_for_them() -> None:
     assert not settled("uniform_price", metered, dear).trades, "the grid is cheaper"
 
 
-def test_equal_marginal_orders_share_in_proportion() -> None:
+@pytest.mark.parametrize("mechanism", ["uniform_price", "pay_as_bid"])
+def test_equal_marginal_orders_share_in_proportion(mechanism: str) -> None:
     metered = [Metered("s1", 0, 30), Metered("s2", 0, 10), Metered("b", 20, 0)]
-    trades = settled("uniform_price", metered).trades
+    trades = settled(mechanism, metered).trades
     assert energies(trades) == {("s1", "b"): 15, ("s2", "b"): 5}
+    metered = [Metered("b1", 30, 0), Metered("b2", 10, 0), Metered("s", 0, 20)]
+    assert energies(settled(mechanism, metered).trades) == {("s", "b1"): 15, ("s", "b2"): 5}
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_what_a_building_sells_does_not_hang_on_its_name(name: str) -> None:
+    metered = [Metered(name, 0, 10), Metered("m1", 0, 10), Metered("m2", 10, 0), Metered("m3", 7, 0)]
+    orders = {"m2": [Order("buy", None, 3_900_000)], "m3": [Order("buy", None, 3_000_000)]}
+    trades = settled("pay_as_bid", metered, orders).trades
+    sold = {seller: sum(t.energy_milliwh for t in trades if t.seller == seller) for seller in (name, "m1")}
+    assert sorted(sold.values()) == [8, 9]
 
 
 @pytest.mark.parametrize(
