@@ -23,6 +23,11 @@ ClockTime = Annotated[
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._/-]{1,80}$(?!\n)", max_length=80)]
 DocumentNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._/-]{1,40}$(?!\n)", max_length=40)]
 
+PRICE_MICRO_MAX = 10**11
+"""A hundred thousand of the currency a kilowatt-hour: dearer than energy is anywhere, and small enough for
+what it comes to in a month to be a number in JSON."""
+Price = Annotated[int, msgspec.Meta(ge=0, le=PRICE_MICRO_MAX)]
+
 GATE_MINUTES_MAX = 7 * 24 * 60
 SETTLEMENT = "settlement"
 """The stream of runs and documents."""
@@ -40,7 +45,7 @@ class WheelingRule(_Part, frozen=True):
 
     source: Name
     target: Name
-    fee_micro_per_kwh: Natural = 0
+    fee_micro_per_kwh: Price = 0
     loss_ppm: Ppm = 0
 
 
@@ -71,7 +76,7 @@ class MarketRulesPublished(Event, tag="market-rules-published/1", frozen=True):
     price_rule: Literal["midpoint", "seller", "buyer"] = "midpoint"
     key_kind: Literal["static", "proportional", "equal", "cascading"] = "proportional"
     keys: dict[Name, Natural] = msgspec.field(default_factory=dict)
-    operator_fee_micro_per_kwh: Natural = 0
+    operator_fee_micro_per_kwh: Price = 0
     wheeling: list[WheelingRule] = msgspec.field(default_factory=list)
     contracted_w: Natural | None = None
 
@@ -88,7 +93,7 @@ class OrderPlaced(Event, tag="order-placed/1", frozen=True):
 
     order: Name
     side: Side
-    limit_micro_per_kwh: Natural
+    limit_micro_per_kwh: Price
     begin: Instant
     until: Instant
     salt: Salt
@@ -114,7 +119,7 @@ class AgreementProposed(Event, tag="agreement-proposed/1", frozen=True):
     agreement: Name
     side: Side  # of the building that proposes
     partner: Name
-    price_micro_per_kwh: Natural
+    price_micro_per_kwh: Price
     begin: Instant
     until: Instant
     salt: Salt

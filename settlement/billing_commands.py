@@ -25,7 +25,7 @@ from ledger.settings import (
 )
 from ledger.words import counted
 from settlement.amounts import MICRO
-from settlement.billing.biller import Biller, Record
+from settlement.billing.biller import Biller, Bills, Record
 from settlement.billing.files import write_documents
 from settlement.billing.invoice import Invoice
 from settlement.billing.proving import Proof, Prover, line_reference, proof_steps
@@ -53,7 +53,9 @@ def invoices(
     """
     first = told_month(month)
     settings, billing = _settings(config)
-    found = run(_made(settings, billing, first, issue=issue))
+    found, refused = run(_made(settings, billing, first, issue=issue))
+    for each in refused:
+        out.print(f"not billed: {each}")
     if not found:
         out.print(f"there is nothing to bill for {month}")
         return
@@ -101,12 +103,11 @@ def _settings(config: Path) -> tuple[Settings, BillingSettings]:
     return settings, billing_from(tables, config, {building.id for building in settings.buildings})
 
 
-async def _made(
-    settings: Settings, billing: BillingSettings, month: date, *, issue: bool
-) -> Sequence[Invoice]:
+async def _made(settings: Settings, billing: BillingSettings, month: date, *, issue: bool) -> Bills:
     async with _biller(settings, billing) as biller:
         if not issue:
-            return [*await biller.issued(month), *await biller.preview(month, _today(settings))]
+            drafts = await biller.preview(month, _today(settings))
+            return drafts._replace(invoices=[*await biller.issued(month), *drafts.invoices])
         async with await Bus.connect(settings.nats, "invoices") as bus:
             return await biller.issue(month, _today(settings), await _recorder(settings, bus))
 

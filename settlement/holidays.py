@@ -8,17 +8,16 @@ from datetime import date
 
 import msgspec
 
-from ledger.errors import BadInput
-from settlement.tariff_file import parse_tables
+from settlement.tariff_file import NoPrice, parse_tables
 
 
-class CalendarInvalid(BadInput):
+class CalendarInvalid(NoPrice):
     """A calendar's file does not make sense."""
 
     code = "calendar-invalid"
 
 
-class CalendarHole(BadInput):
+class CalendarHole(NoPrice):
     """A calendar does not have a year."""
 
     code = "calendar-hole"

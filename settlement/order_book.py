@@ -97,8 +97,8 @@ class OrderBook:
                 if self.order(building, event.order, event.begin) is None:
                     self._add(BookedOrder(building, event, event.until))
             case OrderCancelled():
-                if (order := self.order(building, event.order, event.since)) is not None:
-                    order.until = event.since
+                for order in self._orders.get((building, event.order), ()):
+                    order.until = min(order.until, event.since)
             case AgreementProposed():
                 self._agreements.setdefault(
                     (building, event.agreement), BookedAgreement(building, event, event.until)

@@ -11,9 +11,9 @@ from ledger.market_events import MarketRulesPublished, TariffPublished, Wheeling
 from ledger.settings import Settings, SettingsInvalid
 from ledger.words import did_you_mean
 from settlement.month import midnight
-from settlement.rules_in_force import check_currency
+from settlement.rules_in_force import check_fits
 from settlement.settings import MarketSettings
-from settlement.tariff import Documents, UnknownTariff, parse_tariff, tariff_documents
+from settlement.tariff import Documents, NoSinglePrice, UnknownTariff, parse_tariff, tariff_documents
 from settlement.utility_bill import ContractMissing
 
 _AS_PUBLISHED = (
@@ -49,9 +49,9 @@ def missing_events(market: Market, settings: MarketSettings, book: Settings, now
 def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
     """The tariff's documents; what nobody can settle by is not published.
 
-    `book` are the tables of the book beside the market. Raises `UnknownTariff`, `TariffInvalid` and what else
-    a tariff's files can lack, `OtherCurrency`, `ContractMissing`, and `SettingsInvalid` for a building or a
-    feeder that is not listed.
+    `book` are the tables of the book beside the market. Raises `UnknownTariff`, `NoPrice` for what a tariff's
+    files lack or do not fit, `ContractMissing`, and `SettingsInvalid` for a building or a feeder that is not
+    listed.
     """
     try:
         documents = tariff_documents(settings.tariff)
@@ -59,7 +59,15 @@ def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
         error.where = "market.tariff"
         raise
     tariff = parse_tariff(*documents)
-    check_currency(tariff, book.community.currency)
+    check_fits(tariff, book.community.currency, book.community.zone)
+    for period in tariff.file.versions[-1].periods:
+        if len(period.steps) > 1:
+            raise NoSinglePrice(
+                f"the tariff {tariff.name} has blocks: what a kilowatt-hour costs depends on the month's sum",
+                where="market.tariff",
+                hint="an interval is settled at a price of its own: name a tariff with one price a period, or"
+                " put that of the block in which the campus ends into a copy of its file",
+            )
     if settings.contracted_w is None and any(version.capacity for version in tariff.file.versions):
         raise ContractMissing(
             f"the tariff {tariff.name} bills contracted power",

@@ -6,23 +6,40 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledger.canonical import encode
-from ledger.errors import BadInput
 from ledger.market_events import MarketRulesPublished
 from ledger.registry import Registry
 from settlement.interval import Rules
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import Parameters
 from settlement.tariff import Tariff, parse_tariff
+from settlement.tariff_file import NoPrice
 
 
-class OtherCurrency(BadInput):
+class OtherCurrency(NoPrice):
     """A tariff is in another currency than the community that would settle by it."""
 
     code = "other-currency"
 
 
-def check_currency(tariff: Tariff, currency: str) -> None:
-    """Return if a tariff's amounts are in the community's currency. Raises `OtherCurrency`."""
+class OtherZone(NoPrice):
+    """A tariff's days and hours are not those of the community that would settle by it."""
+
+    code = "other-zone"
+
+
+def check_fits(tariff: Tariff, currency: str, zone: str) -> None:
+    """Return if a tariff is in the community's currency and time zone.
+
+    Raises `OtherCurrency`, `OtherZone`.
+    """
+    if tariff.file.zone != zone:
+        raise OtherZone(
+            f"the tariff {tariff.name} tells its days and hours in {tariff.file.zone}, the community's are in"
+            f" {zone}",
+            where="market.tariff",
+            hint=f'put zone = "{zone}" and the hours that are meant there into a copy of its file'
+            " (`energy-ledger tariffs --copy`)",
+        )
     if tariff.file.currency != currency:
         raise OtherCurrency(
             f"the tariff {tariff.name} is in {tariff.file.currency}, the community is in {currency}",
@@ -59,7 +76,7 @@ class RulesInForce:
         return self._registry.market.rules_at(start)
 
     def at(self, start: datetime) -> InForce | None:
-        """The same, made ready; none before the first rules. Raises `TariffInvalid` and `OtherCurrency`."""
+        """The same, made ready; none before the first rules. Raises `NoPrice` for what the tariff lacks."""
         published = self.published(start)
         if published is None:
             return None
@@ -67,7 +84,7 @@ class RulesInForce:
             told = self._registry.market.tariffs[published.tariff]
             tariff = parse_tariff(told.tariff, told.document, told.beside)
             if self._registry.opened is not None:
-                check_currency(tariff, self._registry.opened.currency)
+                check_fits(tariff, self._registry.opened.currency, self._registry.opened.zone)
             self._made[published.begin] = InForce(
                 _rules(published, self._feeders.__getitem__), tariff, published.contracted_w
             )

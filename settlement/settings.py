@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ledger.event import Name, Natural
-from ledger.market_events import GATE_MINUTES_MAX, MechanismName, Ppm
+from ledger.market_events import GATE_MINUTES_MAX, MechanismName, Ppm, Price
 from ledger.settings import Id, convert
 
 TABLE = "market"
@@ -29,7 +29,7 @@ class WheelingTable(
 
     source: Name
     target: Name
-    fee_micro_per_kwh: Natural = 0
+    fee_micro_per_kwh: Price = 0
     loss_ppm: Ppm = 0
 
 
@@ -52,7 +52,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_rule: Literal["midpoint", "seller", "buyer"] = "midpoint"
     key_kind: Literal["static", "proportional", "equal", "cascading"] = "proportional"
     keys: dict[Id, Part] = {}
-    operator_fee_micro_per_kwh: Natural = 0
+    operator_fee_micro_per_kwh: Price = 0
     contracted_w: Natural | None = None
     begin: date | None = None
     wheeling: list[WheelingTable] = []

@@ -39,7 +39,7 @@ class Settler:
     async def step(self) -> list[SettlementRun]:
         """Settle what there is to settle by now; the runs that were made.
 
-        Raises `StoreUnavailable`, `TariffHole` and what else a tariff can lack: then nothing was posted.
+        Raises `StoreUnavailable`, and `NoPrice` for what a tariff lacks: then nothing was posted.
         """
         book = self._book
         async with self._store.transaction(self._community) as size:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Protocol
 from ledger.settlement_rows import Posted, PostingRow, RunRow, Standing
 from settlement.book_state import BookSource, BookState
 from settlement.garbage import no_search_for_cycles
-from settlement.holidays import CalendarHole
 from settlement.interval import Rules
 from settlement.journal import Posting
 from settlement.market import Band
@@ -21,7 +20,7 @@ from settlement.month import Month, midnight, month_at
 from settlement.repricing import repriced_intervals
 from settlement.run import Facts, Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
 from settlement.shared_bill import month_charges
-from settlement.tariff_file import TariffHole
+from settlement.tariff_file import NoPrice
 
 CHUNK = timedelta(days=1)
 """Energies are read and rows written a day at a time, so memory does not grow with a run's span."""
@@ -84,8 +83,8 @@ async def settle_due(store: RunStore, book: BookState, size: int, until: datetim
     """Make the runs that are due where the log has `size` events: of what closed by `until`, a boundary, and
     of what has changed. None before there are rules.
 
-    A run ends before the first interval of which the tariff does not say what holds. Raises `TariffHole` or
-    `CalendarHole` where that is the first one that waits; then nothing must be kept.
+    A run ends before the first interval that the tariff gives no price. Raises `NoPrice` where that is the
+    first one that waits; then nothing must be kept.
     """
     if not book.registry.market.rules:
         return []
@@ -150,10 +149,10 @@ async def _changed(store: RunStore, book: BookState, standing: Standing, first: 
 
 
 class _Hole(NamedTuple):
-    """The first interval of which the tariff does not say what holds."""
+    """The first interval that the tariff gives no price."""
 
     start: datetime
-    error: TariffHole | CalendarHole
+    error: NoPrice
 
 
 class _Ready(NamedTuple):
@@ -251,7 +250,7 @@ class _Work:
                 if (in_force := self._rules.at(facts.start)) is not None:
                     band = in_force.tariff.band(int(facts.start.timestamp()))
                     found.append(_Ready(facts, in_force.rules, band))
-            except (TariffHole, CalendarHole) as error:
+            except NoPrice as error:
                 return found, _Hole(facts.start, error)
         return found, None
 

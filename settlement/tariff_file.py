@@ -36,19 +36,25 @@ AMOUNT_MAX = 10**9
 _EXPONENT_MAX = 14  # with as many digits, far from where decimals are rounded
 
 
-class TariffInvalid(BadInput):
+class NoPrice(BadInput):
+    """A tariff gives an interval no price. What lies before it does not have to wait for it."""
+
+    code = "no-price"
+
+
+class TariffInvalid(NoPrice):
     """A tariff's file does not make sense."""
 
     code = "tariff-invalid"
 
 
-class TariffHole(BadInput):
+class TariffHole(NoPrice):
     """A tariff does not say what holds on a day."""
 
     code = "tariff-hole"
 
 
-class NoSinglePrice(BadInput):
+class NoSinglePrice(NoPrice):
     """A tariff's price of a kilowatt-hour depends on how many there were."""
 
     code = "no-single-price"

@@ -113,5 +113,5 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
         seller = BillingSettings(name=settings.community.name, tax_id=TAX_ID)
         biller = Biller(settings.community.id, store, seller)
         if today.month == month.month:
-            return list(await biller.preview(month, today))
-        return list(await biller.issue(month, today, stream.append))
+            return (await biller.preview(month, today)).invoices
+        return (await biller.issue(month, today, stream.append)).invoices

@@ -7,10 +7,11 @@ recording ends early, issuing again goes on with the buildings that are left.
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from ledger.canonical import encode
+from ledger.canonical import INTEGER_MAX, encode
 from ledger.errors import BadInput, Unavailable
 from ledger.event import new_salt
 from ledger.market_events import InvoiceIssued
@@ -27,6 +28,9 @@ from settlement.billing.totals import check, reversed_lines, totalled
 from settlement.book_state import BookState
 from settlement.month import Month, month_of
 from settlement.shared_bill import CHARGES, month_charges
+
+AMOUNT_MAX = INTEGER_MAX // 2
+"""Of a line, in micro-units: the lines' sum is then a number in JSON, too."""
 
 Record = Callable[[Sequence[InvoiceIssued]], Awaitable[None]]
 """Appends documents to the book, and returns when the book has them."""
@@ -56,6 +60,12 @@ class TaxIdMissing(BadInput):
     code = "tax-id-missing"
 
 
+class AmountTooLarge(BadInput):
+    """What a building is billed is beyond what a document can hold."""
+
+    code = "amount-too-large"
+
+
 class UnknownDocument(BadInput):
     """There is no such document."""
 
@@ -68,6 +78,18 @@ class AlreadyCancelled(BadInput):
     code = "already-cancelled"
 
 
+class Bills(NamedTuple):
+    """A month's documents; and what of it cannot be billed, which keeps nobody else's bill back."""
+
+    invoices: list[Invoice]
+    refused: Sequence[AmountTooLarge] = ()
+
+
+class _Drafts(NamedTuple):
+    bills: Bills
+    run: int
+
+
 class Biller:
     """Bills one community."""
 
@@ -77,16 +99,15 @@ class Biller:
         self._billing = BillingStore(store)
         self._settings = settings
 
-    async def preview(self, month: date, today: date) -> list[Invoice]:
+    async def preview(self, month: date, today: date) -> Bills:
         """What every building that was not billed for a month yet would be, as far as it is settled."""
-        drafts, _ = await self._drafts(month, today, "preview", await self._documents())
-        return drafts
+        return (await self._drafts(month, today, "preview", await self._documents())).bills
 
     async def issued(self, month: date) -> list[Invoice]:
         """The documents of a month that the book has, in their order."""
         return [each for each in await self._documents() if _is_of(each, month)]
 
-    async def issue(self, month: date, today: date, record: Record) -> list[Invoice]:
+    async def issue(self, month: date, today: date, record: Record) -> Bills:
         """Bill a month for good. Raises `NotSettled`, `AlreadyIssued`, `TaxIdMissing`, `NotPrintable`,
         `RunNotRecorded` or `StreamBusy`; then nothing is issued."""
         async with self._settlement.turn(self._community):
@@ -98,7 +119,8 @@ class Biller:
                     where=f"run {run}",
                     hint="try again in a moment; the settler records it when the bus and the writer answer",
                 )
-            return await self._number(drafts, run, today, record, documents)
+            issued = await self._number(drafts.invoices, run, today, record, documents)
+            return drafts._replace(invoices=issued)
 
     async def credit(self, number: str, reason: str, today: date, record: Record) -> Invoice:
         """Cancel an invoice by a credit note; the building's month can be billed again after it.
@@ -143,9 +165,7 @@ class Biller:
         """All documents that the book has, in their order."""
         return [each.invoice for each in await issued_documents(self._billing, self._community)]
 
-    async def _drafts(
-        self, day: date, today: date, kind: Kind, documents: Sequence[Invoice]
-    ) -> tuple[list[Invoice], int]:
+    async def _drafts(self, day: date, today: date, kind: Kind, documents: Sequence[Invoice]) -> _Drafts:
         async with self._settlement.transaction(self._community):
             standing = await self._settlement.standing(self._community)
             if standing.number is None or standing.tree_size is None:
@@ -171,19 +191,23 @@ class Biller:
             so_far = until if until is not None and until < month.until else None
             if kind == "invoice":
                 self._check_seller(terms)
-            drafts = []
+            drafts, refused = [], []
             for building in sorted(set(book.registry.buildings) - before):
                 lines = await drafting.lines(building)
-                if lines:
+                if not lines:
+                    continue
+                try:
                     drafts.append(self._draft(book, building, month, today, kind, lines, terms, so_far))
-        if before and not drafts and kind == "invoice":
+                except AmountTooLarge as error:
+                    refused.append(error)
+        if before and not (drafts or refused) and kind == "invoice":
             raise AlreadyIssued(
                 f"{month.first:%B %Y} was billed before",
                 where=counted(len(before), "invoice"),
                 hint=f"`energy-ledger invoices {month.first:%Y-%m}` writes them again; what has changed since"
                 " comes with the next month's",
             )
-        return drafts, standing.number
+        return _Drafts(Bills(drafts, refused), standing.number)
 
     def _check_seller(self, terms: Terms) -> None:
         """Only who is registered for the tax may show it (Revenue Code, sections 86 and 90/2)."""
@@ -199,6 +223,12 @@ class Biller:
         charges: Sequence[InvoiceLine], terms: Terms, settled_until: datetime | None,
     ) -> Invoice:  # fmt: skip
         totals = totalled(_so_far(charges, settled_until), *terms)
+        if max(abs(line.amount_micro) for line in totals.lines) > AMOUNT_MAX:
+            raise AmountTooLarge(
+                f"what it is billed for {month.first:%B %Y} is more than a document can hold",
+                where=building,
+                hint="`energy-ledger statement` shows its days; look at the prices of its agreements",
+            )
         opened = book.registry.opened
         assert opened is not None  # noqa: S101 - its buildings come after it
         return Invoice(

@@ -1,5 +1,6 @@
 """Documents as files, in every form; each file appears when it is whole."""
 
+import os
 from collections.abc import Iterable, Sequence
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -53,7 +54,7 @@ def as_csv(sheet: Sheet[Row], rows: Iterable[Row]) -> bytes:
 
 def write_file(path: Path, data: bytes) -> None:
     """A file, whole or not at all. Raises `CannotWrite`."""
-    draft = path.with_name(f".{path.name}.part")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")  # another program may write the same
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(data)

@@ -7,15 +7,17 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from ledger.errors import BadInput
+from ledger.market_events import PRICE_MICRO_MAX
 from settlement.amounts import MILLIWH_PER_WH
 
 MILLIWH_MAX = 10**15
 """A gigawatt-hour in one interval: more is a slip of the pen."""
-PRICE_MAX = 10**12
+PRICE_MAX = PRICE_MICRO_MAX
 SECONDS_MAX = 7_258_118_400
 
 _PLAIN_DIGITS = 9
 """A whole number of so many digits is within the bounds, in watt-hours and in kilowatt-hours."""
+_EXACT_DIGITS = 28
 _NUMBER = re.compile(r"\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?\s*", re.ASCII)
 _NAME = re.compile(r"[^\s,/=+@-]([^,/]{0,62}[^\s,/])?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +51,12 @@ def _thousandths(text: str, factor: int) -> int:
         return int(text) * MILLIWH_PER_WH * factor
     if not _NUMBER.fullmatch(text):
         raise BadCell(f"{text[:40]!r} is no energy", hint="a number is meant, such as 1250 or 1250.125")
-    value = Decimal(text) * (MILLIWH_PER_WH * factor)
+    exact = Decimal(text)
+    if len(exact.as_tuple().digits) > _EXACT_DIGITS:  # beyond that the product would be rounded
+        raise BadCell(
+            f"{text[:40]} has more digits than an energy can have", hint="round it where it comes from"
+        )
+    value = exact * (MILLIWH_PER_WH * factor)
     if value < 0:
         raise NegativeEnergy(
             f"the energy {text[:40]} is below zero", hint="import and export are two columns, both from 0 up"

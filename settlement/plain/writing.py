@@ -1,7 +1,8 @@
-"""The files of a what-if. They appear together when all has been settled, or not at all."""
+"""The files of a what-if. They appear when all has been settled, each of them whole, or not at all."""
 
 import csv
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +25,7 @@ _FILES = {
     "journal.csv": JOURNAL,
 }
 _BUFFER_BYTES = 1 << 20
+_DRAFT = ".what-if-"
 
 
 class CannotWrite(BadInput):
@@ -71,7 +73,8 @@ def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[di
         for each in headers:
             if folder.joinpath(each).is_dir():
                 raise CannotWrite("a folder stands where a file is to be", where=str(folder / each))
-        with tempfile.TemporaryDirectory(prefix=".what-if-", dir=folder) as draft:
+        _remove_drafts(folder)
+        with tempfile.TemporaryDirectory(prefix=f"{_DRAFT}{os.getpid()}-", dir=folder) as draft:
             with ExitStack() as files:
                 writers = {}
                 for each, header in headers.items():
@@ -89,3 +92,21 @@ def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[di
         if isinstance(error, OSError):
             raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
         raise
+
+
+def _remove_drafts(folder: Path) -> None:
+    """What programs left behind that were killed."""
+    for draft in folder.glob(f"{_DRAFT}*-*"):
+        process = draft.name.removeprefix(_DRAFT).partition("-")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return True

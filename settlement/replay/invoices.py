@@ -58,7 +58,24 @@ class Invoices:
             yield "its document is another building's, or has another number"
         if event.run > newest_run or (invoice.kind != "credit-note" and event.run != newest_run):
             yield f"it counts run {event.run}, the newest before it is {newest_run}"
+        yield from _of_law(invoice)
         try:
             check(invoice)
         except BadInput as error:
             yield error.what
+
+
+def _of_law(invoice: Invoice) -> Iterator[str]:
+    """What a tax document has to say, or must not."""
+    if invoice.vat_ppm and not invoice.seller.tax_id:
+        yield "it shows a tax, and its seller has no tax ID"
+    if invoice.kind == "credit-note" and not invoice.reason:
+        yield "it cancels an invoice, and gives no reason"
+    if invoice.kind != "credit-note" and invoice.reason:
+        yield "it gives a reason, and cancels nothing"
+    try:
+        year = parse(invoice.number).year
+    except BadInput:
+        return  # told already
+    if year != invoice.issued_on.year:
+        yield f"its number is of {year}, it is issued on {invoice.issued_on}"

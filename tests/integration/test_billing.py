@@ -75,7 +75,7 @@ async def test_a_month_is_billed_line_by_line(site: Site) -> None:
 
 
 async def test_a_preview_is_the_same_without_a_number_and_leaves_nothing(site: Site) -> None:
-    drafts = await biller(site).preview(JUNE, date(2026, 7, 2))
+    drafts = (await biller(site).preview(JUNE, date(2026, 7, 2))).invoices
     assert {each.number for each in drafts} == {""}
     assert {each.settled_until for each in drafts} == {None}, "the month is over"
     assert [amounts(each) for each in drafts] == [amounts(each) for each in await issue(site)]
@@ -97,7 +97,18 @@ async def test_who_has_no_tax_id_drafts_and_issues_nothing(site: Site) -> None:
 
     with pytest.raises(TaxIdMissing):
         await unregistered.issue(JUNE, date(2026, 7, 2), record)
-    assert len(await unregistered.preview(JUNE, date(2026, 7, 2))) == 3
+    assert len((await unregistered.preview(JUNE, date(2026, 7, 2))).invoices) == 3
+
+
+async def test_a_bill_that_no_document_can_hold_keeps_nobody_elses_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.billing.biller.AMOUNT_MAX", 200_000_000)
+    invoices = await issue(site)
+    assert [each.building for each in invoices] == ["b-1", "b-2"]
+    assert [each.number for each in invoices] == ["campus-2026-000001", "campus-2026-000002"]
+    drafts = await biller(site).preview(JUNE, date(2026, 7, 2))
+    assert ([each.where for each in drafts.refused], drafts.invoices) == (["b-3"], [])
 
 
 async def test_another_series_begins_with_one_and_the_first_goes_on(site: Site) -> None:
@@ -181,7 +192,7 @@ async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None
     (refused,) = (each for each in found if isinstance(each, BaseException))
     (issued,) = (each for each in found if not isinstance(each, BaseException))
     assert isinstance(refused, AlreadyIssued)
-    assert [each.number[-1] for each in issued] == ["1", "2", "3"]
+    assert [each.number[-1] for each in issued.invoices] == ["1", "2", "3"]
 
 
 async def test_who_waits_too_long_for_the_stream_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +206,12 @@ async def test_who_waits_too_long_for_the_stream_says_so(site: Site, monkeypatch
 async def test_documents_of_a_month_can_be_had_again(site: Site) -> None:
     invoices = await issue(site)
     assert await biller(site).issued(JUNE) == invoices
-    assert await biller(site).issued(JULY) == await biller(site).preview(JUNE, date(2026, 7, 2)) == []
+    assert (
+        await biller(site).issued(JULY) == (await biller(site).preview(JUNE, date(2026, 7, 2))).invoices == []
+    )
     note = await credit(site, invoices[1].number, date(2026, 7, 3))
     assert await biller(site).issued(JUNE) == [*invoices, note]
-    (draft,) = await biller(site).preview(JUNE, date(2026, 7, 3))
+    (draft,) = (await biller(site).preview(JUNE, date(2026, 7, 3))).invoices
     assert (draft.building, amounts(draft)) == ("b-2", amounts(invoices[1]))
 
 
@@ -211,7 +224,7 @@ async def test_a_month_that_is_not_closed_has_a_preview_with_its_charges(site: S
     await site.settle()
     with pytest.raises(NotSettled, match="July 2026 is not settled for good"):
         await issue(site, JULY, AUGUST_2)
-    first, second, third = await biller(site).preview(JULY, date(2026, 7, 20))
+    first, second, third = (await biller(site).preview(JULY, date(2026, 7, 20))).invoices
     assert {each.settled_until for each in (first, second, third)} == {site.clock.now()}
     ends = {line.kind: line.until for line in third.lines}
     assert (ends["grid-import"], ends["service"]) == (site.clock.now(), JULY_END)

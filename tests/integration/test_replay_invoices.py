@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ledger.canonical import encode
 from ledger.market_events import InvoiceIssued
 from settlement.billing.as_json import read_document
-from settlement.billing.invoice import Invoice, InvoiceLine
+from settlement.billing.invoice import Invoice, InvoiceLine, Party
 from settlement.billing.totals import COMPUTED, totalled
 from tests.support.billing import (
     AUGUST_2,
@@ -161,6 +161,9 @@ def shorter(lines: list[InvoiceLine]) -> list[InvoiceLine]:
             "line 1 is bought of 8.000000, until 2026-06-29 17:00:00+00:00, by the runs it is bought of",
         ),
         (changed(currency="EUR"), "its currency is EUR instead of THB"),
+        (changed(seller=Party("Mallory Ltd")), "it shows a tax, and its seller has no tax ID"),
+        (changed(reason="because"), "it gives a reason, and cancels nothing"),
+        (changed(issued_on=date(2150, 1, 1)), "its number is of 2026, it is issued on 2150-01-01"),
         (changed(zone="UTC"), "its zone is UTC instead of Asia/Bangkok"),
         (changed(period_until=date(2026, 6, 30)), "its period_until is 2026-06-30 instead of 2026-07-01"),
         (
@@ -241,6 +244,22 @@ async def test_a_document_that_contradicts_its_event_is_named(
     verdict = await judged(site, tmp_path)
     assert verdict.status == "fail"
     assert says in said(verdict)[0]
+
+
+@pytest.mark.parametrize(
+    ("issued_on", "says"),
+    [
+        (date(2026, 6, 30), "is issued on 2026-06-30, and the block before it was sealed on 2026-07-02"),
+        (date(2026, 12, 24), "is issued on 2026-12-24, and the block after it was sealed on 2026-07-02"),
+    ],
+)
+async def test_a_date_of_issue_that_the_blocks_do_not_bear_out_is_named(
+    site: Site, tmp_path: Path, issued_on: date, says: str
+) -> None:
+    await site.writer.book.seal()
+    await issue(site, change=changed(issued_on=issued_on))
+    await site.writer.book.seal()
+    assert any(says in each for each in said(await judged(site, tmp_path)))
 
 
 async def test_an_invoice_that_does_not_add_up_is_named(site: Site, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from settlement.order_book import OrderBook
 from settlement.run import ResultDigest
 from settlement.settler import Settler
 from settlement.tariff import parse_tariff, tariff_documents
-from settlement.tariff_file import TariffHole
+from settlement.tariff_file import NoPrice, TariffHole
 from tests.support.billing import four_quarters_of_june
 from tests.support.campus import MORNING, QUARTER, SALT
 from tests.support.trading import BUILDINGS, DAY, FLAT, HOUR, Site, quarters
@@ -304,3 +304,54 @@ async def test_a_run_ends_where_the_tariff_does_and_the_next_one_says_so(site: S
     await site.tell(OPERATOR, "market", TariffPublished(tariff="ending", document=mended))
     (run,) = await site.settle()
     assert (run.number, run.begin, run.settled, run.revised) == (2, end, 12, 0)
+
+
+UNREADABLE = "versions = oops"
+BLOCKS = FLAT.replace('"flat"', '"blocks"').replace(
+    "energy_per_kwh = 4,", "blocks = [{ until_kwh = 100, per_kwh = 3 }, { per_kwh = 5 }],"
+)
+EUROS = FLAT.replace('"flat"', '"euros"').replace('"THB"', '"EUR"')
+ELSEWHERE = FLAT.replace('"flat"', '"elsewhere"').replace("Asia/Bangkok", "America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("tariff", "document", "code"),
+    [
+        ("oops", UNREADABLE, "tariff-invalid"),
+        ("blocks", BLOCKS, "no-single-price"),
+        ("euros", EUROS, "other-currency"),
+        ("elsewhere", ELSEWHERE, "other-zone"),
+    ],
+)
+async def test_what_lies_before_rules_that_nobody_can_settle_by_is_settled(
+    site: Site, tariff: str, document: str, code: str
+) -> None:
+    rules = MarketRulesPublished(
+        begin=MORNING + HOUR, mechanism="uniform_price", tariff=tariff, gate_minutes=0, final_days=1
+    )
+    await site.tell(OPERATOR, "market", TariffPublished(tariff=tariff, document=document), rules)
+    await quarters(site, 0, 8)
+    await site.clock.sleep_until(MORNING + 2 * HOUR)
+    (run,) = await site.settle()
+    assert (run.until, run.settled) == (MORNING + HOUR, 4)
+    with pytest.raises(NoPrice) as caught:
+        await site.settle()
+    assert caught.value.code == code
+    mended = FLAT.replace('"flat"', f'"{tariff}"')
+    await site.tell(OPERATOR, "market", TariffPublished(tariff=tariff, document=mended))
+    (run,) = await site.settle()
+    assert (run.begin, run.settled, run.revised) == (MORNING + HOUR, 4, 0)
+
+
+async def test_a_tariff_that_cannot_be_read_waits_for_one_that_can(site: Site) -> None:
+    await quarters(site, 0, 4)
+    await site.clock.sleep_until(MORNING + HOUR)
+    await site.settle()
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=UNREADABLE))
+    await quarters(site, 4, 8)
+    await site.clock.sleep_until(MORNING + 2 * HOUR)
+    with pytest.raises(NoPrice):
+        await site.settle()
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=FLAT))
+    (run,) = await site.settle()
+    assert (run.settled, run.revised) == (4, 0)

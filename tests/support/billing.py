@@ -71,7 +71,7 @@ async def issue(
     async def record(events: Sequence[InvoiceIssued]) -> None:
         await site.tell(SERVICE, "settlement", *(told for event in events for told in change(event)))
 
-    return await biller(site).issue(month, today, record)
+    return (await biller(site).issue(month, today, record)).invoices
 
 
 async def credit(

@@ -73,6 +73,14 @@ def test_a_cancelled_order_holds_until_then(book: OrderBook) -> None:
     assert book.orders(NOON + HOUR) == {}
 
 
+def test_cancelling_a_name_ends_all_that_was_placed_under_it_and_has_not_ended(book: OrderBook) -> None:
+    later = NOON + 24 * HOUR
+    book.apply("a", order())
+    book.apply("a", order(later, hours=1))
+    book.apply("a", OrderCancelled(order="o-1", since=NOON + HOUR, salt=SALT))
+    assert (book.orders(NOON), book.orders(later)) == ({"a": [ORDER]}, {})
+
+
 @pytest.mark.parametrize(
     ("begin", "until", "hours"),
     [

@@ -12,9 +12,9 @@ from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
 from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings, SettingsInvalid
 from settlement.publishing import missing_events
-from settlement.rules_in_force import OtherCurrency
+from settlement.rules_in_force import OtherCurrency, OtherZone
 from settlement.settings import MarketSettings, market_from
-from settlement.tariff import UnknownTariff
+from settlement.tariff import NoSinglePrice, UnknownTariff
 from settlement.utility_bill import ContractMissing
 
 GRID = Grid(15, "Asia/Bangkok")
@@ -26,6 +26,7 @@ BOOK = Settings(
     buildings=[BuildingSettings("a", "f-1")],
 )
 EURO = Settings(CommunitySettings("campus", currency="EUR"))
+SPAIN = Settings(CommunitySettings("campus", zone="Europe/Madrid", currency="EUR"))
 PLACE = Path("energy-ledger.toml")
 TABLE = {"mechanism": "uniform_price", "tariff": "th-mea-4.2-12-24kv"}
 
@@ -128,14 +129,24 @@ def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any],
 def test_a_tariff_that_bills_contracted_power_asks_how_much() -> None:
     spain = {"tariff": "es-som-2.0td"}
     with pytest.raises(ContractMissing, match="contracted"):
-        published(Market(), market(**spain), book=EURO)
-    (rules,) = published(Market(), market(**spain, contracted_w=4_600), book=EURO).rules
+        published(Market(), market(**spain), book=SPAIN)
+    (rules,) = published(Market(), market(**spain, contracted_w=4_600), book=SPAIN).rules
     assert rules.contracted_w == 4_600
 
 
 def test_a_tariff_in_another_currency_than_the_communitys_is_not_published() -> None:
     with pytest.raises(OtherCurrency, match="kv is in THB, the community is in EUR"):
         missing_events(Market(), market(), EURO, NOW)
+
+
+def test_a_tariff_of_another_time_zone_than_the_communitys_is_not_published() -> None:
+    with pytest.raises(OtherZone, match="in Europe/Madrid, the community's are in Asia/Bangkok"):
+        missing_events(Market(), market(tariff="es-som-2.0td", contracted_w=1), EURO, NOW)
+
+
+def test_a_tariff_whose_price_hangs_on_the_months_sum_is_not_published() -> None:
+    with pytest.raises(NoSinglePrice, match="has blocks"):
+        missing_events(Market(), market(tariff="th-mea-1.2"), BOOK, NOW)
 
 
 def test_a_tariff_that_is_not_there_is_told_with_its_place() -> None:

@@ -1,7 +1,10 @@
 """A what-if on plain files: golden files done by hand, every example, and properties of all results."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from decimal import Decimal
 from itertools import groupby
@@ -23,6 +26,18 @@ EXAMPLES = Path(settlement.plain.__file__).parent / "examples"
 @pytest.fixture
 def files(tmp_path: Path) -> PlainFiles:
     return PlainFiles(tmp_path)
+
+
+def test_what_a_killed_what_if_left_behind_is_cleared_away_and_that_of_a_running_one_is_not(
+    files: PlainFiles,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, at_work = (files.out / f".what-if-{pid}-x" for pid in (gone.pid, os.getpid()))
+    for folder in (left, at_work):
+        folder.mkdir(parents=True)
+    files.write().settle()
+    assert (left.exists(), at_work.exists()) == (False, True)
 
 
 # --- by hand ------------------------------------------------------------------------------------------

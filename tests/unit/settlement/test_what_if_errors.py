@@ -96,6 +96,7 @@ CELLS = {
     f"{NINE},sun,-1,0": ("negative-energy", "import_wh"),
     f"{NINE},sun,0,-0.001": ("negative-energy", "export_wh"),
     f"{NINE},sun,-1e9,0": ("negative-energy", "import_wh"),
+    f"{NINE},sun,1234567890.12300000000000000001,0": ("bad-cell", "import_wh"),
     f"{NINE},sun,nan,0": ("bad-cell", "import_wh"),
     f"{NINE},sun,0,inf": ("bad-cell", "export_wh"),
     f"{NINE},sun,,0": ("bad-cell", "import_wh"),
