@@ -53,9 +53,7 @@ def _thousandths(text: str, factor: int) -> int:
         raise BadCell(f"{text[:40]!r} is no energy", hint="a number is meant, such as 1250 or 1250.125")
     exact = Decimal(text)
     if len(exact.as_tuple().digits) > _EXACT_DIGITS:  # beyond that the product would be rounded
-        raise BadCell(
-            f"{text[:40]} has more digits than an energy can have", hint="round it where it comes from"
-        )
+        raise BadCell(f"{text[:40]} has more digits than an energy has", hint="round it where it comes from")
     value = exact * (MILLIWH_PER_WH * factor)
     if value < 0:
         raise NegativeEnergy(
