@@ -68,6 +68,12 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("device rotate", "ledger.device_commands:rotate", "Go on with a new key."),
         Command("device revoke", "ledger.device_commands:revoke", "Accept nothing more from a device."),
     ),
+    "Keys of the API": (
+        Command("key create", "api.access_commands:create", "Make a key for somebody of a role."),
+        Command("key list", "api.access_commands:keys", "List keys, without their secrets."),
+        Command("key rotate", "api.access_commands:rotate", "Make a key in the place of another."),
+        Command("key revoke", "api.access_commands:revoke", "Let a key open nothing any more."),
+    ),
     "On site": (
         Command("meter scan", "ingest.meter_commands:scan", "Find the meters behind a converter."),
         Command("meter test", "ingest.meter_commands:test", "Read one meter and say what is odd."),
@@ -78,6 +84,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("writer", "ledger.book_commands:writer", "The one appender of a community."),
         Command("projector", "ledger.book_commands:projector", "Keeps the tables near the book."),
         Command("settler", "settlement.settler_commands:settler", "Settles intervals when they close."),
+        Command("serve", "api.serve_commands:serve", "Serves the API over HTTP."),
         Command("gateway", "ingest.gateway_commands:gateway", "Reads meters and sends what they say."),
     ),
 }
@@ -87,6 +94,7 @@ GROUPS = {
     "order": "What a building would sell or buy at a limit: place, cancel, list.",
     "agreement": "A fixed price with one neighbour: propose, accept, end, list.",
     "device": "Keys of devices: request, enrol, rotate, revoke.",
+    "key": "Keys of the API: create, list, rotate, revoke.",
     "meter": "For an installer on site: scan, test, models.",
 }
 """First words that have several commands behind them."""

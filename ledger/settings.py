@@ -35,7 +35,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 """Variables that override a key of the file: (table, key)."""
 
 DEVICE_TABLES = ("community", "data", "nats")
-FOREIGN_TABLES = ("gateways", "market", "billing")
+FOREIGN_TABLES = ("gateways", "market", "billing", "api")
 """Tables of the settings file that other packages own."""
 
 RUNNING = "running.json"

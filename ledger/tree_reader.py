@@ -1,4 +1,4 @@
-"""Inclusion proofs out of stored tiles, for a tree of a fixed size.
+"""Proofs out of stored tiles, for a tree of a fixed size.
 
 What a proof needs is fetched tile by tile (`load`), then made without waiting (`proof`). Tiles of the lowest
 level are many and soon passed by, so only some are kept; those above them are few.
@@ -7,7 +7,15 @@ level are many and soon passed by, so only some are kept; those above them are f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ledger.merkle import fold, inclusion_proof, inclusion_ranges, node_hash, subtrees
+from ledger.merkle import (
+    consistency_proof,
+    consistency_ranges,
+    fold,
+    inclusion_proof,
+    inclusion_ranges,
+    node_hash,
+    subtrees,
+)
 from ledger.tiles import HASH_BYTES, WIDTH, tile_of_subtree, tile_width
 
 LEAF_TILES_MAX = 512
@@ -64,8 +72,23 @@ class TreeReader:
         """The audit path of leaf `index`, whose tiles were loaded."""
         return inclusion_proof(self._subtree, index, self._size)
 
+    async def consistency(self, first: int) -> list[bytes]:
+        """The proof that this tree extends the one of `first` leaves. Raises `ProofError`."""
+        await self._load(self._tiles_in(consistency_ranges(first, self._size)))
+        return consistency_proof(self._subtree, first, self._size)
+
+    async def tile(self, level: int, index: int) -> bytes:
+        """The hashes of a tile, side by side; none where the tree has no such tile."""
+        if not tile_width(level, index, self._size):
+            return b""
+        await self._load([(level, index)])
+        return b"".join(self._tiles[level, index][0])
+
     def _tiles_for(self, index: int) -> Iterator[tuple[int, int]]:
-        for begin, end in inclusion_ranges(index, self._size):
+        return self._tiles_in(inclusion_ranges(index, self._size))
+
+    def _tiles_in(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for begin, end in ranges:
             for level, number in subtrees(begin, end):
                 tile_level, tile_index, _, _ = tile_of_subtree(level, number)
                 yield tile_level, tile_index

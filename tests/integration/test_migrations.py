@@ -22,6 +22,7 @@ FILES = [
     "0004_settlement.sql",
     "0005_charges.sql",
     "0006_posted.sql",
+    "0007_access.sql",
 ]
 NEXT = len(FILES) + 1
 

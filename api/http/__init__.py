@@ -1,0 +1,1 @@
+"""The ledger over HTTP: the one door to litestar and its server."""

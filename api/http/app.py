@@ -1,0 +1,68 @@
+"""The application: which resources there are, what happens around each, and what it says of itself."""
+
+from collections.abc import Sequence
+
+from litestar import Litestar, Router
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Server
+from litestar.types import ControllerRouterHandler
+
+from api.http.backend import Backend
+from api.http.guard import PUBLIC, guard
+from api.http.metrics import Metrics
+from api.http.middleware import Identifying, Repeating
+from api.http.problems import HANDLERS
+from api.http.routes import log, operations, reference
+
+GZIP_BYTES_MIN = 1_000
+
+ROUTES: Sequence[ControllerRouterHandler] = (
+    operations.livez, operations.readyz, operations.metrics, reference.page, reference.style,
+    reference.problem_page,
+)  # fmt: skip
+OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (log.router,)
+
+
+def build_app(backend: Backend, metrics: Metrics) -> Litestar:
+    """The application around a backend; it makes nothing and asks nobody until it is asked."""
+    community = Router("/v1/communities/{community:str}", route_handlers=OF_A_COMMUNITY)
+    return Litestar(
+        route_handlers=[*ROUTES, community],
+        guards=[guard],
+        middleware=[Identifying(backend), Repeating(backend)],
+        exception_handlers=HANDLERS,
+        state=State({"backend": backend, "metrics": metrics}),
+        compression_config=CompressionConfig(
+            backend="gzip", minimum_size=GZIP_BYTES_MIN, gzip_compress_level=5
+        ),
+        openapi_config=_openapi(),
+        request_max_body_size=backend.settings.body_bytes_max,
+        debug=False,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Energy ledger",
+        version="1",
+        description="A book of energy for buildings that trade solar surplus. Errors are problem details"
+        " (RFC 9457), lists come in pages, instants are RFC 3339 in UTC, money is told in whole micro-units"
+        " and as a decimal number.",
+        servers=[Server(url="/")],
+        components=Components(
+            security_schemes={
+                "key": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    description="A key PREFIX.SECRET from the operator: `energy-ledger key create`.",
+                )
+            }
+        ),
+        security=[{"key": []}],
+        use_handler_docstrings=True,
+        openapi_router=Router("/v1", route_handlers=[], opt={"may": PUBLIC}),
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+    )

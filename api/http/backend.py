@@ -1,0 +1,73 @@
+"""What handlers work with: store, bus, the ledger's keys, the clock. Made once, by whoever serves."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+from api.http.limits import RateLimit
+from api.http.principal import Keys
+from api.http.settings import ApiSettings
+from ledger.bus import Bus
+from ledger.clock import Clock
+from ledger.errors import LedgerError
+from ledger.opening import LedgerKeys
+from ledger.postgres.access import AccessStore
+from ledger.postgres.health import pending_migrations, read_health
+from ledger.postgres.pool import Pool
+from ledger.settings import Settings
+from ledger.words import counted
+
+LAG_EVENTS_MAX = 10_000
+
+
+@dataclass
+class Backend:
+    """One community's. `ledger` are the keys by which events are signed on somebody's behalf."""
+
+    book: Settings
+    settings: ApiSettings
+    pool: Pool
+    bus: Bus
+    ledger: LedgerKeys
+    clock: Clock
+    access: AccessStore = field(init=False)
+    keys: Keys = field(init=False)
+    limit: RateLimit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.access = AccessStore(self.pool)
+        self.keys = Keys(self.access, self.clock)
+        self.limit = RateLimit(self.settings.requests_a_minute)
+
+    @property
+    def community(self) -> str:
+        """Whose book it is."""
+        return self.book.community.id
+
+    async def parts(self) -> dict[str, str]:
+        """What each part says of itself: `ok`, or what is wrong with it."""
+        return {
+            "migrations": await _said(self._migrations()),
+            "projections": await _said(self._projections()),
+            "jetstream": await _said(self._jetstream()),
+        }
+
+    async def _migrations(self) -> str:
+        waiting = await pending_migrations(self.pool)
+        return f"{counted(len(waiting), 'migration')} to be run" if waiting else "ok"
+
+    async def _projections(self) -> str:
+        health = await read_health(self.pool, self.community)
+        if not health.size:
+            return "the book was not opened yet"
+        return "ok" if health.lag <= LAG_EVENTS_MAX else f"{health.lag:,} events behind"
+
+    async def _jetstream(self) -> str:
+        await self.bus.check_sync()
+        return "ok"
+
+
+async def _said(part: Awaitable[str]) -> str:
+    try:
+        return await part
+    except LedgerError as error:
+        return f"{error.code}: {error.what}"

@@ -1,0 +1,58 @@
+"""What the service tells of itself to Prometheus: its own requests, and how far the book's parts are."""
+
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ledger.postgres.health import Health
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+NEVER = -1.0
+
+
+class Metrics:
+    """One process's."""
+
+    def __init__(self, community: str) -> None:
+        self._registry = CollectorRegistry()
+        self._community = community
+        self._requests = Counter(
+            "energy_ledger_requests", "Requests answered.", ("method", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "energy_ledger_request_seconds", "What requests took.", ("method",), buckets=SECONDS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._gauges = {
+            name: Gauge(f"energy_ledger_{name}", text, ("community",), registry=self._registry)
+            for name, text in {
+                "events": "Events in the book.",
+                "projection_lag_events": "Events that the projections have not applied yet.",
+                "recorded_age_seconds": "Since the newest event was recorded.",
+                "quarantine_open": "Messages in quarantine that nothing resolved yet.",
+                "settled_age_seconds": "Since the end of the newest settled interval; -1 before the first.",
+                "block_age_seconds": "Since the newest block was sealed; -1 before the first.",
+            }.items()
+        }
+
+    def request(self, method: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        self._requests.labels(method, str(status)).inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def text(self, health: Health, now: datetime) -> bytes:
+        """All of it, in Prometheus' own format."""
+        ages = {
+            "recorded_age_seconds": health.recorded_at,
+            "settled_age_seconds": health.settled_until,
+            "block_age_seconds": health.sealed_at,
+        }
+        values = {
+            "events": float(health.size),
+            "projection_lag_events": float(health.lag),
+            "quarantine_open": float(health.quarantine),
+            **{name: NEVER if at is None else (now - at).total_seconds() for name, at in ages.items()},
+        }
+        for name, value in values.items():
+            self._gauges[name].labels(self._community).set(value)
+        return generate_latest(self._registry)

@@ -1,0 +1,52 @@
+"""Who asks: found by the key that a request shows, and what that may see."""
+
+from dataclasses import dataclass
+
+from ledger.access import AccessKey, Role, parts
+from ledger.clock import Clock, monotonic_seconds
+from ledger.postgres.access import AccessStore
+
+REMEMBERED_SECONDS = 5.0
+"""For so long a key that was looked up is not looked up again: so soon at the latest a revocation counts."""
+REMEMBERED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody with a role in a community; `building` is theirs, if the role is that of a building."""
+
+    prefix: str
+    community: str
+    role: Role
+    building: str | None = None
+
+
+class Keys:
+    """The keys of the API, remembered for a moment."""
+
+    def __init__(self, store: AccessStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._found: dict[str, tuple[float, AccessKey | None]] = {}
+
+    async def principal(self, token: str) -> Principal | None:
+        """Who shows a token; none for one that opens nothing. Raises `StoreUnavailable`."""
+        split = parts(token)
+        if split is None:
+            return None
+        prefix, secret = split
+        key = await self._key(prefix)
+        if key is None or not key.opens(secret) or not key.counts(self._clock.now()):
+            return None
+        return Principal(key.prefix, key.community, key.role, key.building)
+
+    async def _key(self, prefix: str) -> AccessKey | None:
+        now = monotonic_seconds()
+        found = self._found.get(prefix)
+        if found is not None and now - found[0] < REMEMBERED_SECONDS:
+            return found[1]
+        key = await self._store.key(prefix)
+        if len(self._found) >= REMEMBERED_MAX:
+            self._found.clear()
+        self._found[prefix] = now, key
+        return key

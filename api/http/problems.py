@@ -1,0 +1,177 @@
+"""Errors as problem details (RFC 9457): the code, what is wrong, where, and what to do about it.
+
+Coded errors are mapped by the table `STATUS`, the nearest base class first; what the library itself refuses
+(a path that is not there, a body that does not fit) gets a code of its own in `LIBRARY`.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from ledger.errors import BadInput, Contradiction, Damaged, LedgerError, Unavailable
+from ledger.market import GateClosed
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+
+class NotKnown(LedgerError):
+    """Nobody is known by what the request shows, or it shows nothing."""
+
+    code = "not-authenticated"
+
+
+class NotAllowed(LedgerError):
+    """Who asks may not."""
+
+    code = "not-allowed"
+
+
+class NotThere(BadInput):
+    """There is no such thing, or none that who asks may see."""
+
+    code = "not-found"
+
+
+class TooMany(LedgerError):
+    """More requests than a key may send."""
+
+    code = "too-many-requests"
+
+    def __init__(self, what: str, *, seconds: int) -> None:
+        super().__init__(what, hint=f"try again in {seconds} s, see Retry-After")
+        self.seconds = seconds
+
+
+class InProgress(Contradiction):
+    """The same request is being answered right now."""
+
+    code = "in-progress"
+
+
+class OtherRequest(BadInput):
+    """An Idempotency-Key was used for another request before."""
+
+    code = "idempotency-key-reused"
+
+
+STATUS: dict[type[LedgerError], int] = {
+    NotKnown: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    NotThere: HTTPStatus.NOT_FOUND,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    OtherRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InProgress: HTTPStatus.CONFLICT,
+    GateClosed: HTTPStatus.CONFLICT,
+    Contradiction: HTTPStatus.CONFLICT,
+    BadInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
+    LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+BY_CODE: dict[str, int] = {
+    **dict.fromkeys(
+        ("unknown-building", "unknown-order", "unknown-agreement", "unknown-document", "tile-missing",
+         "nothing-to-export", "unknown-line"),
+        HTTPStatus.NOT_FOUND,
+    ),
+    **dict.fromkeys(("name-in-use", "already-issued", "already-cancelled", "fork"), HTTPStatus.CONFLICT),
+    **dict.fromkeys(("not-a-party", "not-permitted"), HTTPStatus.FORBIDDEN),
+}  # fmt: skip
+"""Codes whose class does not tell their status."""
+
+LIBRARY: dict[int, str] = {
+    400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found",
+    405: "method-not-allowed", 413: "too-large", 415: "other-media-type",
+}  # fmt: skip
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong. `code` never changes its meaning; the words may."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    where: str = ""
+    hint: str = ""
+    instance: str = ""  # the request's id, by which the log finds it
+
+
+def status_of(error: LedgerError) -> int:
+    """The status that a coded error is answered with."""
+    if error.code in BY_CODE:
+        return BY_CODE[error.code]
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def problem(
+    status: int, code: str, detail: str, *, where: str = "", hint: str = "", instance: str = ""
+) -> Problem:
+    """A problem, its title the status' own words."""
+    title = HTTPStatus(status).phrase
+    return Problem(f"/problems/{code}", title, int(status), code, detail, where, hint, instance)
+
+
+def _answer(found: Problem, headers: dict[str, str]) -> Response[bytes]:
+    return Response(
+        msgspec.json.encode(found), status_code=found.status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def coded(request: Request[Any, Any, Any], error: LedgerError) -> Response[bytes]:
+    """The answer to a coded error."""
+    status, headers = status_of(error), {}
+    match error:
+        case NotKnown():
+            headers["WWW-Authenticate"] = 'Bearer realm="energy-ledger"'
+        case TooMany():
+            headers["Retry-After"] = str(error.seconds)
+        case Unavailable():
+            headers["Retry-After"] = str(RETRY_SECONDS)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request failed", code=error.code, what=error.what)
+    found = problem(
+        status, error.code, error.what, where=error.where, hint=error.hint, instance=request_id(request)
+    )
+    return _answer(found, headers)
+
+
+def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The answer to what the library refuses."""
+    status = error.status_code
+    detail, where = error.detail, ""
+    if isinstance(error, ValidationException) and error.extra:
+        first: Any = error.extra[0]  # type: ignore[index]  # a list of dicts, typed looser
+        if isinstance(first, dict):
+            detail, where = str(first.get("message", detail)), str(first.get("key", ""))
+    found = problem(
+        status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], instance=request_id(request)
+    )
+    return _answer(found, dict(error.headers or {}))
+
+
+def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to a failure of our own: its words stay in the log."""
+    log.error("request failed", exc_info=error)
+    found = problem(
+        500, "internal-error", "the ledger failed to answer", hint="tell the operator the request's id",
+        instance=request_id(request),
+    )  # fmt: skip
+    return _answer(found, {})
+
+
+def request_id(request: Request[Any, Any, Any]) -> str:
+    """The id that the request goes by."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+HANDLERS: dict[Any, Any] = {LedgerError: coded, HTTPException: library, Exception: unexpected}
+__all__ = ["HANDLERS", "MediaType", "NotAllowed", "NotKnown", "NotThere", "Problem", "problem"]

@@ -1,0 +1,102 @@
+"""For auditors: the log as C2SP tlog-tiles serves it, proofs, and blocks.
+
+Tiles and entry bundles never change, so they may be kept for ever; the checkpoint for a few seconds. Entries
+hold hashes and names of streams, no reading.
+"""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import State
+from litestar.params import FromPath, QueryParameter
+
+from api.http.backend import Backend
+from api.http.caching import FOREVER, SECONDS, answered
+from api.http.guard import LOG
+from api.http.pages import Cursor, Limit, Page, page_of
+from api.http.problems import NotThere
+from api.http.shapes import BlockShape, block_shape
+from ledger.entry import is_stream
+from ledger.errors import BadInput
+from ledger.keys import b64
+from ledger.merkle import ProofError
+from ledger.postgres.log import LogStore
+from ledger.tiles import TileMissing, parse_tile_path
+
+TEXT = "text/plain"
+BYTES = "application/octet-stream"
+
+Req = Request[Any, Any, State]
+
+
+def _log(state: State) -> LogStore:
+    backend: Backend = state.backend
+    return LogStore(backend.pool, backend.community)
+
+
+@get("/checkpoint", may=LOG, media_type=TEXT, summary="The newest checkpoint")
+async def checkpoint(request: Req, state: State) -> Response[bytes]:
+    """The newest checkpoint: a signed note of C2SP tlog-checkpoint."""
+    note = await _log(state).checkpoint()
+    if note is None:
+        raise NotThere("the log is empty: the book was not opened yet")
+    return answered(request, note.encode(), TEXT, SECONDS)
+
+
+@get("/tile/{path:path}", may=LOG, media_type=BYTES, summary="A tile or an entry bundle")
+async def tile(request: Req, state: State, path: FromPath[str]) -> Response[bytes]:
+    """A tile of C2SP tlog-tiles, `tile/LEVEL/INDEX[.p/WIDTH]`, or an entry bundle behind one of level 0,
+    `tile/entries/INDEX[.p/WIDTH]`. What the tree does not have yet is not found."""
+    try:
+        place, is_bundle = parse_tile_path(f"tile/{path.lstrip('/')}")
+    except TileMissing as error:
+        raise NotThere("this is not the path of a tile", where=path[:80]) from error
+    log = _log(state)
+    data = await (log.bundle(place) if is_bundle else log.tile(place))
+    if not data:
+        raise NotThere("the log has no such tile yet", where=path[:80])
+    return answered(request, data, BYTES, FOREVER)
+
+
+@get("/proofs/inclusion", may=LOG, media_type=TEXT, summary="A proof that an event is in the log")
+async def inclusion(
+    request: Req,
+    state: State,
+    stream: Annotated[str, QueryParameter(description="The event's stream, such as meter/m-school.")],
+    sequence: Annotated[int, QueryParameter(ge=1, description="Its sequence in that stream.")],
+) -> Response[bytes]:
+    """The event's place and audit path up to the newest checkpoint, as a C2SP tlog-proof."""
+    if not is_stream(stream):
+        raise BadInput("this is not the name of a stream", where=stream[:80])
+    proof = await _log(state).inclusion(stream, sequence)
+    if proof is None:
+        raise NotThere("the log has no such event", where=f"{stream} {sequence}")
+    return answered(request, str(proof).encode(), TEXT, SECONDS)
+
+
+@get("/proofs/consistency", may=LOG, media_type=TEXT, summary="A proof that the log only grew")
+async def consistency(
+    request: Req,
+    state: State,
+    first: Annotated[int, QueryParameter(ge=1, description="The size that somebody has seen before.")],
+) -> Response[bytes]:
+    """The consistency proof (RFC 9162, section 2.1.4) from `first` to the newest checkpoint: a line with both
+    sizes, the hashes in base64, an empty line, the checkpoint."""
+    try:
+        found = await _log(state).consistency(first)
+    except ProofError as error:
+        raise BadInput(f"the log is not as long as {first}", where="first") from error
+    if found is None:
+        raise NotThere("the log is empty: the book was not opened yet")
+    size, path, note = found
+    text = f"consistency {first} {size}\n{''.join(f'{b64(node)}{chr(10)}' for node in path)}\n{note}"
+    return answered(request, text.encode(), TEXT, SECONDS)
+
+
+@get("/blocks", may=LOG, summary="Sealed blocks, the first one first")
+async def blocks(state: State, limit: Limit = 100, after: Cursor = "") -> Page[BlockShape]:
+    """Sealed blocks: size and root of the log when each was sealed, and its hash, which can be anchored."""
+    return await page_of(after, limit, (0,), _log(state).blocks, block_shape, lambda row: (row.number,))
+
+
+router = Router("/log", route_handlers=[checkpoint, tile, inclusion, consistency, blocks], tags=["Log"])

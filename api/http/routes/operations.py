@@ -1,0 +1,51 @@
+"""For whoever keeps it running: whether it lives, whether it is ready, what it measures."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.datastructures import State
+
+from api.http.backend import Backend
+from api.http.guard import PUBLIC
+from api.http.metrics import Metrics
+from ledger.postgres.health import read_health
+
+PROMETHEUS = "text/plain; version=1.0.0"
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether requests can be sent here, and what each part says; `ok`, or what is wrong with it."""
+
+    ready: bool
+    parts: dict[str, str]
+
+
+@get("/livez", may=PUBLIC, tags=["Operations"], summary="Whether the process answers")
+async def livez() -> Liveness:
+    """Always well, if it answers at all."""
+    return Liveness("ok")
+
+
+@get("/readyz", may=PUBLIC, tags=["Operations"], summary="Whether requests can be sent here")
+async def readyz(state: State) -> Response[Readiness]:
+    """503 until the store answers, its migrations are done, the projections are near and JetStream syncs."""
+    backend: Backend = state.backend
+    parts = await backend.parts()
+    ready = all(word == "ok" for word in parts.values())
+    return Response(Readiness(ready, parts), status_code=200 if ready else 503)
+
+
+@get("/metrics", may={"operator"}, tags=["Operations"], summary="Measurements for Prometheus")
+async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
+    """Requests, lag of the projections, age of settlement and blocks, quarantine."""
+    backend: Backend = state.backend
+    measured: Metrics = state.metrics
+    health = await read_health(backend.pool, backend.community)
+    return Response(measured.text(health, backend.clock.now()), media_type=PROMETHEUS)

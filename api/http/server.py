@@ -1,0 +1,107 @@
+"""A server of the application: it listens, and ends without losing a request that it took."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+
+from api.http.access_log import AccessLog
+from api.http.app import build_app
+from api.http.backend import Backend
+from api.http.metrics import Metrics
+from api.http.middleware import Traced
+from api.http.settings import ApiSettings
+from ledger.bus import Bus
+from ledger.clock import Clock, SystemClock
+from ledger.errors import BadInput
+from ledger.opening import LedgerKeys
+from ledger.postgres.pool import Pool
+from ledger.settings import Settings
+
+KEEP_ALIVE_SECONDS = 30
+END_SECONDS = 20
+HEADER_BYTES_MAX = 32 * 1024
+STARTED_POLL_SECONDS = 0.02
+
+
+class CannotListen(BadInput):
+    """The address is taken, or is not this machine's."""
+
+    code = "cannot-listen"
+
+
+@asynccontextmanager
+async def backend_of(
+    book: Settings, settings: ApiSettings, bus: Bus, clock: Clock | None = None
+) -> AsyncIterator[Backend]:
+    """What handlers work with, for the length of the block. Raises `StoreUnavailable`, `KeyFile`."""
+    pool = await Pool.open(book.postgres, settings.connections)
+    try:
+        yield Backend(
+            book, settings, pool, bus, LedgerKeys.load_or_create(book.keys_folder), clock or SystemClock()
+        )
+    finally:
+        await pool.close()
+
+
+class _Server(uvicorn.Server):
+    """The library's; signals are for whoever runs the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+
+@asynccontextmanager
+async def served(backend: Backend) -> AsyncIterator[str]:
+    """The application at its address, which the block is given; after it, requests under way are answered.
+
+    Raises `CannotListen`.
+    """
+    settings = backend.settings
+    metrics = Metrics(backend.community)
+    access = AccessLog(backend.access, backend.clock)
+    config = uvicorn.Config(
+        Traced(build_app(backend, metrics), access, metrics), host=settings.host, port=settings.port,
+        loop="none", http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=END_SECONDS,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+    )  # fmt: skip
+    server = _Server(config)
+    stop = asyncio.Event()
+    kept = asyncio.ensure_future(access.keep(stop))
+    try:
+        listening = _listening(settings)
+        task = asyncio.ensure_future(server.serve([listening]))
+        while not (server.started or task.done()):
+            await asyncio.sleep(STARTED_POLL_SECONDS)
+        try:
+            yield _address(listening)
+        finally:
+            server.should_exit = True
+            await task
+    finally:
+        stop.set()
+        await kept
+
+
+def _listening(settings: ApiSettings) -> socket.socket:
+    """A socket at the settings' address."""
+    try:
+        return socket.create_server(
+            (settings.host, settings.port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        )
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen: {error.strerror}",
+            where=f"{settings.host}:{settings.port}",
+            hint="does another program listen there? host and port stand under [api]",
+        ) from error
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,44 @@
+"""The API's part of the settings file.
+
+[api]
+host = "127.0.0.1"
+port = 8480
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from ledger.event import Text
+from ledger.settings import convert
+
+TABLE = "api"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where it listens and how much it takes.
+
+    With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
+    are hashes. `requests_a_minute` are for each key, `body_bytes_max` for each request.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Port = 8480
+    connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8  # to Postgres
+    public_log: bool = False
+    requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000
+    body_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
+
+
+class _File(msgspec.Struct, frozen=True):
+    api: ApiSettings = ApiSettings()
+
+
+def api_from(tables: Mapping[str, Any], path: Path) -> ApiSettings:
+    """The API of a settings file. Raises `SettingsInvalid`."""
+    mine = {TABLE: tables[TABLE]} if TABLE in tables else {}
+    return convert(mine, _File, path).api

@@ -1,0 +1,101 @@
+"""The store of the API: keys, answers that may be asked for again, and who asked for what."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger.access import AccessKey
+from ledger.postgres.connection import statement
+from ledger.postgres.pool import Pool
+
+
+class Answered(NamedTuple):
+    """What became of a request; the status is none while it is being answered."""
+
+    request: bytes
+    begun_at: datetime
+    status: int | None
+    media_type: str | None
+    body: bytes | None
+
+
+class Asked(NamedTuple):
+    """One request, as the access log keeps it."""
+
+    at: datetime
+    id: str
+    prefix: str | None
+    role: str | None
+    method: str
+    path: str
+    status: int
+    micros: int
+
+
+class AccessStore:
+    """Reads and writes by connections of a pool. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    # --- keys --------------------------------------------------------------------------------
+
+    async def add(self, key: AccessKey) -> None:
+        """Keep a new key."""
+        async with self._pool.connection() as connection:
+            await connection.execute(statement("access_add_key"), *key[:-1])
+
+    async def key(self, prefix: str) -> AccessKey | None:
+        """The key with a prefix, whether it counts or not."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(statement("access_key"), prefix)
+        return AccessKey(*row) if row else None
+
+    async def keys(self, community: str) -> list[AccessKey]:
+        """All keys of a community, the oldest first."""
+        async with self._pool.connection() as connection:
+            return [AccessKey(*row) for row in await connection.fetch(statement("access_keys"), community)]
+
+    async def end(self, community: str, prefix: str, at: datetime) -> bool:
+        """Let a key count no longer than to an instant; whether there is such a key."""
+        async with self._pool.connection() as connection:
+            found = await connection.fetchval(statement("access_end_key"), community, prefix, at)
+        return found is not None
+
+    # --- answers ------------------------------------------------------------------------------
+
+    async def begin(self, prefix: str, name: str, request: bytes, now: datetime) -> bool:
+        """Be the one to answer a request; whether nobody was before."""
+        async with self._pool.connection() as connection:
+            begun = await connection.fetchval(statement("access_begin_answer"), prefix, name, request, now)
+        return begun is not None
+
+    async def answered(self, prefix: str, name: str) -> Answered | None:
+        """What became of a request; none where it was dropped meanwhile."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(statement("access_answer"), prefix, name)
+        return Answered(*row) if row else None
+
+    async def finish(self, prefix: str, name: str, status: int, media_type: str, body: bytes) -> None:
+        """Keep what was answered."""
+        async with self._pool.connection() as connection:
+            await connection.execute(statement("access_end_answer"), prefix, name, status, media_type, body)
+
+    async def drop(self, prefix: str, name: str) -> None:
+        """Forget a request that nothing came of."""
+        async with self._pool.connection() as connection:
+            await connection.execute(statement("access_drop_answer"), prefix, name)
+
+    async def forget(self, before: datetime) -> None:
+        """Forget answers that were begun before an instant."""
+        async with self._pool.connection() as connection:
+            await connection.execute(statement("access_forget_answers"), before)
+
+    # --- the access log -----------------------------------------------------------------------
+
+    async def log(self, asked: Sequence[Asked]) -> None:
+        """Keep who asked for what."""
+        async with self._pool.connection() as connection:
+            await connection.copy_records_to_table(
+                "requests", schema_name="access", records=asked, columns=Asked._fields
+            )

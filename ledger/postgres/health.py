@@ -1,0 +1,36 @@
+"""How far the parts of a community are, in one look at the store."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger.postgres.connection import statement
+from ledger.postgres.migrate import pending
+from ledger.postgres.pool import Pool
+
+
+class Health(NamedTuple):
+    """What stands in the store by now."""
+
+    size: int
+    recorded_at: datetime | None
+    projected: int
+    quarantine: int
+    settled_until: datetime | None
+    sealed_at: datetime | None
+
+    @property
+    def lag(self) -> int:
+        """Events that the projections have not applied yet."""
+        return max(self.size - self.projected, 0)
+
+
+async def read_health(pool: Pool, community: str) -> Health:
+    """Raises `StoreUnavailable`, and `StoreRefused` where tables are missing."""
+    async with pool.connection() as connection:
+        return Health(*await connection.fetchrow(statement("health"), community) or ())
+
+
+async def pending_migrations(pool: Pool) -> list[str]:
+    """The steps that the database has not taken yet. Raises `StoreUnavailable`, `MigrationMismatch`."""
+    async with pool.connection() as connection:
+        return await pending(connection)

@@ -1,0 +1,8 @@
+-- How far the parts of a community are. $1 community
+SELECT
+    coalesce((SELECT size FROM book.communities WHERE community = $1), 0) AS size,
+    (SELECT recorded_at FROM book.communities WHERE community = $1) AS recorded_at,
+    coalesce((SELECT position FROM positions WHERE community = $1), 0) AS projected,
+    (SELECT count(*) FROM book.quarantine WHERE community = $1 AND resolved_at IS NULL) AS quarantine,
+    (SELECT max(until) FROM settlement.runs WHERE community = $1 AND kind = 'provisional') AS settled_until,
+    (SELECT sealed_at FROM blocks WHERE community = $1 ORDER BY number DESC LIMIT 1) AS sealed_at
