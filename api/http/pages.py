@@ -1,7 +1,8 @@
 """Long lists, a page at a time, by the key of the last row seen: rows that come meanwhile shift nothing."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -22,6 +23,14 @@ Cursor = Annotated[
         max_length=CURSOR_LENGTH_MAX, description="`next` of the page before; nothing for the first."
     ),
 ]
+
+
+_PARTS: Mapping[type, Any] = {
+    int: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
+    str: Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")],
+    datetime: Annotated[datetime, msgspec.Meta(tz=True)],
+}
+"""What a part of a key can be: no more than the store can be asked for."""
 
 
 class BadCursor(BadInput):
@@ -48,7 +57,7 @@ def key_of(cursor: str, first: Sequence[Any]) -> Sequence[Any]:
         return first
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        kinds = tuple(type(part) for part in first)
+        kinds = tuple(_PARTS.get(type(part), type(part)) for part in first)
         found: Sequence[Any] = msgspec.json.decode(
             urlsafe_b64decode(padded.encode()),
             type=tuple[kinds],  # type: ignore[valid-type]  # known at run time only
