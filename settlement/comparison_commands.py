@@ -168,6 +168,6 @@ def as_json(answer: Answer) -> dict[str, object]:
 
 def write_answer(folder: Path, answer: Answer) -> None:
     """A row a building and set of rules. Raises `CannotWrite`."""
-    with csv_files(folder, {RESULT: ("rules", *Standing._fields)}) as writers:
+    with csv_files(folder, {RESULT: ("rules", *Standing._fields)}) as files:
         for name, way in answer.found.ways.items():
-            writers[RESULT].writerows((name, *row) for row in way.standings.rows())
+            files[RESULT].rows.writerows((name, *row) for row in way.standings.rows())

@@ -1,9 +1,8 @@
 """Commands for what buildings want: orders at a limit, and agreements with one neighbour."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -26,7 +25,7 @@ from ledger.registry import OPERATOR
 from ledger.settings import Settings, device_settings, read_toml
 from settlement.amounts import MICRO
 from settlement.book_state import BookState
-from settlement.order_book import BookedAgreement, BookedOrder
+from settlement.order_rows import AgreementRow, OrderRow, agreement_rows, order_rows
 from settlement.ordering import Desk, Words, clock_window, price_micro
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -122,12 +121,7 @@ def orders(
     """
     settings = book_settings(config)
     desk = run(_desk(settings))
-    rows = [
-        _order_row(each, desk.now)
-        for each in desk.orders.booked_orders()
-        if building in (None, each.building)
-    ]
-    _show(rows, desk, settings, json, "no orders")
+    _show([*order_rows(desk.orders, desk.now, building)], desk, settings, json, "no orders")
 
 
 def propose(
@@ -244,12 +238,7 @@ def agreements(
     """
     settings = book_settings(config)
     desk = run(_desk(settings))
-    rows = [
-        _agreement_row(each, desk.now)
-        for each in desk.orders.booked_agreements()
-        if building in (None, each.proposer, each.proposed.partner)
-    ]
-    _show(rows, desk, settings, json, "no agreements")
+    _show([*agreement_rows(desk.orders, desk.now, building)], desk, settings, json, "no agreements")
 
 
 # --- the book ----------------------------------------------------------------------------------------
@@ -303,42 +292,12 @@ def _write(config: Path, building: str, key_file: Path | None, made: Callable[[W
 
 # --- what is listed ----------------------------------------------------------------------------------
 
-Row = dict[str, Any]
-
-
-def _state(begin: datetime, until: datetime, now: datetime) -> str:
-    if until <= begin:
-        return "never held"
-    return "will hold" if now < begin else "holds" if now < until else "held"
-
-
-def _order_row(each: BookedOrder, now: datetime) -> Row:
-    placed = each.placed
-    return {
-        "state": _state(placed.begin, each.until, now), "building": each.building, "order": placed.order,
-        "side": placed.side, "limit_micro_per_kwh": placed.limit_micro_per_kwh,
-        "energy_wh": placed.energy_wh, "begin": placed.begin, "until": each.until,
-        "clock_from": placed.clock_from, "clock_until": placed.clock_until,
-    }  # fmt: skip
-
-
-def _agreement_row(each: BookedAgreement, now: datetime) -> Row:
-    proposed = each.proposed
-    is_open = each.since is None and each.until > max(now, proposed.begin)
-    state = (
-        "proposed" if is_open else "never held" if each.since is None else _state(each.begin, each.until, now)
-    )
-    return {
-        "state": state, "proposer": each.proposer, "agreement": proposed.agreement,
-        "side": proposed.side, "partner": proposed.partner,
-        "price_micro_per_kwh": proposed.price_micro_per_kwh, "energy_wh": proposed.energy_wh,
-        "begin": each.begin, "until": each.until, "accepted_since": each.since,
-    }  # fmt: skip
+Row = OrderRow | AgreementRow
 
 
 def _show(rows: Sequence[Row], desk: Desk, settings: Settings, json: bool, nothing: str) -> None:
     """The rows, the newest last."""
-    rows = sorted(rows, key=lambda row: row["begin"])
+    rows = sorted(rows, key=lambda row: row.begin)
     if json:
         out.out(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode(), highlight=False)
         return
@@ -350,16 +309,17 @@ def _show(rows: Sequence[Row], desk: Desk, settings: Settings, json: bool, nothi
 def _lines(rows: Iterable[Row], desk: Desk, currency: str) -> Iterator[str]:
     """Two lines a row: who would trade what at what price, and when."""
     for row in rows:
-        if "order" in row:
-            who, price = f"{row['building']} {row['order']}", row["limit_micro_per_kwh"]
-            bound = "or more" if row["side"] == "sell" else "or less"
+        hours = ""
+        if isinstance(row, OrderRow):
+            who, price = f"{row.building} {row.order}", row.limit_micro_per_kwh
+            bound = "or more" if row.side == "sell" else "or less"
+            hours = f", {row.clock_from} to {row.clock_until}" if row.clock_from else ""
         else:
-            who, price = f"{row['proposer']} {row['agreement']}", row["price_micro_per_kwh"]
-            bound = f"{'to' if row['side'] == 'sell' else 'from'} {row['partner']}"
-        energy = "all" if row["energy_wh"] is None else f"{row['energy_wh']:,} Wh an interval"
-        yield f"{row['state']:<11}{who}: {row['side']} {energy} at {_price(price)} {currency}/kWh {bound}"
-        hours = f", {row['clock_from']} to {row['clock_until']}" if row.get("clock_from") else ""
-        yield f"{'':<11}{desk.shown(row['begin'])} until {desk.shown(row['until'])}{hours}"
+            who, price = f"{row.proposer} {row.agreement}", row.price_micro_per_kwh
+            bound = f"{'to' if row.side == 'sell' else 'from'} {row.partner}"
+        energy = "all" if row.energy_wh is None else f"{row.energy_wh:,} Wh an interval"
+        yield f"{row.state:<11}{who}: {row.side} {energy} at {_price(price)} {currency}/kWh {bound}"
+        yield f"{'':<11}{desk.shown(row.begin)} until {desk.shown(row.until)}{hours}"
 
 
 def _price(micro: int) -> str:

@@ -235,7 +235,7 @@ class Desk(Words):
             raise NameInUse(
                 f"{building} has an order of this name until {self.shown(before.until)}",
                 where=event.order,
-                hint="name another, let this one begin then, or `energy-ledger order cancel` the other first",
+                hint="name another, let this one begin then, or cancel the other first",
             )
 
     def _check_order(self, building: str, event: OrderCancelled) -> None:
@@ -246,19 +246,19 @@ class Desk(Words):
         what = f"ends before {self.shown(event.since)}" if name in names else "is not there"
         meant = "" if name in names else did_you_mean(name, names)
         raise UnknownOrder(
-            f"this order of {building} {what}", where=name, hint=f"{meant}`energy-ledger order list`"
+            f"this order of {building} {what}", where=name, hint=f"{meant}the list of orders shows them all"
         )
 
     def _check_agreement(self, building: str, event: AgreementAccepted | AgreementEnded) -> None:
-        known = self._agreement(event.proposer, event.agreement)
+        known = self._agreement(building, event.proposer, event.agreement)
         where, partner = f"{event.proposer} {event.agreement}", known.proposed.partner
         if isinstance(event, AgreementAccepted):
             if building != partner:
-                raise NotAParty(f"this proposal is for {partner}, not for {building}", where=where)
+                raise NotAParty(f"this proposal is not for {building}", where=where)
             if known.since is not None:
                 raise Contradiction(f"it is accepted since {self.shown(known.since)}", where=where)
         elif building not in (event.proposer, partner):
-            raise NotAParty(f"this agreement is between {event.proposer} and {partner}", where=where)
+            raise NotAParty(f"this agreement is between others than {building}", where=where)
         if known.until <= event.since:
             raise UnknownAgreement(
                 f"this agreement ends on {self.shown(known.until)}, before it would change",
@@ -266,16 +266,21 @@ class Desk(Words):
                 hint="propose another",
             )
 
-    def _agreement(self, proposer: str, name: str) -> BookedAgreement:
+    def _agreement(self, building: str, proposer: str, name: str) -> BookedAgreement:
+        """The agreement of that name; what is told of others than it is what concerns the building."""
         known = self.orders.agreement(proposer, name)
         if known is not None:
             return known
         booked = self.orders.booked_agreements()
-        names = [each.proposed.agreement for each in booked if each.proposer == proposer]
+        names = [
+            each.proposed.agreement
+            for each in booked
+            if each.proposer == proposer and building in (proposer, each.proposed.partner)
+        ]
         raise UnknownAgreement(
             f"{proposer} has proposed no such agreement",
             where=name,
-            hint=f"{did_you_mean(name, names)}`energy-ledger agreement list`",
+            hint=f"{did_you_mean(name, names)}the list of agreements shows them all",
         )
 
 

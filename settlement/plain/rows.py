@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ledger.errors import BadInput
+from settlement.making import maker
 from settlement.market import Band
 from settlement.offers import Metered, Order, Side
 
@@ -66,6 +67,9 @@ class PlainInterval(NamedTuple):
     """Where the energy of each building stands."""
 
 
+_metered = maker(Metered)
+
+
 @cache
 def _statement(name: str) -> str:
     return (_SQL / f"{name}.sql").read_text()
@@ -114,7 +118,7 @@ class SortedRows:
                     raise self._stray(order)
                 found.setdefault(building, []).append(Order(side, energy, limit, feeder))
                 order = next(orders, None)
-            metered = [Metered(row[1], row[4], row[5]) for row in rows]
+            metered = [_metered((row[1], row[4], row[5])) for row in rows]
             yield PlainInterval(start, rows[0][3], self._band(rows), metered, found, lines)
         if order is not None:
             raise self._stray(order)

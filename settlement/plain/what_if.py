@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ledger.grid import Grid, UnknownZone
 from ledger.words import did_you_mean
+from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules, settle
 from settlement.known_building import UnknownBuilding
 from settlement.plain.notes import Seen, notes
@@ -53,13 +54,14 @@ def settle_files(
             rows.add_orders(read_orders(orders, grid, feeders), told)
         standings, seen = Standings(), Seen()
         with result_files(out) as files:
-            for interval in rows.intervals():
-                try:
-                    _settle(interval, settled_by, files, standings, seen)
-                except UnknownBuilding as error:
-                    error.where = f"{energies}: line {interval.lines[error.building]}, building"
-                    raise
-                told("intervals settled", seen.intervals)
+            with no_search_for_cycles():
+                for interval in rows.intervals():
+                    try:
+                        _settle(interval, settled_by, files, standings, seen)
+                    except UnknownBuilding as error:
+                        error.where = f"{energies}: line {interval.lines[error.building]}, building"
+                        raise
+                    told("intervals settled", seen.intervals)
             buildings = list(standings.rows())
             files.buildings(buildings)
     told_of = list(notes(file, settled_by, tariff, grid, seen, buildings, has_orders=orders is not None))

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from ledger.errors import BadInput
 from settlement.journal import Posting
@@ -28,6 +29,13 @@ _BUFFER_BYTES = 1 << 20
 _DRAFT = ".what-if-"
 
 
+class CsvFile(NamedTuple):
+    """An open file, and what writes rows into it."""
+
+    text: TextIO
+    rows: Any  # a csv.writer, whose class has no public name
+
+
 class CannotWrite(BadInput):
     """The folder for the result cannot be written."""
 
@@ -35,38 +43,66 @@ class CannotWrite(BadInput):
 
 
 class ResultFiles:
-    """Takes rows as they are settled."""
+    """Takes rows as they are settled. Those of intervals are millions, and are put together here: the library
+    looks at each cell for what has to be quoted, and only names can have it."""
 
-    def __init__(self, writers: dict[str, Any]) -> None:
-        self._trades = writers["trades.csv"].writerows
-        self._shares = writers["shares.csv"].writerows
-        self._journal = writers["journal.csv"].writerows
-        self._buildings = writers["buildings.csv"].writerows
+    def __init__(self, files: Mapping[str, CsvFile]) -> None:
+        self._trades = files["trades.csv"].text.write
+        self._shares = files["shares.csv"].text.write
+        self._journal = files["journal.csv"].text.write
+        self._buildings = files["buildings.csv"].rows.writerows
 
     def interval(
         self, shown: str, trades: Iterable[Trade], shares: Iterable[Share], postings: Iterable[Posting]
     ) -> None:
         """One interval's rows."""
-        start = (shown,)
-        self._trades(start + trade[:5] for trade in trades)
-        self._shares(start + share for share in shares)
-        self._journal(start + posting for posting in postings)
+        start = _cell(shown)
+        self._trades(
+            "".join(
+                [
+                    f"{start},{_cell(seller)},{_cell(buyer)},{energy},{price},{amount}\n"
+                    for seller, buyer, energy, price, amount, *_ in trades
+                ]
+            )
+        )
+        self._shares(
+            "".join(
+                [
+                    f"{start},{_cell(building)},{share},{used},{residual}\n"
+                    for building, share, used, residual in shares
+                ]
+            )
+        )
+        self._journal(
+            "".join(
+                [
+                    f"{start},{kind},{_cell(account)},{energy},{amount}\n"
+                    for kind, account, energy, amount in postings
+                ]
+            )
+        )
 
     def buildings(self, standings: Iterable[Standing]) -> None:
         """The summary."""
         self._buildings(standings)
 
 
+@lru_cache(100_000)
+def _cell(text: str) -> str:
+    """A name or an instant as a cell (RFC 4180); neither has commas or line ends."""
+    return '"{}"'.format(text.replace('"', '""')) if '"' in text else text
+
+
 @contextmanager
 def result_files(folder: Path) -> Iterator[ResultFiles]:
     """The files of a what-if on plain files, see `csv_files`."""
-    with csv_files(folder, _FILES) as writers:
-        yield ResultFiles(writers)
+    with csv_files(folder, _FILES) as files:
+        yield ResultFiles(files)
 
 
 @contextmanager
-def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """CSV writers of files that move into `folder` when the block ends well. Raises `CannotWrite`."""
+def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[dict[str, CsvFile]]:
+    """Files of CSV that move into `folder` when the block ends well. Raises `CannotWrite`."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,13 +112,14 @@ def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[di
         _remove_drafts(folder)
         with tempfile.TemporaryDirectory(prefix=f"{_DRAFT}{os.getpid()}-", dir=folder) as draft:
             with ExitStack() as files:
-                writers = {}
+                opened = {}
                 for each, header in headers.items():
                     path = Path(draft, each)
                     file = path.open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
-                    writers[each] = csv.writer(files.enter_context(file), lineterminator="\n")
-                    writers[each].writerow(header)
-                yield writers
+                    text = files.enter_context(file)
+                    opened[each] = CsvFile(text, csv.writer(text, lineterminator="\n"))
+                    opened[each].rows.writerow(header)
+                yield opened
             for each in headers:
                 os.replace(Path(draft, each), folder / each)
     except BaseException as error:

@@ -1,5 +1,6 @@
 """A what-if on plain files: golden files done by hand, every example, and properties of all results."""
 
+import csv
 import os
 import random
 import re
@@ -581,3 +582,16 @@ def test_progress_tells_what_is_read_and_settled(files: PlainFiles) -> None:
     told: list[tuple[str, int]] = []
     settle_files(files.energies, files.rules, None, files.out, lambda *each: told.append(each))
     assert told == [("energies read", 7), ("intervals settled", 1), ("intervals settled", 2)]
+
+
+@given(st.text(st.sampled_from('ab" ;|'), min_size=1, max_size=8).map(lambda text: f"n{text}n"))
+def test_names_come_out_of_the_files_as_they_went_in(name: str) -> None:
+    cell = name.replace('"', '""')
+    energies = ENERGIES.replace(",sun,", f',"{cell}",')
+    with TemporaryDirectory() as folder:
+        files = PlainFiles(Path(folder)).write(energies)
+        files.settle()
+        for result, column in (("trades.csv", "seller"), ("journal.csv", "account")):
+            with (files.out / result).open(newline="") as file:
+                found = {row[column] for row in csv.DictReader(file)}
+            assert {name, f"building/{name}"} & found
