@@ -14,10 +14,13 @@ from ledger.registry import Registry
 from ledger.settlement_rows import Energy
 from settlement.amounts import MILLIWH_PER_WH
 from settlement.delivery import Delivery
+from settlement.making import maker
 from settlement.offers import Metered
 from settlement.order_book import OrderBook
 from settlement.rules_in_force import RulesInForce
 from settlement.run import Facts
+
+_metered = maker(Metered)
 
 
 class BookSource(Protocol):
@@ -116,7 +119,7 @@ class BookState:
             yield Facts(
                 start,
                 [
-                    Metered(name, taken * MILLIWH_PER_WH, given * MILLIWH_PER_WH)
+                    _metered((name, taken * MILLIWH_PER_WH, given * MILLIWH_PER_WH))
                     for name, taken, given in rows
                 ],
                 Delivery(*(wh * MILLIWH_PER_WH for wh in delivered)) if delivered else None,

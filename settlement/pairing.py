@@ -34,13 +34,6 @@ class Parties(NamedTuple):
         """All of their energy."""
         return sum(self.energies)
 
-    def give_up(self, energy_milliwh: int) -> None:
-        """The next one has traded so much."""
-        self.energies[-1] -= energy_milliwh
-        if not self.energies[-1]:
-            self.energies.pop()
-            self.names.pop()
-
 
 def pair(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], cleared: Cleared) -> list[Trade]:
     """The trades of what was cleared; `sells` and `buys` are the offers that were, in the same order."""
@@ -90,6 +83,10 @@ def match(sellers: Parties, buyers: Parties, energy_milliwh: int) -> list[tuple[
         energy = min(left, given[-1], taken[-1])
         found.append((sellers.names[-1], buyers.names[-1], energy))
         left -= energy
-        sellers.give_up(energy)
-        buyers.give_up(energy)
+        for names, energies in (sellers, buyers):
+            if energies[-1] == energy:
+                names.pop()
+                energies.pop()
+            else:
+                energies[-1] -= energy
     return found

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Self
 
 from ledger.clock import monotonic_seconds
@@ -164,11 +166,9 @@ class SettlementStore:
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, list[Energy]]:
         """What every building took and gave in the intervals that start in [begin, until), by start."""
-        found: dict[datetime, list[Energy]] = {}
         rows = await self.connection.fetch(statement("settlement_energies"), community, begin, until)
-        for start, *energy in rows:
-            found.setdefault(start, []).append(tuple(energy))
-        return found
+        by_start = groupby(rows, key=itemgetter(0))
+        return {start: [(name, taken, given) for _, name, taken, given in group] for start, group in by_start}
 
     async def deliveries(
         self, community: str, begin: datetime, until: datetime

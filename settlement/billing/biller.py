@@ -5,6 +5,7 @@ that order, while nobody else issues any; so numbers have no gap, and a building
 recording ends early, issuing again goes on with the buildings that are left.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -157,7 +158,9 @@ class Biller:
             last = next_number(series, today.year, last)
             invoices.append(msgspec.structs.replace(draft, number=last))
             check(invoices[-1])
-            printer.pdf(invoices[-1])  # what cannot be printed must not become a fact
+            await asyncio.to_thread(
+                printer.pdf, invoices[-1]
+            )  # what cannot be printed must not become a fact
         await record([_event(invoice, run) for invoice in invoices])
         return invoices
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import uvloop
 
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedPostgres
@@ -154,4 +155,4 @@ async def rows() -> list[Row]:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(asyncio.run(_settle(sys.argv[1], int(sys.argv[2])))).decode())
+    print(msgspec.json.encode(uvloop.run(_settle(sys.argv[1], int(sys.argv[2])))).decode())
