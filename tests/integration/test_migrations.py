@@ -23,6 +23,7 @@ FILES = [
     "0005_charges.sql",
     "0006_posted.sql",
     "0007_access.sql",
+    "0008_enrolment.sql",
 ]
 NEXT = len(FILES) + 1
 
