@@ -10,6 +10,7 @@ from ledger.bus import Bus
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment
 from ledger.command_line import serve as serve_until
 from ledger.settings import FOREIGN_TABLES, read_toml, settings_from, with_servers
+from settlement.billing.settings import billing_from
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +24,12 @@ def serve(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     tables = read_toml(config, environment())
     settings = with_servers(settings_from(tables, config, FOREIGN_TABLES))
     api = api_from(tables, config)
+    billing = billing_from(tables, config, {building.id for building in settings.buildings})
 
     async def until(stop: asyncio.Event) -> None:
         async with (
             await Bus.connect(settings.nats, "api") as bus,
-            backend_of(settings, api, bus) as backend,
+            backend_of(settings, api, bus, billing) as backend,
             served(backend) as address,
         ):
             log.info("api ready", address=address, community=settings.community.id)

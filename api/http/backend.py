@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from api.http.limits import RateLimit
 from api.http.principal import Keys
+from api.http.recording import Recorder
 from api.http.settings import ApiSettings
 from ledger.bus import Bus
 from ledger.clock import Clock
@@ -15,6 +16,7 @@ from ledger.postgres.health import pending_migrations, read_health
 from ledger.postgres.pool import Pool
 from ledger.settings import Settings
 from ledger.words import counted
+from settlement.billing.settings import BillingSettings
 
 LAG_EVENTS_MAX = 10_000
 
@@ -29,14 +31,17 @@ class Backend:
     bus: Bus
     ledger: LedgerKeys
     clock: Clock
+    billing: BillingSettings = field(default_factory=BillingSettings)
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
     limit: RateLimit = field(init=False)
+    recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
         self.keys = Keys(self.access, self.clock)
         self.limit = RateLimit(self.settings.requests_a_minute)
+        self.recorder = Recorder(self.bus, self.community, self.ledger.service)
 
     @property
     def community(self) -> str:

@@ -81,7 +81,9 @@ BY_CODE: dict[str, int] = {
          "nothing-to-export", "unknown-line"),
         HTTPStatus.NOT_FOUND,
     ),
-    **dict.fromkeys(("name-in-use", "already-issued", "already-cancelled", "fork"), HTTPStatus.CONFLICT),
+    **dict.fromkeys(
+        ("name-in-use", "already-issued", "already-cancelled", "not-settled", "fork"), HTTPStatus.CONFLICT
+    ),
     **dict.fromkeys(("not-a-party", "not-permitted"), HTTPStatus.FORBIDDEN),
 }  # fmt: skip
 """Codes whose class does not tell their status."""

@@ -19,6 +19,7 @@ from ledger.errors import BadInput
 from ledger.opening import LedgerKeys
 from ledger.postgres.pool import Pool
 from ledger.settings import Settings
+from settlement.billing.settings import BillingSettings
 
 KEEP_ALIVE_SECONDS = 30
 END_SECONDS = 20
@@ -34,13 +35,23 @@ class CannotListen(BadInput):
 
 @asynccontextmanager
 async def backend_of(
-    book: Settings, settings: ApiSettings, bus: Bus, clock: Clock | None = None
+    book: Settings,
+    settings: ApiSettings,
+    bus: Bus,
+    billing: BillingSettings | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Backend]:
     """What handlers work with, for the length of the block. Raises `StoreUnavailable`, `KeyFile`."""
     pool = await Pool.open(book.postgres, settings.connections)
     try:
         yield Backend(
-            book, settings, pool, bus, LedgerKeys.load_or_create(book.keys_folder), clock or SystemClock()
+            book,
+            settings,
+            pool,
+            bus,
+            LedgerKeys.load_or_create(book.keys_folder),
+            clock or SystemClock(),
+            billing or BillingSettings(),
         )
     finally:
         await pool.close()

@@ -19,6 +19,7 @@ from ledger.postgres.connection import (
     PostgresSettings,
     close,
     connect,
+    is_gone,
     statement,
     transaction,
 )
@@ -122,7 +123,7 @@ class SettlementStore:
         try:
             yield
         finally:
-            if not self.connection.is_closed():  # else it is given back already
+            if not is_gone(self.connection):  # else it is given back already
                 with translated():
                     await self.connection.fetchval(statement("settlement_end_turn"), community)
 
