@@ -140,9 +140,9 @@ class OrderBook:
         holding = [each for each in self._agreements.items() if each[1].holds(start)]
         return [each.agreed() for _, each in sorted(holding, key=lambda item: (item[1].since, item[0]))]
 
-    def booked_orders(self) -> Iterator[BookedOrder]:
-        """All orders, by building and name."""
-        for key in sorted(self._orders):
+    def booked_orders(self, building: str | None = None) -> Iterator[BookedOrder]:
+        """All orders, or those of a building, by building and name."""
+        for key in sorted(key for key in self._orders if building in (None, key[0])):
             yield from self._orders[key]
 
     def agreement(self, proposer: str, name: str) -> BookedAgreement | None:

@@ -48,9 +48,8 @@ class AgreementRow(msgspec.Struct, frozen=True):
 
 def order_rows(book: OrderBook, now: datetime, building: str | None = None) -> Iterator[OrderRow]:
     """The orders of a building, or of all, by building and name; those of one name as they were placed."""
-    for each in book.booked_orders():
-        if building in (None, each.building):
-            yield order_row(each, now)
+    for each in book.booked_orders(building):
+        yield order_row(each, now)
 
 
 def agreement_rows(book: OrderBook, now: datetime, building: str | None = None) -> Iterator[AgreementRow]:

@@ -76,7 +76,7 @@ def clock_window(begin: str | None, until: str | None) -> tuple[str | None, str 
         if text is not None and not _CLOCK.fullmatch(text):
             raise BadCell(f"{text!r} is no time of day", where=where, hint="write it as 22:00")
     if (begin is None) != (until is None):
-        raise BadCell("a window of hours has two ends", where="--from", hint="give --from and --to")
+        raise BadCell("a window of hours has two ends", where="--from", hint="give both or none")
     if begin is not None and begin == until:
         raise BadCell("the window of hours is empty", where="--to", hint="leave both out for the whole day")
     return begin, until
@@ -242,7 +242,7 @@ class Desk(Words):
         name = event.order
         if self.orders.order(building, name, event.since) is not None:
             return
-        names = [each.placed.order for each in self.orders.booked_orders() if each.building == building]
+        names = [each.placed.order for each in self.orders.booked_orders(building)]
         what = f"ends before {self.shown(event.since)}" if name in names else "is not there"
         meant = "" if name in names else did_you_mean(name, names)
         raise UnknownOrder(
