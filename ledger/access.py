@@ -5,6 +5,7 @@ passwords need it, would only make every request slow. The prefix finds the key 
 """
 
 import hmac
+import re
 import secrets
 from datetime import datetime
 from hashlib import sha256
@@ -16,6 +17,7 @@ ROLES: tuple[Role, ...] = ("building", "auditor", "billing", "operator")
 PREFIX_BYTES = 6
 SECRET_BYTES = 32
 TOKEN_LENGTH_MAX = 100
+_TOKEN = re.compile(r"([0-9a-fA-F]{12})\.[A-Za-z0-9_-]{20,}")
 
 
 class AccessKey(NamedTuple):
@@ -52,6 +54,11 @@ def new_key() -> NewKey:
     """A key that nobody has."""
     prefix, secret = secrets.token_hex(PREFIX_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     return NewKey(f"{prefix}.{secret}", prefix, sha256(secret.encode()).digest())
+
+
+def without_secrets(text: str) -> str:
+    """A text to be kept or shown, without the secret of a token that somebody put into it by mistake."""
+    return _TOKEN.sub(r"\1.***", text)
 
 
 def parts(token: str) -> tuple[str, str] | None:

@@ -1,10 +1,12 @@
 """The access log: who asked for what, kept append-only in the store, a second's requests at a time."""
 
 import asyncio
+from http import HTTPStatus
 
 import structlog
 
 from api.http.principal import Principal
+from ledger.access import without_secrets
 from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.postgres.access import AccessStore, Asked
@@ -28,10 +30,13 @@ class AccessLog:
         self, name: str, principal: Principal | None, method: str, path: str, status: int, seconds: float
     ) -> None:
         """One request. Where the store is gone for long, the oldest that wait are in the log of this process
-        only, which tells of each as well."""
+        only, which tells of each as well. Those that were refused for their number are counted by the
+        metrics alone, or whoever sends them could fill the disk."""
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return
         asked = Asked(
             self._clock.now(), name, principal.prefix if principal else None,
-            principal.role if principal else None, method, path.replace("\0", "")[:PATH_LENGTH_MAX], status,
+            principal.role if principal else None, method, _shown(path), status,
             round(seconds * 1_000_000),
         )  # fmt: skip
         self._waiting.append(asked)
@@ -61,3 +66,9 @@ class AccessLog:
         except LedgerError as error:
             log.warning("access log waits", code=error.code, requests=len(batch))
             self._waiting = batch + self._waiting
+
+
+def _shown(path: str) -> str:
+    """A path as it is kept: on one line, and without the secret of a key that somebody has put into it."""
+    printable = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in path[:2_000])
+    return without_secrets(printable)[:PATH_LENGTH_MAX]

@@ -13,8 +13,8 @@ from litestar.types import ControllerRouterHandler
 from api.http.backend import Backend
 from api.http.guard import PUBLIC, guard
 from api.http.metrics import Metrics
-from api.http.middleware import Identifying, Repeating
 from api.http.problems import HANDLERS
+from api.http.repeating import Repeating
 from api.http.routes import billing, log, operations, reference
 
 GZIP_BYTES_MIN = 1_000
@@ -32,7 +32,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     return Litestar(
         route_handlers=[*ROUTES, community],
         guards=[guard],
-        middleware=[Identifying(backend), Repeating(backend)],
+        middleware=[Repeating(backend)],
         exception_handlers=HANDLERS,
         state=State({"backend": backend, "metrics": metrics}),
         compression_config=CompressionConfig(

@@ -35,12 +35,14 @@ class Backend:
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
     limit: RateLimit = field(init=False)
+    strangers: RateLimit = field(init=False)
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
         self.keys = Keys(self.access, self.clock)
-        self.limit = RateLimit(self.settings.requests_a_minute)
+        self.limit = RateLimit(self.settings.requests_a_minute, "this key")
+        self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
 
     @property

@@ -27,7 +27,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def guard(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Return if who asks may. Raises `NotKnown`, `NotAllowed`, `NotThere`, `TooMany`."""
+    """Return if who asks may. Raises `NotKnown`, `NotAllowed`, `NotThere`."""
     backend: Backend = connection.app.state.backend
     may: AbstractSet[str] = handler.opt.get("may", frozenset())
     principal: Principal | None = connection.scope.get("user")
@@ -42,7 +42,6 @@ def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         )
     if principal.community != backend.community:
         raise NotAllowed("this key is of another community")
-    backend.limit.take(principal.prefix)
     if may & LOG:
         return
     if principal.role not in may:

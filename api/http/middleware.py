@@ -1,32 +1,29 @@
-"""What happens to every request, outside of its handler.
+"""What happens to every request before it is looked at what it asks for.
 
 Traced        gives it an id, binds that to its log lines, measures it, notes it in the access log
-Identifying   finds out who asks
-Repeating     answers a POST with an Idempotency-Key once, and the same again when it is sent again
+Identifying   finds out who asks, and refuses who asks too often
 """
 
-from collections.abc import Callable
-from hashlib import sha256
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
 from api.http.access_log import AccessLog
 from api.http.backend import Backend
+from api.http.limits import network_of
 from api.http.metrics import Metrics
 from api.http.principal import Principal
-from api.http.problems import InProgress, NotKnown, OtherRequest
+from api.http.problems import NotKnown, failed, refuse
 from ledger.clock import monotonic_seconds
-from ledger.errors import BadInput
+from ledger.errors import LedgerError
 from ledger.event import new_salt
 
 ID_HEADER = b"x-request-id"
-KEY_HEADER = b"idempotency-key"
-KEY_LENGTH_MAX = 128
 ID_LENGTH_MAX = 64
+GONE = 499
+"""What is noted of a request whose client went away before it was answered; nobody is sent it."""
 
 SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
@@ -35,16 +32,27 @@ SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-security-policy", b"default-src 'none'; style-src 'self'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]  # fmt: skip
+UNLESS_SAID: dict[bytes, bytes] = {
+    b"cache-control": b"private, no-cache",
+    b"vary": b"Accept-Encoding, Authorization",
+}
+
+
+def headers_of(scope: Scope, name: bytes) -> list[str]:
+    """Every value of a header."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A header's value; empty where there is none."""
-    value = next((value for key, value in scope["headers"] if key == name), b"")
-    return value.decode("latin-1")
+    """A header's first value; empty where there is none."""
+    return next(iter(headers_of(scope, name)), "")
 
 
 class Traced:
-    """The whole application, each of its answers traced: also those for paths that are not there."""
+    """The whole application, each of its answers traced: also those for paths that are not there.
+
+    HEAD is answered as GET; the server leaves the body out (RFC 9110, section 9.3.2).
+    """
 
     def __init__(self, app: ASGIApp, log: AccessLog, metrics: Metrics) -> None:
         self._app = app
@@ -55,145 +63,96 @@ class Traced:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        given = header(scope, ID_HEADER)
-        name = given if 0 < len(given) <= ID_LENGTH_MAX and given.isalnum() else new_salt()
-        scope.setdefault("state", {})["request_id"] = name
-        begin, status = monotonic_seconds(), 500
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *SECURITY_HEADERS, (ID_HEADER, name.encode())]
-            await send(message)
-
+        method, given = str(scope["method"]), header(scope, ID_HEADER)
+        is_fit = len(given) <= ID_LENGTH_MAX and given.isascii() and given.isalnum()
+        name = given if is_fit else new_salt()
+        inner: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+        inner.setdefault("state", {})["request_id"] = name
+        begin, answer = monotonic_seconds(), _Answer(receive, send, name)
         with structlog.contextvars.bound_contextvars(request=name):
             try:
-                await self._app(scope, receive, sent)
+                await self._app(inner, answer.receive, answer.send)
+            except Exception as error:  # nobody behind this could answer it
+                if answer.is_begun:
+                    raise  # the server closes the connection: half an answer is none
+                await failed(inner, error)(answer.send)
             finally:
                 seconds = monotonic_seconds() - begin
-                principal: Principal | None = scope.get("user")
-                self._metrics.request(scope["method"], status, seconds)
-                self._log.note(name, principal, scope["method"], scope["path"], status, seconds)
-
-
-class Identifying(ASGIMiddleware):
-    """Puts who asks into the scope; a token that opens nothing is refused here, none is let through."""
-
-    scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET)
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        scope["user"] = None
-        if shown := header(scope, b"authorization"):
-            scheme, _, token = shown.partition(" ")
-            principal = None
-            if scheme.lower() == "bearer":
-                principal = await self._backend.keys.principal(token.strip())
-            if principal is None:
-                raise NotKnown(
-                    "this key opens nothing", hint="it may have expired or been revoked: ask the operator"
-                )
-            scope["user"] = principal
-        await next_app(scope, receive, send)
-
-
-class Repeating(ASGIMiddleware):
-    """Keeps the answer to a POST beside its key and name. What failed on our side may be tried again."""
-
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
-        if scope.get("method") != "POST" or not name or principal is None:
-            await next_app(scope, receive, send)
-            return
-        if len(name) > KEY_LENGTH_MAX or not name.isprintable():
-            raise BadInput("an Idempotency-Key has 1 to 128 printable characters", where="Idempotency-Key")
-        body = await self._body(receive)
-        request = sha256(b"\n".join([scope["path"].encode(), scope["query_string"], body])).digest()
-        access, prefix = self._backend.access, principal.prefix
-        if not await access.begin(prefix, name, request, self._backend.clock.now()):
-            await self._again(prefix, name, request, send)
-            return
-        answer = _Answer(send)
-        try:
-            await next_app(scope, _received(body), answer.take)
-        except BaseException:
-            await access.drop(prefix, name)
-            raise
-        if answer.status >= 500 or answer.status in (401, 403, 429):
-            await access.drop(prefix, name)
-        else:
-            await access.finish(prefix, name, answer.status, answer.media_type, answer.body)
-
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body, as far as one may be large; what is longer is refused where it is read."""
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                break
-            parts.append(message["body"])
-            size += len(parts[-1])
-            if not message["more_body"] or size > self._backend.settings.body_bytes_max:
-                break
-        return b"".join(parts)
-
-    async def _again(self, prefix: str, name: str, request: bytes, send: Send) -> None:
-        before = await self._backend.access.answered(prefix, name)
-        if before is not None and before.request != request:
-            raise OtherRequest(
-                "this Idempotency-Key was used for another request", where="Idempotency-Key",
-                hint="use a new one for each request; the same one only to send the same again",
-            )  # fmt: skip
-        if before is None or before.status is None:
-            raise InProgress("the same request is being answered", hint="try again in a moment")
-        headers = [
-            (b"content-type", (before.media_type or "").encode()), (b"idempotent-replayed", b"true"),
-            (b"content-length", str(len(before.body or b"")).encode()),
-        ]  # fmt: skip
-        await send(
-            cast(Message, {"type": "http.response.start", "status": before.status, "headers": headers})
-        )
-        await send(
-            cast(Message, {"type": "http.response.body", "body": before.body or b"", "more_body": False})
-        )
+                principal: Principal | None = inner.get("user")
+                self._metrics.request(method, answer.status, seconds)
+                self._log.note(name, principal, method, inner["path"], answer.status, seconds)
 
 
 class _Answer:
-    """Passes an answer on and remembers it."""
+    """What goes out to one request, with the headers that every answer has."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, name: str) -> None:
+        self._receive = receive
         self._send = send
-        self._parts: list[bytes] = []
-        self.status = 500
-        self.media_type = ""
+        self._name = name
+        self._is_gone = False
+        self.is_begun = False
+        self.status = GONE
 
-    @property
-    def body(self) -> bytes:
-        return b"".join(self._parts)
+    async def receive(self) -> HTTPReceiveMessage:
+        """What came in; that nobody waits any more is noted."""
+        message = cast(HTTPReceiveMessage, await self._receive())
+        self._is_gone = self._is_gone or (message["type"] == "http.disconnect" and not self.is_begun)
+        return message
 
-    async def take(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
+        """Pass it on."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            types = [value for key, value in message["headers"] if key.lower() == b"content-type"]
-            self.media_type = types[0].decode("latin-1") if types else ""
-        elif message["type"] == "http.response.body":
-            self._parts.append(message["body"])
+            self.is_begun = True
+            self.status = GONE if self._is_gone else message["status"]
+            said = {key.lower() for key, _ in message["headers"]}
+            added = [(key, value) for key, value in UNLESS_SAID.items() if key not in said]
+            message["headers"] = [
+                *message["headers"], *added, *SECURITY_HEADERS, (ID_HEADER, self._name.encode()),
+            ]  # fmt: skip
         await self._send(message)
 
 
-def _received(body: bytes) -> Callable[[], Any]:
-    """A body that was read, to be read again; then the connection stays as it is."""
-    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+class Identifying:
+    """Puts who asks into the scope. A token that opens nothing is refused here; none is let through.
 
-    async def receive() -> Any:
-        return next(messages, {"type": "http.disconnect"})
+    Each key has its own limit. Without one, or with one that has not opened anything yet, it is the
+    address that is counted, and a key that opens is not counted twice.
+    """
 
-    return receive
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
+        self._app = app
+        self._backend = backend
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            try:
+                scope["user"] = await self._principal(scope)
+            except LedgerError as error:
+                await refuse(scope, error)(send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _principal(self, scope: Scope) -> Principal | None:
+        """Who shows the key of a request. Raises `NotKnown`, `TooMany`, `StoreUnavailable`."""
+        keys, limit, strangers = self._backend.keys, self._backend.limit, self._backend.strangers
+        client = scope.get("client")
+        address = network_of(client[0] if client else "")
+        shown = headers_of(scope, b"authorization")
+        if not shown:
+            strangers.take(address)
+            return None
+        scheme, _, token = shown[0].partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" and len(shown) == 1 else ""
+        is_new = not keys.remembers(token)
+        if is_new:
+            strangers.take(address)
+        principal = await keys.principal(token)
+        if principal is None:
+            raise NotKnown(
+                "this key opens nothing", hint="it may have expired or been revoked: ask the operator"
+            )
+        if is_new:
+            strangers.give_back(address)
+        limit.take(principal.prefix)
+        return principal

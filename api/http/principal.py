@@ -22,12 +22,18 @@ class Principal:
 
 
 class Keys:
-    """The keys of the API, remembered for a moment."""
+    """The keys of the API, remembered for a moment; what is not there is not remembered."""
 
     def __init__(self, store: AccessStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._found: dict[str, tuple[float, AccessKey | None]] = {}
+        self._found: dict[str, tuple[float, AccessKey]] = {}
+
+    def remembers(self, token: str) -> bool:
+        """Whether a token opened something before. That it still does is for `principal` to say."""
+        split = parts(token)
+        found = self._found.get(split[0]) if split else None
+        return split is not None and found is not None and found[1].opens(split[1])
 
     async def principal(self, token: str) -> Principal | None:
         """Who shows a token; none for one that opens nothing. Raises `StoreUnavailable`."""
@@ -46,6 +52,9 @@ class Keys:
         if found is not None and now - found[0] < REMEMBERED_SECONDS:
             return found[1]
         key = await self._store.key(prefix)
+        if key is None:
+            self._found.pop(prefix, None)
+            return None
         if len(self._found) >= REMEMBERED_MAX:
             self._found.clear()
         self._found[prefix] = now, key

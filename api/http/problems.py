@@ -4,14 +4,17 @@ Coded errors are mapped by the table `STATUS`, the nearest base class first; wha
 (a path that is not there, a body that does not fit) gets a code of its own in `LIBRARY`.
 """
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Message, Scope, Send
 
+from ledger.access import without_secrets
 from ledger.errors import BadInput, Contradiction, Damaged, LedgerError, Unavailable
 from ledger.market import GateClosed
 
@@ -55,6 +58,12 @@ class InProgress(Contradiction):
     code = "in-progress"
 
 
+class NotKept(Contradiction):
+    """The same request was answered before; the answer was too long to be kept."""
+
+    code = "answer-not-kept"
+
+
 class OtherRequest(BadInput):
     """An Idempotency-Key was used for another request before."""
 
@@ -90,7 +99,8 @@ BY_CODE: dict[str, int] = {
 
 LIBRARY: dict[int, str] = {
     400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found",
-    405: "method-not-allowed", 413: "too-large", 415: "other-media-type",
+    405: "method-not-allowed", 408: "too-slow", 413: "too-large", 415: "other-media-type",
+    431: "headers-too-large",
 }  # fmt: skip
 
 
@@ -117,8 +127,8 @@ def status_of(error: LedgerError) -> int:
 def problem(
     status: int, code: str, detail: str, *, where: str = "", hint: str = "", instance: str = ""
 ) -> Problem:
-    """A problem, its title the status' own words."""
-    title = HTTPStatus(status).phrase
+    """A problem, its title the status' own words. A token that somebody put in a wrong place is not shown."""
+    title, detail, where = HTTPStatus(status).phrase, without_secrets(detail), without_secrets(where)
     return Problem(f"/problems/{code}", title, int(status), code, detail, where, hint, instance)
 
 
@@ -128,22 +138,26 @@ def _answer(found: Problem, headers: dict[str, str]) -> Response[bytes]:
     )
 
 
-def coded(request: Request[Any, Any, Any], error: LedgerError) -> Response[bytes]:
-    """The answer to a coded error."""
+def _told(error: LedgerError, instance: str) -> tuple[Problem, dict[str, str]]:
+    """A coded error as a problem, and the headers that go with it."""
     status, headers = status_of(error), {}
     match error:
         case NotKnown():
             headers["WWW-Authenticate"] = 'Bearer realm="energy-ledger"'
         case TooMany():
             headers["Retry-After"] = str(error.seconds)
-        case Unavailable():
+        case Unavailable() | InProgress():
             headers["Retry-After"] = str(RETRY_SECONDS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", code=error.code, what=error.what)
-    found = problem(
-        status, error.code, error.what, where=error.where, hint=error.hint, instance=request_id(request)
-    )
-    return _answer(found, headers)
+    return problem(
+        status, error.code, error.what, where=error.where, hint=error.hint, instance=instance
+    ), headers
+
+
+def coded(request: Request[Any, Any, Any], error: LedgerError) -> Response[bytes]:
+    """The answer to a coded error."""
+    return _answer(*_told(error, request_id(request.scope)))
 
 
 def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -155,24 +169,59 @@ def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
         if isinstance(first, dict):
             detail, where = str(first.get("message", detail)), str(first.get("key", ""))
     found = problem(
-        status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], instance=request_id(request)
+        status,
+        LIBRARY.get(status, "refused"),
+        detail[:300],
+        where=where[:100],
+        instance=request_id(request.scope),
     )
     return _answer(found, dict(error.headers or {}))
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to a failure of our own: its words stay in the log."""
+    return _answer(_failure(request.scope, error), {})
+
+
+def _failure(scope: Scope, error: Exception) -> Problem:
     log.error("request failed", exc_info=error)
-    found = problem(
+    return problem(
         500, "internal-error", "the ledger failed to answer", hint="tell the operator the request's id",
-        instance=request_id(request),
+        instance=request_id(scope),
     )  # fmt: skip
-    return _answer(found, {})
 
 
-def request_id(request: Request[Any, Any, Any]) -> str:
+def request_id(scope: Scope) -> str:
     """The id that the request goes by."""
-    return str(request.scope.get("state", {}).get("request_id", ""))
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+# --- the same, for what stands before the library ---------------------------------------------
+
+
+def refuse(scope: Scope, error: LedgerError) -> Callable[[Send], Awaitable[None]]:
+    """Sends the answer to a coded error."""
+    return _sender(*_told(error, request_id(scope)))
+
+
+def failed(scope: Scope, error: Exception) -> Callable[[Send], Awaitable[None]]:
+    """Sends the answer to a failure of our own."""
+    return _sender(_failure(scope, error), {})
+
+
+def _sender(found: Problem, headers: dict[str, str]) -> Callable[[Send], Awaitable[None]]:
+    body = msgspec.json.encode(found)
+    fields = {**headers, "content-type": MEDIA_TYPE, "content-length": str(len(body))}
+    start = {
+        "type": "http.response.start", "status": found.status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
+    }  # fmt: skip
+
+    async def send_it(send: Send) -> None:
+        await send(cast(Message, start))
+        await send(cast(Message, {"type": "http.response.body", "body": body, "more_body": False}))
+
+    return send_it
 
 
 HANDLERS: dict[Any, Any] = {LedgerError: coded, HTTPException: library, Exception: unexpected}

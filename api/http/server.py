@@ -10,8 +10,10 @@ import uvicorn
 from api.http.access_log import AccessLog
 from api.http.app import build_app
 from api.http.backend import Backend
+from api.http.connection import BoundedProtocol
 from api.http.metrics import Metrics
-from api.http.middleware import Traced
+from api.http.middleware import Identifying, Traced
+from api.http.repeating import keep_forgetting
 from api.http.settings import ApiSettings
 from ledger.bus import Bus
 from ledger.clock import Clock, SystemClock
@@ -23,7 +25,6 @@ from settlement.billing.settings import BillingSettings
 
 KEEP_ALIVE_SECONDS = 30
 END_SECONDS = 20
-HEADER_BYTES_MAX = 32 * 1024
 STARTED_POLL_SECONDS = 0.02
 
 
@@ -75,15 +76,10 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     settings = backend.settings
     metrics = Metrics(backend.community)
     access = AccessLog(backend.access, backend.clock)
-    config = uvicorn.Config(
-        Traced(build_app(backend, metrics), access, metrics), host=settings.host, port=settings.port,
-        loop="none", http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=END_SECONDS,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-    )  # fmt: skip
-    server = _Server(config)
+    app = Traced(Identifying(build_app(backend, metrics), backend), access, metrics)
+    server = _Server(_config(app, settings))
     stop = asyncio.Event()
-    kept = asyncio.ensure_future(access.keep(stop))
+    kept = asyncio.gather(access.keep(stop), keep_forgetting(backend.access, backend.clock, stop))
     try:
         listening = _listening(settings)
         task = asyncio.ensure_future(server.serve([listening]))
@@ -97,6 +93,16 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     finally:
         stop.set()
         await kept
+
+
+def _config(app: Traced, settings: ApiSettings) -> uvicorn.Config:
+    """The library's settings, all of them said: none is looked up in the environment."""
+    return uvicorn.Config(
+        app, host=settings.host, port=settings.port, loop="none", http=BoundedProtocol, ws="none",
+        lifespan="off", log_config=None, log_level="error", access_log=False, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=END_SECONDS,
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
+    )  # fmt: skip
 
 
 def _listening(settings: ApiSettings) -> socket.socket:

@@ -23,7 +23,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where it listens and how much it takes.
 
     With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
-    are hashes. `requests_a_minute` are for each key, `body_bytes_max` for each request.
+    are hashes. `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
+    `body_bytes_max` for each request. `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     """
 
     host: Text = "127.0.0.1"
@@ -31,6 +32,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8  # to Postgres
     public_log: bool = False
     requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000
+    requests_a_minute_without_key: Annotated[int, msgspec.Meta(ge=1)] = 600
+    trusted_proxies: tuple[Text, ...] = ()
     body_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
 
 

@@ -10,7 +10,7 @@ from ledger.postgres.pool import Pool
 
 
 class Answered(NamedTuple):
-    """What became of a request; the status is none while it is being answered."""
+    """What became of a request: no status while it is being answered, no body if that was too long."""
 
     request: bytes
     begun_at: datetime
@@ -64,9 +64,15 @@ class AccessStore:
 
     # --- answers ------------------------------------------------------------------------------
 
-    async def begin(self, prefix: str, name: str, request: bytes, now: datetime) -> bool:
-        """Be the one to answer a request; whether nobody was before."""
+    async def begin(
+        self, prefix: str, name: str, request: bytes, now: datetime, given_up_before: datetime
+    ) -> bool:
+        """Be the one to answer a request; whether nobody was before, or only one who began before an
+        instant and never came to an end."""
         async with self._pool.connection() as connection:
+            await connection.execute(
+                statement("access_take_over_answer"), prefix, name, request, given_up_before
+            )
             begun = await connection.fetchval(statement("access_begin_answer"), prefix, name, request, now)
         return begun is not None
 
@@ -76,15 +82,19 @@ class AccessStore:
             row = await connection.fetchrow(statement("access_answer"), prefix, name)
         return Answered(*row) if row else None
 
-    async def finish(self, prefix: str, name: str, status: int, media_type: str, body: bytes) -> None:
-        """Keep what was answered."""
+    async def finish(
+        self, prefix: str, name: str, begun: datetime, status: int, media_type: str, body: bytes | None
+    ) -> None:
+        """Keep what was answered, as the one who began at an instant; the body is none if it is too long."""
         async with self._pool.connection() as connection:
-            await connection.execute(statement("access_end_answer"), prefix, name, status, media_type, body)
+            await connection.execute(
+                statement("access_end_answer"), prefix, name, begun, status, media_type, body
+            )
 
-    async def drop(self, prefix: str, name: str) -> None:
-        """Forget a request that nothing came of."""
+    async def drop(self, prefix: str, name: str, begun: datetime) -> None:
+        """Forget a request that nothing came of, as the one who began at an instant."""
         async with self._pool.connection() as connection:
-            await connection.execute(statement("access_drop_answer"), prefix, name)
+            await connection.execute(statement("access_drop_answer"), prefix, name, begun)
 
     async def forget(self, before: datetime) -> None:
         """Forget answers that were begun before an instant."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import asyncpg
 
+from ledger.errors import Unavailable
 from ledger.postgres.connection import APP, Connection, PostgresSettings, connect
-from ledger.postgres.errors import translated
+from ledger.postgres.errors import StoreRefused, translated
 from ledger.postgres.projection import LIVE
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ else:
 
 ACQUIRE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+
+
+class NotReady(Unavailable):
+    """The projections were not made yet, or the migrations not run."""
+
+    code = "store-not-ready"
 
 
 class Pool:
@@ -52,10 +59,17 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """One connection for a block. Raises `StoreUnavailable` when none comes free in time."""
-        with translated():
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                yield cast(Connection, connection)  # the pool's proxy of one
+        """One connection for a block. Raises `StoreUnavailable` when none comes free in time, `NotReady`."""
+        try:
+            with translated():
+                async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                    yield cast(Connection, connection)  # the pool's proxy of one
+        except StoreRefused as error:
+            if isinstance(error.__cause__, asyncpg.UndefinedTableError):
+                raise NotReady(
+                    "the store lacks a table that this needs", hint="is the projector running?"
+                ) from error
+            raise
 
 
 async def _as_it_was(connection: Connection) -> None:

@@ -1,0 +1,148 @@
+"""A client's connection: the library's, with a bound on everything that a client can keep waiting or growing.
+
+    the head of a request       HEAD_SECONDS, HEAD_BYTES_MAX                        408, 431
+    its body                    BODY_SECONDS; its size is the application's affair  408
+    requests sent ahead         PIPELINED_MAX behind the one that is answered       400
+    an answer nobody reads      SEND_SECONDS                                        closed
+    between two requests        the library's keep-alive time                       closed
+    all connections             CONNECTIONS_MAX                                     closed
+
+A request that was taken is answered before its connection is closed: also when the client has closed its own
+side (RFC 9112, section 9.6), and when the server ends.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.http.problems import LIBRARY, MEDIA_TYPE, problem
+
+HEAD_SECONDS = 10.0
+HEAD_BYTES_MAX = 32 * 1024
+BODY_SECONDS = 60.0
+SEND_SECONDS = 60.0
+PIPELINED_MAX = 32
+CONNECTIONS_MAX = 800
+
+
+class _Refused(Exception):
+    """The request in hand is not read on."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._status, self._detail = 400, "this is not a request of HTTP/1.1"
+        self._head_bytes = 0
+        self._is_in_body = False
+        self._slow: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    # --- what the transport tells -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library
+        if len(self.connections) >= CONNECTIONS_MAX:
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel()
+        if self._unread is not None:
+            self._unread.cancel()
+        if self.transport is not None:
+            super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # the library always closes
+        """A client that sends no more still waits for what is under way; then the connection is closed."""
+        if self._is_in_body or self._is_idle():
+            return None
+        self.cycle.keep_alive = False
+        self._cancel()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not self._is_in_body:
+            if self._slow is None:
+                self._expect_head()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._is_in_body and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self._refuse(431, f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes")
+
+    # --- what the parser tells ----------------------------------------------------------------
+
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > HEAD_BYTES_MAX:
+            self._status = 431
+            self._detail = f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes"
+            raise _Refused
+        if len(self.pipeline) >= PIPELINED_MAX:
+            self._detail = f"at most {PIPELINED_MAX} requests may be sent ahead of their answers"
+            raise _Refused
+        super().on_headers_complete()
+        self._head_bytes, self._is_in_body = 0, True
+        self._cancel()
+        self._slow = self.loop.call_later(BODY_SECONDS, self._too_slow, "the body of this request")
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._head_bytes, self._is_in_body = 0, False
+        self._cancel()
+
+    # --- what the answer meets ----------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    # --- refusing -----------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser could not read, in the words of the library; ours say more."""
+        self._refuse(self._status, self._detail)
+
+    def _expect_head(self) -> None:
+        self._slow = self.loop.call_later(HEAD_SECONDS, self._too_slow, "the head of a request")
+
+    def _too_slow(self, what: str) -> None:
+        self._slow = None
+        if self._is_in_body or self._is_idle():
+            self._refuse(408, f"{what} took too long to arrive")
+        else:
+            self._expect_head()  # what is under way is answered first
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _cancel(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Say why, unless another answer has begun, and close."""
+        self._cancel()
+        if self.transport.is_closing():
+            return
+        if self._is_idle() or not self.cycle.response_started:
+            body = msgspec.json.encode(problem(status, LIBRARY[status], detail))
+            head = (
+                f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+                "x-content-type-options: nosniff\r\n\r\n"
+            )
+            self.transport.write(STATUS_LINE[status] + head.encode() + body)
+        self.transport.close()

@@ -1,0 +1,182 @@
+"""POSTs that may be sent again: with an `Idempotency-Key` one is answered once, and then the same again.
+
+    begin -> the handler -> finish      the answer is kept for a day, beside the key and the name
+          -> failed on our side         forgotten: it may be tried again
+          -> the process died           taken over by whoever sends it again after `TAKEN_OVER_AFTER`
+
+A request that was taken over may have been done already; what it asks for has a name in the book, which
+refuses it a second time. No request runs for so long that it could be taken over while it is under way.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, cast
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.backend import Backend
+from api.http.middleware import header
+from api.http.principal import Principal
+from api.http.problems import InProgress, NotKept, OtherRequest
+from ledger.clock import Clock
+from ledger.errors import BadInput, LedgerError, Unavailable
+from ledger.postgres.access import AccessStore
+
+log = structlog.get_logger(__name__)
+
+KEY_HEADER = b"idempotency-key"
+KEY_LENGTH_MAX = 128
+ANSWER_BYTES_MAX = 256 * 1024
+"""A longer answer is not kept; that it was given is."""
+ANSWER_SECONDS = 45
+TAKEN_OVER_AFTER = timedelta(seconds=60)
+KEPT = timedelta(hours=24)
+FORGET_EVERY_SECONDS = 600.0
+NOT_AN_ANSWER = {401, 403, 413, 429}
+"""What says nothing of the request itself: sent again, it may be answered otherwise."""
+
+
+class TookTooLong(Unavailable):
+    """A request was not answered in time; it may have been done all the same."""
+
+    code = "took-too-long"
+
+
+class Repeating(ASGIMiddleware):
+    """Keeps the answer to a POST beside its key and name."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
+        if scope.get("method") != "POST" or not name or principal is None:
+            await next_app(scope, receive, send)
+            return
+        if len(name) > KEY_LENGTH_MAX or not name.isprintable():
+            raise BadInput("an Idempotency-Key has 1 to 128 printable characters", where="Idempotency-Key")
+        body = await self._body(receive)
+        if body is None:
+            return  # whoever sent half of it is gone
+        request = sha256(b"\0".join([scope["path"].encode(), scope["query_string"], body])).digest()
+        access, prefix = self._backend.access, principal.prefix
+        begun = self._backend.clock.now()
+        if not await access.begin(prefix, name, request, begun, begun - TAKEN_OVER_AFTER):
+            await self._again(prefix, name, request, send)
+            return
+        # What is kept is the plain answer, whichever encodings the client takes this time.
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
+        answer = _Answer(send)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await next_app(scope, _received(body, receive), answer.take)
+        except TimeoutError as error:
+            raise TookTooLong("this took too long", hint="send the same again in a minute") from error
+        except Exception:
+            await access.drop(prefix, name, begun)
+            raise
+        await self._keep(prefix, name, begun, answer)
+
+    async def _keep(self, prefix: str, name: str, begun: datetime, answer: "_Answer") -> None:
+        """Keep what was answered. It was sent by then: a store that fails is told to the log."""
+        access = self._backend.access
+        try:
+            if answer.status >= 500 or answer.status in NOT_AN_ANSWER:
+                await access.drop(prefix, name, begun)
+            else:
+                await access.finish(prefix, name, begun, answer.status, answer.media_type, answer.body)
+        except LedgerError as error:
+            log.warning("an answer was not kept", code=error.code)
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body, as far as one may be large: what is longer is refused where it is read. None where
+        the client went away before its end."""
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message["body"])
+            size += len(parts[-1])
+            if not message["more_body"] or size > self._backend.settings.body_bytes_max:
+                return b"".join(parts)
+
+    async def _again(self, prefix: str, name: str, request: bytes, send: Send) -> None:
+        before = await self._backend.access.answered(prefix, name)
+        if before is not None and before.request != request:
+            raise OtherRequest(
+                "this Idempotency-Key was used for another request", where="Idempotency-Key",
+                hint="use a new one for each request; the same one only to send the same again",
+            )  # fmt: skip
+        if before is None or before.status is None:
+            raise InProgress("the same request is being answered", hint="try again in a moment")
+        if before.body is None:
+            raise NotKept(
+                f"this was done before and answered with {before.status}; the answer was too long to keep",
+                where="Idempotency-Key", hint="ask for what it has made",
+            )  # fmt: skip
+        headers = [
+            (b"content-type", (before.media_type or "").encode()), (b"idempotent-replayed", b"true"),
+            (b"content-length", str(len(before.body)).encode()),
+        ]  # fmt: skip
+        await send(
+            cast(Message, {"type": "http.response.start", "status": before.status, "headers": headers})
+        )
+        await send(cast(Message, {"type": "http.response.body", "body": before.body, "more_body": False}))
+
+
+class _Answer:
+    """Passes an answer on and remembers it, if it is not too long."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.status = 500
+        self.media_type = ""
+
+    @property
+    def body(self) -> bytes | None:
+        return b"".join(self._parts) if self._size <= ANSWER_BYTES_MAX else None
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            types = [value for key, value in message["headers"] if key.lower() == b"content-type"]
+            self.media_type = types[0].decode("latin-1") if types else ""
+        elif message["type"] == "http.response.body":
+            self._size += len(message["body"])
+            if self._size <= ANSWER_BYTES_MAX:
+                self._parts.append(message["body"])
+        await self._send(message)
+
+
+def _received(body: bytes, receive: Receive) -> Callable[[], Any]:
+    """A body that was read, to be read again; then what comes from the connection."""
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def received() -> Any:
+        return next(messages, None) or await receive()
+
+    return received
+
+
+async def keep_forgetting(store: AccessStore, clock: Clock, stop: asyncio.Event) -> None:
+    """Forget answers that are a day old, until `stop` is set."""
+    while not stop.is_set():
+        try:
+            await store.forget(clock.now() - KEPT)
+        except LedgerError as error:
+            log.warning("old answers stay for now", code=error.code)
+        try:
+            async with asyncio.timeout(FORGET_EVERY_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            pass
