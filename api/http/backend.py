@@ -1,5 +1,6 @@
 """What handlers work with: store, bus, the ledger's keys, the clock. Made once, by whoever serves."""
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from ledger.words import counted
 from settlement.billing.settings import BillingSettings
 
 LAG_EVENTS_MAX = 10_000
+EXTRACTS_AT_ONCE = 2
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Backend:
     limit: RateLimit = field(init=False)
     strangers: RateLimit = field(init=False)
     recorder: Recorder = field(init=False)
+    extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
@@ -44,6 +47,7 @@ class Backend:
         self.limit = RateLimit(self.settings.requests_a_minute, "this key")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
+        self.extracts = asyncio.Semaphore(EXTRACTS_AT_ONCE)
 
     @property
     def community(self) -> str:

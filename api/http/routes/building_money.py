@@ -1,0 +1,160 @@
+"""What a building trades, pays and saves, and its documents."""
+
+import asyncio
+from datetime import date
+from functools import partial
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from litestar import MediaType, Request, Response, get
+from litestar.datastructures import State
+from litestar.params import PathParameter, QueryParameter
+
+from api.http.backend import Backend
+from api.http.billing_shapes import DocumentShape, document_shape
+from api.http.building_shapes import (
+    SavingsShape,
+    StatementShape,
+    TradeShape,
+    savings_shape,
+    statement_shape,
+    trade_shape,
+)
+from api.http.caching import answered, matches, told
+from api.http.guard import OWN
+from api.http.known_building import BuildingPath, known_building
+from api.http.pages import BadCursor, Cursor, Limit, Page, page_of
+from api.http.principal import Principal
+from api.http.problems import NotThere
+from api.http.span import Begin, Until, span_of
+from ledger.entry import is_name
+from ledger.market_events import InvoiceIssued
+from ledger.postgres.buildings import TradeRow
+from ledger.postgres.lent import lent_store
+from settlement.billing.accounts import Accounts
+from settlement.billing.as_json import read_document
+from settlement.billing.as_pdf import Printer
+from settlement.savings import month_savings
+from settlement.told_month import told_month
+
+MONEY = OWN | {"operator", "billing"}
+PDF = "application/pdf"
+PRINTED = ".pdf"
+
+Req = Request[Any, Any, State]
+
+
+@get("/{building:str}/trades", may=MONEY, summary="What a building sold and bought")
+async def trades(
+    request: Req,
+    state: State,
+    building: BuildingPath,
+    begin: Begin = None,
+    until: Until = None,
+    limit: Limit = 100,
+    after: Cursor = "",
+) -> Response[Page[TradeShape]]:
+    """Its trades as they count: of each interval those of the newest run that settled it. Only the building
+    itself is told who its partners were."""
+    backend: Backend = state.backend
+    store = await known_building(state, building)
+    community = backend.book.community
+    span = span_of(begin, until, ZoneInfo(community.zone), backend.clock.now())
+    principal: Principal = request.scope["user"]
+
+    async def read(key: Any, most: int) -> list[TradeRow]:
+        start, number = key
+        if not span.begin <= start < span.until:
+            raise BadCursor("this cursor is of another span", where="after", hint="leave it out to begin")
+        return await store.trades(building, span.until, (start, number), most)
+
+    shape = partial(
+        trade_shape, building=building, currency=community.currency,
+        with_partner=principal.building == building,
+    )  # fmt: skip
+    first = (span.begin, -1)
+    return told(request, await page_of(after, limit, first, read, shape, lambda row: (row.start, row.number)))
+
+
+@get("/{building:str}/statement/{month:str}", may=MONEY, summary="A building's month day by day")
+async def statement(
+    request: Req,
+    state: State,
+    building: BuildingPath,
+    month: Annotated[str, PathParameter(description="A local month, such as 2026-06.")],
+) -> Response[StatementShape]:
+    """Energy and cost of each local day, the building's part of the campus's charges, its documents, and what
+    is not billed yet."""
+    backend: Backend = state.backend
+    first = told_month(month)
+    await known_building(state, building)
+    async with lent_store(backend.pool) as store:
+        found = await Accounts(backend.community, store).statement(building, first)
+    return told(request, statement_shape(found))
+
+
+@get("/{building:str}/savings", may=MONEY, summary="What the market saved a building in a month")
+async def savings(
+    request: Req,
+    state: State,
+    building: BuildingPath,
+    month: Annotated[
+        str | None, QueryParameter(description="A local month, such as 2026-06; by default this one.")
+    ] = None,
+) -> Response[SavingsShape]:
+    """What it paid and got in the intervals that are settled, beside what the grid alone would have asked and
+    given for the same energy."""
+    backend: Backend = state.backend
+    community = backend.book.community
+    first = _this_month(backend) if month is None else told_month(month)
+    await known_building(state, building)
+    async with lent_store(backend.pool) as store:
+        found = await month_savings(store, backend.community, building, first)
+    return told(request, savings_shape(building, first, found, community.currency))
+
+
+def _this_month(backend: Backend) -> date:
+    return backend.clock.now().astimezone(ZoneInfo(backend.book.community.zone)).date().replace(day=1)
+
+
+@get("/{building:str}/invoices", may=MONEY, summary="A building's documents, the first one first")
+async def invoices(
+    request: Req, state: State, building: BuildingPath, limit: Limit = 100, after: Cursor = ""
+) -> Response[Page[DocumentShape]]:
+    """Its invoices and credit notes in order of issue."""
+    store = await known_building(state, building)
+    page = await page_of(
+        after, limit, (-1,), partial(store.documents, building), lambda row: document_shape(row.event),
+        lambda row: (row.position,),
+    )  # fmt: skip
+    return told(request, page)
+
+
+@get("/{building:str}/invoices/{number:str}", may=MONEY, summary="One of a building's documents")
+async def invoice(
+    request: Req,
+    state: State,
+    building: BuildingPath,
+    number: Annotated[
+        str, PathParameter(description="Such as campus-2026-000001; with .pdf behind it, as it is printed.")
+    ],
+) -> Response[bytes]:
+    """The canonical JSON of the document exactly as it was recorded: its SHA-256 is the document's code, and
+    that its ETag. With `.pdf` behind its number it comes as PDF/A, in which the same JSON is attached."""
+    store = await known_building(state, building)
+    told_number = number.removesuffix(PRINTED)
+    found = await store.document(building, told_number) if is_name(told_number) else None
+    if found is None:
+        raise NotThere("the building has no such document", where=number[:80])
+    if told_number == number:
+        return answered(request, found.document.encode(), MediaType.JSON, tag=f'W/"{found.code}"')
+    tag = f'W/"{found.code}-pdf"'
+    printed = b"" if matches(request, tag) else await asyncio.to_thread(_printed, found)
+    return answered(request, printed, PDF, tag=tag)
+
+
+def _printed(event: InvoiceIssued) -> bytes:
+    return Printer().pdf(read_document(event.document))
+
+
+HANDLERS = (trades, statement, savings, invoices, invoice)
