@@ -1,0 +1,67 @@
+"""What the API appends in the operator's name: one stream's turn at a time, over all processes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ledger.bus import Bus
+from ledger.client import BookClient
+from ledger.event import Event
+from ledger.opening import LedgerKeys
+from ledger.postgres.connection import Connection
+from ledger.postgres.pool import Pool
+from ledger.postgres.turns import turn
+from ledger.registry import OPERATOR
+
+
+class Operator:
+    """Signs with the operator's key. Two appends at once would be a fork, so each takes its turn."""
+
+    def __init__(self, pool: Pool, bus: Bus, community: str, keys: LedgerKeys) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._community = community
+        self._client = BookClient(bus, community, OPERATOR, keys.operator, keys.service.public)
+        self._is_open = False
+        self._lock = asyncio.Lock()  # of this process' requests only one waits with a connection in hand
+
+    @asynccontextmanager
+    async def turn(self, stream: str) -> AsyncIterator["Turn"]:
+        """Be the only one to append to a stream, for the length of the block and of its transaction.
+
+        Raises `NoTurn`, `StoreUnavailable`, `BusUnavailable`.
+        """
+        async with (
+            self._lock,
+            self._pool.connection() as connection,
+            turn(connection, f"{self._community} {stream}"),
+        ):
+            yield Turn(self, stream, connection)
+
+    async def append(self, stream: str, *events: Event) -> None:
+        """Append events in a turn of their own. Raises as `turn` and `Turn.append`."""
+        async with self.turn(stream) as mine:
+            await mine.append(*events)
+
+    async def client(self) -> BookClient:
+        """The one client, which knows where the chains go on now. Raises `BusUnavailable`."""
+        if self._is_open:
+            await self._client.ask_heads()
+        else:
+            await self._client.open()
+            self._is_open = True
+        return self._client
+
+
+class Turn:
+    """A turn at a stream; `connection` is in a transaction that ends with it."""
+
+    def __init__(self, operator: Operator, stream: str, connection: Connection) -> None:
+        self.connection = connection
+        self._operator = operator
+        self._stream = stream
+
+    async def append(self, *events: Event) -> None:
+        """Append events. Raises `Refused`, `NoReceipt`, `BusUnavailable`."""
+        client = await self._operator.client()
+        await client.append(self._stream, list(events))
