@@ -38,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._status, self._detail = 400, "this is not a request of HTTP/1.1"
         self._head_bytes = 0
+        self._is_in_head = False
         self._is_in_body = False
         self._slow: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -74,10 +75,16 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._expect_head()
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._is_in_head and self._slow is None:
+            self._expect_head()  # the rest of one that began behind another
         if not self._is_in_body and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(431, f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes")
 
     # --- what the parser tells ----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -89,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._detail = f"at most {PIPELINED_MAX} requests may be sent ahead of their answers"
             raise _Refused
         super().on_headers_complete()
-        self._head_bytes, self._is_in_body = 0, True
+        self._head_bytes, self._is_in_head, self._is_in_body = 0, False, True
         self._cancel()
         self._slow = self.loop.call_later(BODY_SECONDS, self._too_slow, "the body of this request")
 
