@@ -22,13 +22,20 @@ WHAT_TO_DO: Mapping[str, str] = {
 }
 """One line for each code that `admission` refuses with."""
 
+RESOLVED: Mapping[str | None, str] = {
+    None: "nothing: it was recorded after all",
+    "released": "nothing: it was sent again, and was not refused since",
+    "rejected": "nothing: an operator has rejected it",
+}
+"""The same for what does not wait any longer, by who ended that: the writer itself, or a person."""
+
 UNKNOWN_CODE = "a newer version refused these: `energy-ledger quarantine` of that version knows why"
 
 
 def what_to_do(row: Mapping[str, Any]) -> str:
     """What to do about one message."""
     if row["resolved_at"] is not None:
-        return "nothing: it was recorded after all"
+        return RESOLVED[row["resolution"]]
     return WHAT_TO_DO.get(row["code"], UNKNOWN_CODE)
 
 

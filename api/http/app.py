@@ -15,7 +15,7 @@ from api.http.guard import PUBLIC, guard
 from api.http.metrics import Metrics
 from api.http.problems import HANDLERS
 from api.http.repeating import Repeating
-from api.http.routes import billing, buildings, log, operations, reference
+from api.http.routes import billing, buildings, log, operations, operators, reference
 
 GZIP_BYTES_MIN = 1_000
 
@@ -23,7 +23,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     operations.livez, operations.readyz, operations.metrics, reference.page, reference.style,
     reference.problem_page,
 )  # fmt: skip
-OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (log.router, billing.router, buildings.router)
+OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (log.router, billing.router, operators.router, buildings.router)
 
 
 def build_app(backend: Backend, metrics: Metrics) -> Litestar:

@@ -90,7 +90,7 @@ class DraftShape(msgspec.Struct, frozen=True):
     lines: list[LineShape]
 
 
-class RefusedShape(msgspec.Struct, frozen=True):
+class NotBilled(msgspec.Struct, frozen=True):
     """A building that cannot be billed, and why; that keeps nobody else's bill back."""
 
     building: str
@@ -106,7 +106,7 @@ class PreviewShape(msgspec.Struct, frozen=True):
     month: str
     settled_until: datetime | None
     drafts: list[DraftShape]
-    refused: list[RefusedShape]
+    refused: list[NotBilled]
 
 
 class IssuedShape(msgspec.Struct, frozen=True):
@@ -114,24 +114,24 @@ class IssuedShape(msgspec.Struct, frozen=True):
 
     month: str
     numbers: list[str]
-    refused: list[RefusedShape]
+    refused: list[NotBilled]
 
 
 def preview_shape(month: date, bills: Bills) -> PreviewShape:
     """As the API shows it."""
     until = next((each.settled_until for each in bills.invoices if each.settled_until), None)
     return PreviewShape(
-        month_word(month), until, [_draft(each) for each in bills.invoices], refused_shapes(bills)
+        month_word(month), until, [_draft(each) for each in bills.invoices], not_billed(bills)
     )
 
 
-def refused_shapes(bills: Bills) -> list[RefusedShape]:
+def not_billed(bills: Bills) -> list[NotBilled]:
     """What cannot be billed."""
     return [_refused(each) for each in bills.refused]
 
 
-def _refused(error: AmountTooLarge) -> RefusedShape:
-    return RefusedShape(error.where, error.code, error.what, error.hint)
+def _refused(error: AmountTooLarge) -> NotBilled:
+    return NotBilled(error.where, error.code, error.what, error.hint)
 
 
 def month_word(month: date) -> str:

@@ -60,6 +60,14 @@ class Reader:
         rows = await self._rows("read_log_key", community)
         return str(rows[0]["log_key"]) if rows else ""
 
+    async def feeders(self, community: str) -> list[Row]:
+        """Feeders with their names."""
+        return await self._rows("list_feeders", community)
+
+    async def buildings(self, community: str) -> list[Row]:
+        """Buildings with name and feeder."""
+        return await self._rows("list_buildings", community)
+
     async def devices(self, community: str) -> list[Row]:
         """Devices with role, public key (none while revoked) and the position that set it."""
         return await self._rows("list_devices", community)

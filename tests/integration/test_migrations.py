@@ -24,6 +24,7 @@ FILES = [
     "0006_posted.sql",
     "0007_access.sql",
     "0008_enrolment.sql",
+    "0009_inspection.sql",
 ]
 NEXT = len(FILES) + 1
 

@@ -29,11 +29,11 @@ from api.http.billing_shapes import (
     document_shape,
     journal_shape,
     month_word,
+    not_billed,
     preview_shape,
-    refused_shapes,
     run_shape,
 )
-from api.http.caching import PRIVATE, answered, matches
+from api.http.caching import answered
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
 from ledger.errors import BadInput
@@ -138,11 +138,7 @@ async def invoice(request: Req, state: State, number: NumberPath) -> Response[by
         raise NotThere("there is no such document", where=name[:80])
     if name != number:
         return answered(request, await asyncio.to_thread(_printed, read_document(found.document)), PDF)
-    tag = f'W/"{found.code}"'
-    headers = {"ETag": tag, "Cache-Control": PRIVATE}
-    if matches(request, tag):
-        return Response(b"", status_code=304, headers=headers, media_type=JSON)
-    return Response(found.document.encode(), headers=headers, media_type=JSON)
+    return answered(request, found.document.encode(), JSON, tag=f'W/"{found.code}"')
 
 
 def _printed(document: Invoice) -> bytes:
@@ -204,7 +200,7 @@ async def issue(state: State, month: MonthPath) -> Response[IssuedShape]:
     first = told_month(month)
     bills = await backend.recorder.unbroken(issue_month(backend, first))
     numbers = [each.number for each in bills.invoices]
-    shape = IssuedShape(month_word(first), numbers, refused_shapes(bills))
+    shape = IssuedShape(month_word(first), numbers, not_billed(bills))
     return Response(shape, status_code=201 if numbers else 200)
 
 

@@ -5,4 +5,4 @@ INSERT INTO book.quarantine
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
 ON CONFLICT (community, digest, code) DO UPDATE
 SET stream = excluded.stream, sequence = excluded.sequence, what = excluded.what, last_at = excluded.last_at,
-    times = book.quarantine.times + 1, resolved_at = NULL
+    times = book.quarantine.times + 1, resolved_at = NULL, resolution = NULL, resolved_by = NULL

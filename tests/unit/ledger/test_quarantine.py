@@ -21,6 +21,7 @@ def row(code: str, **changes: Any) -> dict[str, Any]:
         "last_at": AT,
         "times": 1,
         "resolved_at": None,
+        "resolution": None,
     }
     return plain | changes
 

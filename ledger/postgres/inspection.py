@@ -1,0 +1,81 @@
+"""What an operator looks at: alarms, the market as published, and who asked the API for what."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.market_events import MarketRulesPublished, TariffPublished
+from ledger.postgres.access import Asked
+from ledger.postgres.connection import statement, transaction
+from ledger.postgres.pool import Pool
+from ledger.postgres.reader import Reader, Row
+
+
+class AlarmRow(NamedTuple):
+    """An alarm, and its place in the log."""
+
+    position: int
+    device: str
+    alarm: str
+    meter: str | None
+    detail: str
+    at: datetime
+
+
+class RegistryRows(NamedTuple):
+    """The registry in one state."""
+
+    feeders: list[Row]
+    buildings: list[Row]
+    meters: list[Row]
+    devices: list[Row]
+
+
+class Published(NamedTuple):
+    """The market in one state."""
+
+    rules: list[MarketRulesPublished]
+    tariffs: list[TariffPublished]
+
+
+class Inspection:
+    """One community's. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, pool: Pool, community: str) -> None:
+        self._pool = pool
+        self._community = community
+
+    async def registry(self) -> RegistryRows:
+        """Feeders, buildings, meters with reader and newest interval, and devices."""
+        async with self._pool.connection() as connection, transaction(connection, "repeatable_read"):
+            reader = Reader(connection)
+            return RegistryRows(
+                await reader.feeders(self._community),
+                await reader.buildings(self._community),
+                await reader.meters(self._community),
+                await reader.devices(self._community),
+            )
+
+    async def market(self) -> Published:
+        """Rules in order of the instant from which they hold, tariffs by name."""
+        async with self._pool.connection() as connection, transaction(connection, "repeatable_read"):
+            rules = await connection.fetch(statement("market_rules"), self._community)
+            tariffs = await connection.fetch(statement("market_tariffs"), self._community)
+        return Published(
+            [msgspec.json.decode(row["body"], type=MarketRulesPublished) for row in rules],
+            [msgspec.json.decode(row["body"], type=TariffPublished) for row in tariffs],
+        )
+
+    async def alarms(self, after: Sequence[int], limit: int) -> list[AlarmRow]:
+        """Alarms before a position, newest first."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(statement("alarms_page"), self._community, after[0], limit)
+        return [AlarmRow(*row) for row in rows]
+
+    async def requests(self, after: Sequence[Any], limit: int, path: str) -> list[Asked]:
+        """Who asked for what, newest first, behind (at, id): with a key of the community, or under `path`."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(statement("requests_page"), self._community, *after, path, limit)
+        return [Asked(*row) for row in rows]
