@@ -124,7 +124,7 @@ async def test_what_is_no_request_is_refused_and_the_connection_closed(served: A
 
 
 ODD_PATHS = (
-    "/%00", "/livez%00", "/%ff%fe", "/..%2f..%2fetc/passwd", "/%0d%0aX-Evil:1", "/livez/../x", "/%F0%9F%92%A5",
+    "/%00", "/livez%00", "/%ff%fe", "/..%2f..%2fetc/passwd", "/%0d%0aX-Evil:1", "/livez/../x", "/%F0%9F",
     f"{V1}/log/tile/0/%00", f"{V1}%00/log/checkpoint", "/problems/%00", "/problems/<script>",
     "/" + "a" * 8_000, "/" + "/" * 3_000, "/problems/" + "%41" * 3_000,
 )  # fmt: skip
