@@ -3,7 +3,7 @@
 import asyncio
 from datetime import date
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from litestar import MediaType, Request, Response, get
@@ -34,6 +34,7 @@ from ledger.postgres.lent import lent_store
 from settlement.billing.accounts import Accounts
 from settlement.billing.as_json import read_document
 from settlement.billing.as_pdf import Printer
+from settlement.billing.invoice import Invoice
 from settlement.savings import month_savings
 from settlement.told_month import told_month
 
@@ -138,7 +139,7 @@ async def invoice(
     number: Annotated[
         str, PathParameter(description="Such as campus-2026-000001; with .pdf behind it, as it is printed.")
     ],
-) -> Response[bytes]:
+) -> Response[Invoice]:
     """The canonical JSON of the document exactly as it was recorded: its SHA-256 is the document's code, and
     that its ETag. With `.pdf` behind its number it comes as PDF/A, in which the same JSON is attached."""
     store = await known_building(state, building)
@@ -147,10 +148,11 @@ async def invoice(
     if found is None:
         raise NotThere("the building has no such document", where=number[:80])
     if told_number == number:
-        return answered(request, found.document.encode(), MediaType.JSON, tag=f'W/"{found.code}"')
+        body = found.document.encode()
+        return cast(Response[Invoice], answered(request, body, MediaType.JSON, tag=f'W/"{found.code}"'))
     tag = f'W/"{found.code}-pdf"'
     printed = b"" if matches(request, tag) else await asyncio.to_thread(_printed, found)
-    return answered(request, printed, PDF, tag=tag)
+    return cast(Response[Invoice], answered(request, printed, PDF, tag=tag))
 
 
 def _printed(event: InvoiceIssued) -> bytes:
