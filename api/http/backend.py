@@ -5,9 +5,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from api.http.limits import RateLimit
+from api.http.operator import Operator
 from api.http.principal import Keys
 from api.http.recording import Recorder
 from api.http.settings import ApiSettings
+from api.http.what_if import WhatIf
 from ledger.bus import Bus
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -36,16 +38,20 @@ class Backend:
     billing: BillingSettings = field(default_factory=BillingSettings)
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
+    operator: Operator = field(init=False)
     limit: RateLimit = field(init=False)
     strangers: RateLimit = field(init=False)
     recorder: Recorder = field(init=False)
+    what_if: WhatIf = field(init=False)
     extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
         self.keys = Keys(self.access, self.clock)
+        self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
         self.limit = RateLimit(self.settings.requests_a_minute, "this key")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
+        self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
         self.extracts = asyncio.Semaphore(EXTRACTS_AT_ONCE)
 

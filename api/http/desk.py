@@ -1,0 +1,206 @@
+"""What buildings want, as the API takes it: read from the book as it stands, written in the operator's name.
+
+The book is folded once a process and then followed, up to its newest event and not to where the projections
+are: whoever has placed an order sees it in the next list.
+
+An event of a request with an Idempotency-Key carries a salt that follows from the request. So when the same
+request comes again after its receipt was lost, its event is found in the book, and nothing is written twice.
+What was sent and not answered may be in the book, may get there yet, or may never: before anything else is
+written to its stream, the very same event is sent again, as a gateway does with an envelope.
+"""
+
+import asyncio
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple, cast
+
+import msgspec
+import structlog
+
+from api.http.backend import Backend
+from api.http.operator import Turn
+from ledger.client import BookClient, Refused
+from ledger.clock import rfc3339
+from ledger.errors import BadInput, Unavailable
+from ledger.event import new_salt
+from ledger.events import read_recorded
+from ledger.market import GateClosed
+from ledger.market_events import (
+    HOLDS_FROM,
+    AgreementAccepted,
+    AgreementEnded,
+    AgreementProposed,
+    OrderCancelled,
+    OrderPlaced,
+)
+from ledger.postgres.connection import Connection
+from ledger.postgres.exporter import StoreSnapshot
+from ledger.postgres.recorded import RecordedPlace, recorded_place
+from ledger.postgres.settlement import SettlementStore
+from settlement.book_state import BookState
+from settlement.ordering import Desk
+
+log = structlog.get_logger(__name__)
+
+POSITIONS_AT_ONCE = 50_000
+SALT_BYTES = 12
+SALT_DOMAIN = b"energy-ledger/salt/v1\n"
+BEHIND = frozenset({"fork", "chain-broken", "sequence-gap"})
+"""Refusals of what does not go on from the stream's head: somebody else was faster."""
+
+Wanted = OrderPlaced | OrderCancelled | AgreementProposed | AgreementAccepted | AgreementEnded
+
+
+class OthersWrite(Unavailable):
+    """Somebody else, who takes no turns, wrote to the building's stream in the same moment."""
+
+    code = "others-write"
+
+
+class Written(NamedTuple):
+    """An event that is in the book, its place there, and the desk after it.
+
+    `was_there` says that the same request had brought it there before.
+    """
+
+    event: Wanted
+    stream: str
+    place: RecordedPlace
+    desk: Desk
+    was_there: bool
+
+    @property
+    def counts_from(self) -> datetime:
+        """From when on it changes what is traded."""
+        return cast(datetime, getattr(self.event, HOLDS_FROM[type(self.event)]))
+
+
+class OrderDesk:
+    """One process's, for one community."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._following = asyncio.Lock()
+        self._book: tuple[BookState, SettlementStore] | None = None
+        self._size = 0  # of the log, as far as the book was read
+        self._unanswered: dict[str, Wanted] = {}  # by stream
+
+    async def desk(self) -> Desk:
+        """What the book has by now. To be read before anything else is awaited: it goes on with the book.
+
+        Raises `StoreUnavailable`, `NotOpen`.
+        """
+        async with self._backend.pool.connection() as connection:
+            return await self._read(connection)
+
+    async def write(
+        self, building: str, request: bytes | None, made: Callable[[Desk, str], Wanted]
+    ) -> Written:
+        """Have an event made from the book as it stands and from the salt that it gets, and append it.
+
+        `request` is what the same request has in common with itself when it is sent again.
+
+        Raises what `made` raises, `GateClosed`, `Refused`, and `Unavailable` where nobody can know whether
+        the event is in the book.
+        """
+        stream, salt = f"building/{building}", self._salt(request)
+        async with self._backend.operator.turn(stream) as turn:
+            # First where the chain goes on, then what is in the book: what gets there in between is found,
+            # and what gets there later is the very envelope that goes on from this head.
+            client = await self._backend.operator.client()
+            await self._finish(turn, client, stream)
+            place = await self._place(turn, stream, salt) if request is not None else None
+            if place is not None:
+                (event,) = read_recorded([place.body])
+                return Written(
+                    cast(Wanted, event), stream, place, await self._read(turn.connection), was_there=True
+                )
+            desk = await self._read(turn.connection)
+            try:
+                event = msgspec.structs.replace(made(desk, salt), salt=salt)
+            except GateClosed as error:
+                raise _closed(error, desk) from error
+            await self._append(client, stream, event, desk)
+            place = await self._place(turn, stream, salt)
+            assert place is not None  # noqa: S101 - the receipt is signed after the commit
+            return Written(event, stream, place, await self._read(turn.connection), was_there=False)
+
+    # --- the book ----------------------------------------------------------------------------
+
+    async def _read(self, connection: Connection) -> Desk:
+        async with self._following:
+            fence = await StoreSnapshot(connection).fence(self._backend.community)
+            book = await self._followed(connection, fence.size if fence else 0)
+            return Desk(book.grid, book.registry, book.orders, self._backend.clock.now())
+
+    async def _followed(self, connection: Connection, size: int) -> BookState:
+        """The book up to `size`, read on by the connection that is lent just now."""
+        if self._book is None:
+            store = SettlementStore(connection)
+            self._book, self._size = (BookState(self._backend.community, store), store), 0
+        book, store = self._book
+        store.connection = connection
+        try:
+            while self._size < size:
+                end = min(self._size + POSITIONS_AT_ONCE, size)
+                await book.follow(end)
+                self._size = end
+        except Exception:
+            self._book = None  # it may have taken in a part: it is read anew
+            raise
+        return book
+
+    # --- what is appended --------------------------------------------------------------------
+
+    def _salt(self, request: bytes | None) -> str:
+        """A salt that nobody can guess: at random, or for ever the same for a request.
+
+        Ed25519 signatures are deterministic, and nobody sees this one.
+        """
+        if request is None:
+            return new_salt()
+        signature = self._backend.ledger.operator.sign(SALT_DOMAIN + request)
+        return urlsafe_b64encode(sha256(signature).digest()[:SALT_BYTES]).decode()
+
+    async def _place(self, turn: Turn, stream: str, salt: str) -> RecordedPlace | None:
+        return await recorded_place(turn.connection, self._backend.community, stream, salt)
+
+    async def _finish(self, turn: Turn, client: BookClient, stream: str) -> None:
+        """Come to know what became of the event that was sent last and not answered."""
+        event = self._unanswered.get(stream)
+        if event is None:
+            return
+        if await self._place(turn, stream, event.salt) is None:
+            try:
+                await self._append(client, stream, event, await self._read(turn.connection))
+            except BadInput as error:
+                log.info("not taken when sent again", stream=stream, code=error.code)
+        self._unanswered.pop(stream, None)
+
+    async def _append(self, client: BookClient, stream: str, event: Wanted, desk: Desk) -> None:
+        self._unanswered[stream] = event
+        try:
+            await client.append(stream, [event])
+        except Refused as error:
+            del self._unanswered[stream]
+            if error.code == GateClosed.code:
+                raise _closed(error, desk) from error
+            if error.code in BEHIND:
+                raise OthersWrite(
+                    "somebody else wrote for this building in the same moment", where=stream,
+                    hint="nothing was written: send it again",
+                ) from error  # fmt: skip
+            raise
+        del self._unanswered[stream]
+
+
+def made_name(kind: str, salt: str) -> str:
+    """A name for what was given none: the same whenever the same request comes again."""
+    return f"{kind}-{sha256(salt.encode()).hexdigest()[:12]}"
+
+
+def _closed(error: BadInput, desk: Desk) -> GateClosed:
+    """With the instant from which it can hold, as instants are written here."""
+    return GateClosed(error.what, where=error.where, hint=f"it can hold from {rfc3339(desk.first_open())} on")

@@ -1,0 +1,103 @@
+"""What requests about orders and agreements have in common: a building's desk, fields by name, pages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from hashlib import sha256
+from typing import Annotated, Any, TypeVar
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.params import PathParameter
+
+from api.http.backend import Backend
+from api.http.desk import OrderDesk, Wanted, Written
+from api.http.guard import OWN
+from api.http.pages import Page, page_of
+from api.http.principal import Principal
+from settlement.known_building import check_building
+from settlement.ordering import Desk, price_micro
+from settlement.plain.values import BadCell
+
+OWNERS = OWN | {"operator"}
+AGAIN = {"Idempotent-Replayed": "true"}
+"""Headers of an answer to a request whose event was in the book already."""
+
+FIELDS = {
+    "--begin": "begin", "--until": "until", "--since": "since", "--energy-wh": "energy_wh",
+    "--from": "clock_from", "--to": "clock_until",
+}  # fmt: skip
+"""The fields here of what the desk calls by the options of the command line."""
+
+Req = Request[Principal, Any, State]
+Row = TypeVar("Row")
+Shape = TypeVar("Shape")
+BuildingPath = Annotated[str, PathParameter(description="The building's name in the book.")]
+
+
+async def desk_at(state: State, building: str) -> Desk:
+    """What the book has by now, for a building in it. Raises `UnknownBuilding`."""
+    orders: OrderDesk = state.desk
+    desk = await orders.desk()
+    check_building(building, desk.registry.buildings)
+    return desk
+
+
+async def write(request: Req, state: State, building: str, made: Callable[[Desk, str], Wanted]) -> Written:
+    """Append what `made` makes of the book and a salt; for the same request no second time."""
+    orders: OrderDesk = state.desk
+
+    def fitting(desk: Desk, salt: str) -> Wanted:
+        with _fields_named():
+            return made(desk, salt)
+
+    return await orders.write(building, await _identity(request), fitting)
+
+
+async def _identity(request: Req) -> bytes | None:
+    """What a request with an Idempotency-Key has in common with itself when it is sent again."""
+    name = request.headers.get("idempotency-key")
+    if not name:
+        return None
+    told = [request.user.prefix, name, request.url.path, request.url.query]
+    return sha256(b"\0".join([*(each.encode() for each in told), await request.body()])).digest()
+
+
+@contextmanager
+def _fields_named() -> Iterator[None]:
+    try:
+        yield
+    except BadCell as error:
+        error.where = FIELDS.get(error.where, error.where)
+        raise
+
+
+def price_told(decimal: str | None, micro: int | None, field: str) -> int:
+    """A price that is told once, in one of its two ways. Raises `BadCell`."""
+    if decimal is not None and micro is None:
+        return price_micro(Decimal(decimal), field)
+    if micro is not None and decimal is None:
+        return micro
+    raise BadCell(
+        f"{field} is told {'twice' if decimal is not None else 'not at all'}",
+        where=field,
+        hint=f"give {field} as a decimal number, or {field}_micro_per_kwh",
+    )
+
+
+async def paged(
+    rows: Sequence[tuple[tuple[str, ...], Row]], after: str, limit: int, shape: Callable[[Row], Shape]
+) -> Page[Shape]:
+    """A page of rows with their keys, three words each, in the order of these. Raises `BadCursor`."""
+
+    async def read(key: Sequence[Any], count: int) -> Sequence[tuple[tuple[str, ...], Row]]:
+        return [pair for pair in rows if pair[0] > tuple(key)][:count]
+
+    rows = sorted(rows, key=lambda pair: pair[0])
+    return await page_of(after, limit, ("", "", ""), read, lambda pair: shape(pair[1]), lambda pair: pair[0])
+
+
+def currency_of(state: State) -> str:
+    """The community's."""
+    backend: Backend = state.backend
+    return backend.book.community.currency
