@@ -11,11 +11,12 @@ from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.types import ControllerRouterHandler
 
 from api.http.backend import Backend
+from api.http.desk import OrderDesk
 from api.http.guard import PUBLIC, guard
 from api.http.metrics import Metrics
 from api.http.problems import HANDLERS
 from api.http.repeating import Repeating
-from api.http.routes import billing, buildings, log, operations, operators, reference
+from api.http.routes import agreements, billing, buildings, log, operations, operators, orders, reference
 
 GZIP_BYTES_MIN = 1_000
 
@@ -23,7 +24,9 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     operations.livez, operations.readyz, operations.metrics, reference.page, reference.style,
     reference.problem_page,
 )  # fmt: skip
-OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (log.router, billing.router, operators.router, buildings.router)
+OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
+    log.router, billing.router, operators.router, buildings.router, orders.router, agreements.router,
+)  # fmt: skip
 
 
 def build_app(backend: Backend, metrics: Metrics) -> Litestar:
@@ -34,7 +37,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
         guards=[guard],
         middleware=[Repeating(backend)],
         exception_handlers=HANDLERS,
-        state=State({"backend": backend, "metrics": metrics}),
+        state=State({"backend": backend, "metrics": metrics, "desk": OrderDesk(backend)}),
         compression_config=CompressionConfig(
             backend="gzip", minimum_size=GZIP_BYTES_MIN, gzip_compress_level=5
         ),
