@@ -68,10 +68,11 @@ class Answer:
 
 def what_if_on_book(config: Path, asked: Asked) -> Answer:
     """Settle a period of the book under other rules. Raises `NothingToCompare` and what rules can lack."""
-    return run(_answer(book_settings(config), asked))
+    return run(compared_on_book(book_settings(config), asked))
 
 
-async def _answer(settings: Settings, asked: Asked) -> Answer:
+async def compared_on_book(settings: Settings, asked: Asked) -> Answer:
+    """The same by the settings themselves."""
     community = settings.community.id
     async with (
         await SettlementStore.open(settings.postgres) as store,

@@ -16,7 +16,17 @@ from api.http.guard import PUBLIC, guard
 from api.http.metrics import Metrics
 from api.http.problems import HANDLERS
 from api.http.repeating import Repeating
-from api.http.routes import agreements, billing, buildings, log, operations, operators, orders, reference
+from api.http.routes import (
+    agreements,
+    billing,
+    buildings,
+    log,
+    operations,
+    operators,
+    orders,
+    reference,
+    what_if,
+)
 
 GZIP_BYTES_MIN = 1_000
 
@@ -25,7 +35,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     reference.problem_page,
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
-    log.router, billing.router, operators.router, buildings.router, orders.router, agreements.router,
+    log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router, agreements.router,
 )  # fmt: skip
 
 
