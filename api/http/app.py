@@ -35,7 +35,8 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     reference.problem_page,
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
-    log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router, agreements.router,
+    log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
+    agreements.router,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from api.http.operator import Operator
 from api.http.principal import Keys
 from api.http.recording import Recorder
 from api.http.settings import ApiSettings
+from api.http.what_if import WhatIf
 from ledger.bus import Bus
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -41,6 +42,7 @@ class Backend:
     limit: RateLimit = field(init=False)
     strangers: RateLimit = field(init=False)
     recorder: Recorder = field(init=False)
+    what_if: WhatIf = field(init=False)
     extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
 
     def __post_init__(self) -> None:
@@ -49,6 +51,7 @@ class Backend:
         self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
         self.limit = RateLimit(self.settings.requests_a_minute, "this key")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
+        self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
         self.extracts = asyncio.Semaphore(EXTRACTS_AT_ONCE)
 
