@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from html import escape
+from http import HTTPStatus
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 from litestar.params import FromPath
 
+from api.http.caching import SECONDS, answered
 from api.http.guard import PUBLIC
+from api.http.openapi import MEDIA_TYPE_DOCUMENT, Description
 from api.http.problems import LIBRARY, NotThere, status_of
 from ledger.errors import LedgerError
 
@@ -29,10 +32,17 @@ Req = Request[Any, Any, State]
 
 
 @get("/docs", may=PUBLIC, include_in_schema=False, media_type=MediaType.HTML)
-async def page(request: Req) -> str:
+async def page(state: State) -> str:
     """All operations, by subject."""
-    document = request.app.openapi_schema.to_schema()
-    return "".join(_page(document))
+    description: Description = state.description
+    return "".join(_page(description.document))
+
+
+@get("/v1/openapi.json", may=PUBLIC, include_in_schema=False)
+async def document(request: Req, state: State) -> Response[bytes]:
+    """The same for programs."""
+    description: Description = state.description
+    return answered(request, description.body, MEDIA_TYPE_DOCUMENT, SECONDS)
 
 
 @get("/docs/style.css", may=PUBLIC, include_in_schema=False)
@@ -107,6 +117,12 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     if rows:
         yield f"<table>{''.join(rows)}</table>"
     answers = ", ".join(
-        f"{status} {escape(each['description'])}" for status, each in operation["responses"].items()
+        f"{status} {escape(_phrase(status, each))}" for status, each in sorted(operation["responses"].items())
     )
-    yield f"<p>Answers: {answers}</p>"
+    key = "no key needed" if {} in (operation["security"] or [{}]) else "needs a key"
+    yield f"<p>{key}. Answers: {answers}</p>"
+
+
+def _phrase(status: str, answer: dict[str, Any]) -> str:
+    """What an answer is; problems are told at one place of the document."""
+    return str(answer.get("description", "") or HTTPStatus(int(status)).phrase)

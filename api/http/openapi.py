@@ -1,0 +1,236 @@
+"""The API as an OpenAPI document, completed in one place.
+
+The library tells of every handler its parameters, body and answers. What is the same everywhere is added
+here: the problems that an operation may answer with, whether it needs a key, names that read well, and an
+example of each value, by the name that it has in all of the API.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme, Server
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler
+
+from api.http.guard import LOG, PUBLIC
+from api.http.problems import MEDIA_TYPE, Problem, problem
+from api.http.repeating import KEY_LENGTH_MAX
+
+MEDIA_TYPE_DOCUMENT = "application/vnd.oai.openapi+json"
+
+PROBLEMS: dict[int, tuple[str, str]] = {
+    400: ("bad-request", "a parameter or the body cannot be read"),
+    401: ("not-authenticated", "this key opens nothing"),
+    403: ("not-allowed", "a key of role auditor may not do this"),
+    404: ("not-found", "there is no such community here"),
+    409: ("contradiction", "this does not fit what the book says already"),
+    413: ("too-large", "Request Entity Too Large"),
+    422: ("bad-input", "this value does not fit"),
+    429: ("too-many-requests", "this key has sent too many requests"),
+    503: ("store-unavailable", "Postgres does not answer: TimeoutError"),
+}
+"""Every status that a problem may have, with an example of its code and of its words."""
+
+TOLD: dict[str, tuple[str, Any]] = {
+    "community": ("The community's id.", "campus"),
+    "building": ("The building's id.", "school"),
+    "meter": ("The meter's id.", "m-school"),
+    "month": ("A local month.", "2026-06"),
+    "path": ("The rest of a tile's path, after `tile/`.", "0/000.p/17"),
+    "stream": ("A stream of the book.", "meter/m-school"),
+    "order": ("The order's id.", "o-1"),
+    "agreement": ("The agreement's id.", "a-1"),
+    "device": ("The device's id.", "gw-1"),
+    "number": ("Its number.", 1),
+    "digest": ("The SHA-256 of the message, in hex.", "ab" * 32),
+}
+"""What a parameter is, and an example, for those that do not say it themselves."""
+EXAMPLES: dict[str, Any] = {
+    "currency": "THB", "micro": 4_346_200, "decimal": "4.346200", "seller": "school", "buyer": "lab",
+    "feeder": "feeder-1", "status": "ok", "code": "not-found", "hash": "0f" * 32, "root": "1e" * 32,
+    "previous": "00" * 32, "size": 42, "sequence": 1, "role": "connection", "model": "sdm630",
+    "mechanism": "mid_market_rate", "tariff": "th-mea-4.2-12-24kv", "next": None,
+}  # fmt: skip
+"""More of them, for what stands in bodies and answers."""
+FORMATS: dict[str, Any] = {"date-time": "2026-06-01T00:00:00Z", "date": "2026-06-01", "time": "06:00:00"}
+DEEPEST = 6
+
+CONFIG = OpenAPIConfig(
+    title="Energy ledger",
+    version="1",
+    description="A book of energy for buildings that trade solar surplus. Errors are problem details"
+    " (RFC 9457), lists come in pages, instants are RFC 3339 in UTC, money is told in whole micro-units"
+    " and as a decimal number. A POST with an Idempotency-Key may be sent again: it is done once.",
+    servers=[Server(url="/")],
+    components=Components(
+        security_schemes={
+            "key": SecurityScheme(
+                type="http",
+                scheme="bearer",
+                description="A key PREFIX.SECRET from the operator: `energy-ledger key create`.",
+            )
+        }
+    ),
+    use_handler_docstrings=True,
+)
+
+
+class Description:
+    """What an application of these handlers says of itself; made when it is asked for first."""
+
+    def __init__(self, handlers: Iterable[ControllerRouterHandler]) -> None:
+        self._handlers = list(handlers)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The document, as an object."""
+        return _completed(Litestar(self._handlers, openapi_config=CONFIG))
+
+    @cached_property
+    def body(self) -> bytes:
+        """The same as JSON."""
+        return msgspec.json.encode(self.document)
+
+
+def handlers_of(app: Litestar) -> Iterator[tuple[str, str, Any]]:
+    """Every (path, method, handler), but for the library's own answers to OPTIONS."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                for method in handler.http_methods - {"OPTIONS"}:
+                    yield route.path_format or "/", str(method), handler
+
+
+def _completed(app: Litestar) -> dict[str, Any]:
+    text = msgspec.json.encode(app.openapi_schema.to_schema()).decode()
+    text = re.sub(r"Page_[\w.]*?\.(\w+?)(?:Shape)?_(?=[\"'])", r"\1Page", text)  # a page of what
+    document: dict[str, Any] = msgspec.json.decode(text)
+    components = document["components"]
+    _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    components["schemas"] |= schemas
+    components["responses"] = {f"Problem{status}": _problem(status) for status in PROBLEMS}
+    for path, method, handler in handlers_of(app):
+        operation = document["paths"].get(path, {}).get(method.lower())
+        if operation is not None:
+            _complete(operation, path, method, handler, components["schemas"])
+    return document
+
+
+def _complete(
+    operation: dict[str, Any], path: str, method: str, handler: Any, schemas: Mapping[str, Any]
+) -> None:
+    """One operation."""
+    may: AbstractSet[str] = handler.opt.get("may", frozenset())
+    tag = operation.get("tags", ["other"])[0].lower().replace(" ", "_")
+    operation["operationId"] = f"{tag}_{handler.fn.__name__}"
+    operation["security"] = [] if may & PUBLIC else [{"key": []}, {}] if may & LOG else [{"key": []}]
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        _describe(parameter)
+    answers = operation["responses"]
+    for status in _problems(path, method, may, has_input=bool(parameters) or "requestBody" in operation):
+        if status == HTTPStatus.BAD_REQUEST or str(status) not in answers:
+            answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+    if method == "GET":
+        answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
+    if method == "POST":
+        parameters.append(_idempotency_key())
+    for body in (operation.get("requestBody", {}), *answers.values()):
+        for media_type, content in body.get("content", {}).items():
+            is_shown = content.keys() & {"example", "examples"}
+            if media_type.endswith("json") and "schema" in content and not is_shown:
+                content["example"] = example(content["schema"], schemas)
+
+
+def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool) -> Iterator[int]:
+    """The statuses of the problems that an operation may answer with."""
+    yield from (401, 429, 503)  # whoever shows a key may show a wrong one
+    if not may & PUBLIC:
+        yield 403
+    if "{" in path:
+        yield 404
+    if has_input:
+        yield from (400, 422)
+    if method != "GET":
+        yield from (409, 413)
+
+
+def _problem(status: int) -> dict[str, Any]:
+    code, detail = PROBLEMS[status]
+    shown = problem(status, code, detail, instance="8N01o8Ug2DsIJ9dR")
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"}, "example": msgspec.to_builtins(shown),
+            }
+        },
+    }  # fmt: skip
+
+
+def _describe(parameter: dict[str, Any]) -> None:
+    name, schema = parameter["name"], parameter.get("schema", {})
+    if name in TOLD:
+        parameter.setdefault("description", TOLD[name][0])
+    if "example" not in parameter and "examples" not in parameter and "default" not in schema:
+        parameter["example"] = example(schema, {}, name)
+
+
+def _idempotency_key() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key", "in": "header", "required": False, "example": "c8a1f7c0-5e0e-4a53",
+        "description": "A new one for each request. Sent again with the same one, the same request is done"
+        " once and answered as before; for a day.",
+        "schema": {"type": "string", "maxLength": KEY_LENGTH_MAX},
+    }  # fmt: skip
+
+
+def type_of(value: Any) -> str:
+    """The type of a value, as JSON Schema calls it."""
+    return {bool: "boolean", int: "integer", str: "string", type(None): "null"}[type(value)]
+
+
+def example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = "", depth: int = 0) -> Any:
+    """A value that fits a schema, the same for the same name."""
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].rpartition("/")[2]], schemas, name, depth)
+    for given in ("const", "default"):
+        if given in schema:
+            return schema[given]
+    if listed := schema.get("examples") or schema.get("enum"):
+        return listed[0]
+    if choices := schema.get("oneOf") or schema.get("anyOf"):
+        told = [one for one in choices if one.get("type") != "null"]
+        return example((told or choices)[0], schemas, name, depth)
+    kinds = schema.get("type", "object")
+    kind = next((one for one in kinds if one != "null"), "null") if isinstance(kinds, list) else kinds
+    value = EXAMPLES[name] if name in EXAMPLES else TOLD.get(name, ("", ...))[1]
+    if value is not ... and type_of(value) == kind:
+        return value
+    return _of_kind(kind, schema, schemas, depth)
+
+
+def _of_kind(kind: str, schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int) -> Any:
+    match kind:
+        case "object":
+            if depth > DEEPEST:
+                return {}
+            fields = schema.get("properties", {})
+            return {key: example(one, schemas, key, depth + 1) for key, one in fields.items()}
+        case "array":
+            items: Mapping[str, Any] | None = schema.get("items")
+            return [example(items, schemas, "", depth + 1)] if items and depth <= DEEPEST else []
+        case "integer" | "number":
+            return int(schema.get("minimum", 0)) or int(schema.get("exclusiveMinimum", 0)) + 1
+        case "boolean":
+            return True
+        case "null":
+            return None
+    return FORMATS.get(schema.get("format", ""), "x" * max(1, schema.get("minLength", 0)))
