@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
+from api.http.envelopes import Envelopes
 from api.http.limits import RateLimit
 from api.http.operator import Operator
 from api.http.principal import Keys
@@ -38,6 +39,7 @@ class Backend:
     billing: BillingSettings = field(default_factory=BillingSettings)
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
+    envelopes: Envelopes = field(init=False)
     operator: Operator = field(init=False)
     limit: RateLimit = field(init=False)
     strangers: RateLimit = field(init=False)
@@ -48,6 +50,7 @@ class Backend:
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
         self.keys = Keys(self.access, self.clock)
+        self.envelopes = Envelopes(self.bus, self.community, self.ledger.service.public)
         self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
         self.limit = RateLimit(self.settings.requests_a_minute, "this key")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")

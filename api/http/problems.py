@@ -91,9 +91,14 @@ BY_CODE: dict[str, int] = {
         HTTPStatus.NOT_FOUND,
     ),
     **dict.fromkeys(
-        ("name-in-use", "already-issued", "already-cancelled", "not-settled", "fork"), HTTPStatus.CONFLICT
+        ("name-in-use", "already-issued", "already-cancelled", "not-settled", "fork", "chain-broken",
+         "sequence-gap", "contradiction", "gate-closed"),
+        HTTPStatus.CONFLICT,
     ),
-    **dict.fromkeys(("not-a-party", "not-permitted"), HTTPStatus.FORBIDDEN),
+    **dict.fromkeys(
+        ("not-a-party", "not-permitted", "bad-signature", "unknown-device", "key-revoked", "token-invalid"),
+        HTTPStatus.FORBIDDEN,
+    ),
 }  # fmt: skip
 """Codes whose class does not tell their status."""
 

@@ -2,6 +2,7 @@
 
     begin -> the handler -> finish      the answer is kept for a day, beside the key and the name
           -> failed on our side         forgotten: it may be tried again
+          -> holds a secret (no-store)  forgotten: secrets are not kept, and another one is made
           -> the process died           taken over by whoever sends it again after `TAKEN_OVER_AFTER`
 
 A request that was taken over may have been done already; what it asks for has a name in the book, which
@@ -88,7 +89,7 @@ class Repeating(ASGIMiddleware):
         """Keep what was answered. It was sent by then: a store that fails is told to the log."""
         access = self._backend.access
         try:
-            if answer.status >= 500 or answer.status in NOT_AN_ANSWER:
+            if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.is_secret:
                 await access.drop(prefix, name, begun)
             else:
                 await access.finish(prefix, name, begun, answer.status, answer.media_type, answer.body)
@@ -141,6 +142,7 @@ class _Answer:
         self._size = 0
         self.status = 500
         self.media_type = ""
+        self.is_secret = False
 
     @property
     def body(self) -> bytes | None:
@@ -151,6 +153,7 @@ class _Answer:
             self.status = message["status"]
             types = [value for key, value in message["headers"] if key.lower() == b"content-type"]
             self.media_type = types[0].decode("latin-1") if types else ""
+            self.is_secret = (b"cache-control", b"no-store") in message["headers"]
         elif message["type"] == "http.response.body":
             self._size += len(message["body"])
             if self._size <= ANSWER_BYTES_MAX:

@@ -49,6 +49,11 @@ class DeviceStore:
             )
             await connection.execute(statement("enrolment_add"), *token[:-2])
 
+    async def token(self, prefix: str) -> EnrolmentToken | None:
+        """The token with a prefix, whatever became of it."""
+        async with self._pool.connection() as connection:
+            return await find_token(connection, prefix)
+
     async def withdraw(self, device: str, at: datetime) -> None:
         """Let no token of a device enrol anything from an instant on."""
         async with self._pool.connection() as connection:
@@ -56,15 +61,18 @@ class DeviceStore:
 
 
 async def find_token(connection: Connection, prefix: str) -> EnrolmentToken | None:
-    """The token with a prefix, whatever became of it. Raises `StoreUnavailable`."""
+    """The same on a connection at hand. Raises `StoreUnavailable`."""
     row = await connection.fetchrow(statement("enrolment_token"), prefix)
     return EnrolmentToken(*row) if row else None
 
 
-async def is_enrolled(connection: Connection, community: str, event: KeyEnrolled) -> bool:
-    """Whether the book holds this very event: an append whose receipt was lost. Raises `StoreUnavailable`."""
+async def has_enrolled(connection: Connection, prefix: str, event: KeyEnrolled) -> bool:
+    """Whether the book holds this very event since the token was made: an append whose receipt was lost.
+
+    Raises `StoreUnavailable`.
+    """
     digest = sha256(encode(event)).digest()
-    return bool(await connection.fetchval(statement("enrolment_recorded"), community, digest))
+    return bool(await connection.fetchval(statement("enrolment_recorded"), prefix, digest))
 
 
 async def use_token(connection: Connection, prefix: str, public_key: str, at: datetime) -> None:

@@ -6,6 +6,7 @@ CREATE TABLE access.enrolments (
     community  text        NOT NULL,
     device     text        NOT NULL,
     role       text        NOT NULL CHECK (role IN ('gateway', 'meter', 'building')),
+    size       bigint      NOT NULL,             -- of the log when it was made: what it enrolled stands behind that
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,             -- moved to the present where a token is withdrawn
     used_at    timestamptz,

@@ -1,2 +1,5 @@
--- Whether the registry's stream holds a body. $1 community, $2 SHA-256 of the body
-SELECT EXISTS (SELECT FROM book.events WHERE community = $1 AND stream = 'registry' AND body_hash = $2)
+-- Whether a body was added to the registry since a one-time token was made. $1 token's prefix, $2 SHA-256 of the body
+SELECT EXISTS (
+    SELECT FROM access.enrolments AS token JOIN book.events AS event USING (community)
+    WHERE token.prefix = $1 AND event.stream = 'registry' AND event.body_hash = $2 AND event.position >= token.size
+)

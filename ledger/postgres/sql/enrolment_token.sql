@@ -1,4 +1,3 @@
--- A one-time token by its prefix; nobody uses or withdraws it until the transaction ends. $1 prefix
+-- A one-time token by its prefix. $1 prefix
 SELECT prefix, digest, community, device, role, created_at, expires_at, used_at, public_key
 FROM access.enrolments WHERE prefix = $1
-FOR UPDATE
