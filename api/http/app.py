@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from litestar import Litestar, Router
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.types import ControllerRouterHandler
 
 from api.http.backend import Backend
 from api.http.desk import OrderDesk
-from api.http.guard import PUBLIC, guard
+from api.http.guard import guard
 from api.http.metrics import Metrics
+from api.http.openapi import Description
 from api.http.problems import HANDLERS
 from api.http.repeating import Repeating
 from api.http.routes import (
@@ -33,7 +31,7 @@ GZIP_BYTES_MIN = 1_000
 
 ROUTES: Sequence[ControllerRouterHandler] = (
     operations.livez, operations.readyz, operations.metrics, reference.page, reference.style,
-    reference.problem_page,
+    reference.document, reference.problem_page,
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
@@ -44,40 +42,24 @@ OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
 def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     """The application around a backend; it makes nothing and asks nobody until it is asked."""
     community = Router("/v1/communities/{community:str}", route_handlers=OF_A_COMMUNITY)
+    handlers = [*ROUTES, community]
     return Litestar(
-        route_handlers=[*ROUTES, community],
+        route_handlers=handlers,
         guards=[guard],
         middleware=[Repeating(backend)],
         exception_handlers=HANDLERS,
-        state=State({"backend": backend, "metrics": metrics, "desk": OrderDesk(backend)}),
+        state=State(
+            {
+                "backend": backend,
+                "metrics": metrics,
+                "description": Description(handlers),
+                "desk": OrderDesk(backend),
+            }
+        ),
         compression_config=CompressionConfig(
             backend="gzip", minimum_size=GZIP_BYTES_MIN, gzip_compress_level=5
         ),
-        openapi_config=_openapi(),
+        openapi_config=None,  # `reference.document` serves it, completed
         request_max_body_size=backend.settings.body_bytes_max,
         debug=False,
-    )
-
-
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="Energy ledger",
-        version="1",
-        description="A book of energy for buildings that trade solar surplus. Errors are problem details"
-        " (RFC 9457), lists come in pages, instants are RFC 3339 in UTC, money is told in whole micro-units"
-        " and as a decimal number.",
-        servers=[Server(url="/")],
-        components=Components(
-            security_schemes={
-                "key": SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    description="A key PREFIX.SECRET from the operator: `energy-ledger key create`.",
-                )
-            }
-        ),
-        security=[{"key": []}],
-        use_handler_docstrings=True,
-        openapi_router=Router("/v1", route_handlers=[], opt={"may": PUBLIC}),
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     )
