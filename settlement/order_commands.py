@@ -1,6 +1,7 @@
 """Commands for what buildings want: orders at a limit, and agreements with one neighbour."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from ledger.market_events import Side
 from ledger.opening import service_public
 from ledger.postgres.reader import Reader
 from ledger.postgres.settlement import SettlementStore
+from ledger.postgres.turns import turn
 from ledger.registry import OPERATOR
 from ledger.settings import Settings, device_settings, read_toml
 from settlement.amounts import MICRO
@@ -255,6 +257,22 @@ async def _desk(settings: Settings) -> Desk:
     return Desk(book.grid, book.registry, book.orders, SystemClock().now())
 
 
+@asynccontextmanager
+async def _turn(settings: Settings, stream: str) -> AsyncIterator[None]:
+    """Be the only one to append to a stream, if the store can be asked: the API takes such turns too.
+
+    Raises `NoTurn`, `StoreUnavailable`.
+    """
+    if not settings.postgres.url:
+        yield
+        return
+    async with (
+        await SettlementStore.open(settings.postgres) as store,
+        turn(store.connection, f"{settings.community.id} {stream}"),
+    ):
+        yield
+
+
 def _settings(config: Path, key_file: Path | None) -> Settings:
     """The settings. A building with a key of its own may name NATS alone: the store is the ledger's."""
     tables = read_toml(config, environment())
@@ -271,15 +289,16 @@ def _write(config: Path, building: str, key_file: Path | None, made: Callable[[W
     service = service_public(settings.keys_folder)
 
     async def write() -> tuple[Words, AnyEvent]:
-        words: Words = Words(Grid(settings.community.interval_minutes, settings.community.zone))
-        if settings.postgres.url:
-            words = await _desk(settings)
-        event = made(words)
-        words.check_signer(device, key.public.id, building, event)
-        async with await Bus.connect(settings.nats, f"orders of {building}") as bus:
-            client = BookClient(bus, settings.community.id, device, key, service)
-            await client.open()
-            await client.append(f"building/{building}", [event])
+        async with _turn(settings, f"building/{building}"):
+            words: Words = Words(Grid(settings.community.interval_minutes, settings.community.zone))
+            if settings.postgres.url:
+                words = await _desk(settings)
+            event = made(words)
+            words.check_signer(device, key.public.id, building, event)
+            async with await Bus.connect(settings.nats, f"orders of {building}") as bus:
+                client = BookClient(bus, settings.community.id, device, key, service)
+                await client.open()
+                await client.append(f"building/{building}", [event])
         return words, event
 
     words, event = run(write())
