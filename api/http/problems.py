@@ -87,7 +87,7 @@ STATUS: dict[type[LedgerError], int] = {
 BY_CODE: dict[str, int] = {
     **dict.fromkeys(
         ("unknown-building", "unknown-order", "unknown-agreement", "unknown-document", "tile-missing",
-         "nothing-to-export", "unknown-line"),
+         "nothing-to-export", "unknown-line", "not-open"),
         HTTPStatus.NOT_FOUND,
     ),
     **dict.fromkeys(
