@@ -1,6 +1,6 @@
 """The settlement's stream, to which runs and documents are appended by whoever's turn it is."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ledger.bus import Bus
 from ledger.client import BookClient
@@ -8,6 +8,8 @@ from ledger.event import Event
 from ledger.keys import SigningKey
 from ledger.market_events import SETTLEMENT
 from ledger.registry import SERVICE
+
+Check = Callable[[], Awaitable[None]]
 
 
 class SettlementStream:
@@ -21,8 +23,13 @@ class SettlementStream:
         """Raises as `BookClient.open`."""
         await self._client.open()
 
-    async def append(self, events: Sequence[Event]) -> None:
-        """Go on from where the chain is now: somebody else may have had a turn since. Raises as
-        `BookClient.append`."""
+    async def append(self, events: Sequence[Event], check: Check | None = None) -> None:
+        """Go on from where the chain is now: somebody else may have had a turn since.
+
+        `check` looks whether `events` still fit when that place is known: what comes to the stream after it,
+        makes a fork of them, and the book refuses them. Raises what `check` does and as `BookClient.append`.
+        """
         await self._client.ask_heads()
+        if check is not None:
+            await check()
         await self._client.append(SETTLEMENT, events)

@@ -68,8 +68,7 @@ class NoReason(BadInput):
     code = "no-reason"
 
 
-def _issued(state: State) -> IssuedStore:
-    backend: Backend = state.backend
+def _issued(backend: Backend) -> IssuedStore:
     return IssuedStore(backend.pool, backend.community)
 
 
@@ -95,7 +94,9 @@ async def _accounts(backend: Backend) -> AsyncIterator[Accounts]:
 @get("/runs", may=RUNS, summary="Settlement runs, the first one first")
 async def runs(state: State, limit: Limit = 100, after: Cursor = "") -> Page[RunShape]:
     """What was settled when, and the digests by which anyone can hold a recomputed run against it."""
-    return await page_of(after, limit, (0,), _issued(state).runs, run_shape, lambda row: (row.number,))
+    return await page_of(
+        after, limit, (0,), _issued(state.backend).runs, run_shape, lambda row: (row.number,)
+    )
 
 
 @get("/runs/{number:int}", may=RUNS, summary="One settlement run")
@@ -103,7 +104,7 @@ async def run(
     state: State, number: Annotated[int, PathParameter(ge=1, le=NUMBER_MAX, description="The run's number.")]
 ) -> RunShape:
     """A run by its number."""
-    found = await _issued(state).run(number)
+    found = await _issued(state.backend).run(number)
     if found is None:
         raise NotThere("there is no such run", where=str(number))
     return run_shape(found)
@@ -120,7 +121,7 @@ async def invoices(
     after: Cursor = "",
 ) -> Page[DocumentShape]:
     """The documents that were issued, in the order of that."""
-    issued, first = _issued(state), told_month(month) if month else None
+    issued, first = _issued(state.backend), told_month(month) if month else None
     return await page_of(
         after, limit, (0,), lambda key, most: issued.documents(key, most, first),
         lambda row: document_shape(row.event), lambda row: (row.sequence,),
@@ -133,7 +134,7 @@ async def invoice(request: Req, state: State, number: NumberPath) -> Response[by
     behind the number it is printed in Thai and English, PDF/A-3 with that JSON inside: the same bytes every
     time."""
     name = number.removesuffix(".pdf")  # a number ends with a digit
-    found = await _issued(state).document(name)
+    found = await _issued(state.backend).document(name)
     if found is None:
         raise NotThere("there is no such document", where=name[:80])
     if name != number:
@@ -174,7 +175,7 @@ def _workbook(documents: list[Invoice], on: date) -> bytes:
 
 
 async def _of_month(state: State, month: date) -> list[Invoice]:
-    rows = await _issued(state).documents((0,), ALL, month)
+    rows = await _issued(state.backend).documents((0,), ALL, month)
     return [read_document(row.event.document) for row in rows]
 
 
@@ -207,7 +208,7 @@ async def issue(state: State, month: MonthPath) -> Response[IssuedShape]:
 async def issue_month(backend: Backend, month: date) -> Bills:
     """Bill a month, in a turn of this process and of the store."""
     async with backend.recorder.turn, _biller(backend) as biller:
-        return await biller.issue(month, _today(backend), await backend.recorder.record())
+        return await biller.issue(month, _today(backend), await backend.recorder.record(_issued(backend)))
 
 
 @post("/invoices/{number:str}/credit", may=BILLING, summary="Cancel an invoice")
@@ -218,14 +219,16 @@ async def credit(state: State, number: NumberPath, data: JSONBody[CreditRequest]
     if not data.reason.strip():
         raise NoReason("a credit note says why it is", where="reason", hint="tell what was wrong")
     note = await backend.recorder.unbroken(_cancel(backend, number, data.reason))
-    recorded = await _issued(state).document(note.number)
+    recorded = await _issued(state.backend).document(note.number)
     assert recorded is not None  # noqa: S101 - the ledger signed that it has it
     return document_shape(recorded)
 
 
 async def _cancel(backend: Backend, number: str, reason: str) -> Invoice:
     async with backend.recorder.turn, _biller(backend) as biller:
-        return await biller.credit(number, reason, _today(backend), await backend.recorder.record())
+        return await biller.credit(
+            number, reason, _today(backend), await backend.recorder.record(_issued(backend))
+        )
 
 
 # --- accounts ------------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
+from api.http.recording import IssuedMeanwhile
 from api.http.routes.billing import issue_month
 from ledger.embedded import EmbeddedNats
+from ledger.postgres.issued import IssuedStore
 from ledger.postgres.lent import lent_store
 from tests.support.api import V1, Api, api
 from tests.support.billing import SELLER, four_quarters_of_june
@@ -177,6 +179,11 @@ async def test_a_month_that_is_open_is_not_issued(billing: httpx.AsyncClient) ->
         assert (answer.status_code, answer.json()["code"]) == (409, "not-settled")
 
 
+async def test_where_there_is_nothing_to_bill_nothing_is_issued(billing: httpx.AsyncClient) -> None:
+    answer = await billing.post(f"{V1}/months/2026-05/issue")
+    assert (answer.status_code, answer.json()) == (200, {"month": "2026-05", "numbers": [], "refused": []})
+
+
 async def test_a_tax_is_not_shown_without_a_tax_id(served: Api, billing: httpx.AsyncClient) -> None:
     served.backend.billing = type(SELLER)()
     answer = await billing.post(f"{JUNE}/issue")
@@ -253,6 +260,20 @@ async def test_whoever_is_interrupted_while_issuing_leaves_the_next_one_free(
         await task
     assert (await billing.post(f"{JUNE}/issue")).json()["code"] == "already-issued"
     assert await left_behind(served) == (0, 0)
+    assert len((await billing.get(f"{V1}/invoices")).json()["items"]) == 3
+
+
+async def test_what_came_into_the_book_while_it_was_drafted_is_not_issued_again(
+    served: Api, billing: httpx.AsyncClient
+) -> None:
+    number, *_ = await issued(billing)
+    backend = served.backend
+    store = IssuedStore(backend.pool, backend.community)
+    event = await store.document(number)
+    assert event is not None
+    record = await backend.recorder.record(store)
+    with pytest.raises(IssuedMeanwhile):
+        await record([event])
     assert len((await billing.get(f"{V1}/invoices")).json()["items"]) == 3
 
 
