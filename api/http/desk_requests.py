@@ -15,7 +15,8 @@ from api.http.desk import OrderDesk, Wanted, Written
 from api.http.guard import OWN
 from api.http.pages import Page, page_of
 from api.http.principal import Principal
-from settlement.known_building import check_building
+from ledger.entry import is_name
+from settlement.known_building import UnknownBuilding, check_building
 from settlement.ordering import Desk, price_micro
 from settlement.plain.values import BadCell
 
@@ -44,8 +45,13 @@ async def desk_at(state: State, building: str) -> Desk:
 
 
 async def write(request: Req, state: State, building: str, made: Callable[[Desk, str], Wanted]) -> Written:
-    """Append what `made` makes of the book and a salt; for the same request no second time."""
+    """Append what `made` makes of the book and a salt; for the same request no second time.
+
+    Raises `UnknownBuilding` and what `OrderDesk.write` raises.
+    """
     orders: OrderDesk = state.desk
+    if not is_name(building):
+        raise UnknownBuilding("the book has no such building", building, where=building[:80])
 
     def fitting(desk: Desk, salt: str) -> Wanted:
         with _fields_named():

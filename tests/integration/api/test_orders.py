@@ -259,6 +259,8 @@ async def test_only_the_building_and_the_operator_may(served: Api, client: httpx
         nowhere = f"{V1}/buildings/b-9/orders"
         problem(await operator.get(nowhere), 404, "unknown-building")
         problem(await operator.post(nowhere, json=SELL), 404, "unknown-building")
+        for name in ("%00", "B-1", "x" * 70):
+            problem(await operator.post(f"{V1}/buildings/{name}/orders", json=SELL), 404, "unknown-building")
 
 
 # --- sent again -----------------------------------------------------------------------------------------
