@@ -51,12 +51,12 @@ class LogStore:
     async def bundle(self, tile: Tile) -> bytes:
         """Its entries, each behind its length as two bytes; nothing where the log does not reach so far."""
         begin = tile.index * WIDTH
-        async with self._pool.connection() as connection:
+        async with self._snapshot() as (connection, size):
+            if tile_width(0, tile.index, size) < tile.width:
+                return b""
             rows = await connection.fetch(
                 statement("log_entries"), self._community, begin, begin + tile.width
             )
-        if len(rows) < tile.width:
-            return b""
         entries = [
             entry_bytes(
                 self._community, row["stream"], row["sequence"], row["previous"] or NO_HASH, row["body_hash"]

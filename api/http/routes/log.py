@@ -25,6 +25,7 @@ from ledger.tiles import TileMissing, parse_tile_path
 
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
+MOST = 2**53 - 1
 
 Req = Request[Any, Any, State]
 
@@ -34,13 +35,19 @@ def _log(state: State) -> LogStore:
     return LogStore(backend.pool, backend.community)
 
 
+def _kept(state: State, cache: str) -> str:
+    """For how long an answer may be kept: where the log is not public, by who asked only."""
+    backend: Backend = state.backend
+    return cache if backend.settings.public_log else cache.replace("public", "private")
+
+
 @get("/checkpoint", may=LOG, media_type=TEXT, summary="The newest checkpoint")
 async def checkpoint(request: Req, state: State) -> Response[bytes]:
     """The newest checkpoint: a signed note of C2SP tlog-checkpoint."""
     note = await _log(state).checkpoint()
     if note is None:
         raise NotThere("the log is empty: the book was not opened yet")
-    return answered(request, note.encode(), TEXT, SECONDS)
+    return answered(request, note.encode(), TEXT, _kept(state, SECONDS))
 
 
 @get("/tile/{path:path}", may=LOG, media_type=BYTES, summary="A tile or an entry bundle")
@@ -55,7 +62,7 @@ async def tile(request: Req, state: State, path: FromPath[str]) -> Response[byte
     data = await (log.bundle(place) if is_bundle else log.tile(place))
     if not data:
         raise NotThere("the log has no such tile yet", where=path[:80])
-    return answered(request, data, BYTES, FOREVER)
+    return answered(request, data, BYTES, _kept(state, FOREVER))
 
 
 @get("/proofs/inclusion", may=LOG, media_type=TEXT, summary="A proof that an event is in the log")
@@ -63,7 +70,7 @@ async def inclusion(
     request: Req,
     state: State,
     stream: Annotated[str, QueryParameter(description="The event's stream, such as meter/m-school.")],
-    sequence: Annotated[int, QueryParameter(ge=1, description="Its sequence in that stream.")],
+    sequence: Annotated[int, QueryParameter(ge=1, le=MOST, description="Its sequence in that stream.")],
 ) -> Response[bytes]:
     """The event's place and audit path up to the newest checkpoint, as a C2SP tlog-proof."""
     if not is_stream(stream):
@@ -71,14 +78,16 @@ async def inclusion(
     proof = await _log(state).inclusion(stream, sequence)
     if proof is None:
         raise NotThere("the log has no such event", where=f"{stream} {sequence}")
-    return answered(request, str(proof).encode(), TEXT, SECONDS)
+    return answered(request, str(proof).encode(), TEXT, _kept(state, SECONDS))
 
 
 @get("/proofs/consistency", may=LOG, media_type=TEXT, summary="A proof that the log only grew")
 async def consistency(
     request: Req,
     state: State,
-    first: Annotated[int, QueryParameter(ge=1, description="The size that somebody has seen before.")],
+    first: Annotated[
+        int, QueryParameter(ge=1, le=MOST, description="The size that somebody has seen before.")
+    ],
 ) -> Response[bytes]:
     """The consistency proof (RFC 9162, section 2.1.4) from `first` to the newest checkpoint: a line with both
     sizes, the hashes in base64, an empty line, the checkpoint."""
@@ -90,7 +99,7 @@ async def consistency(
         raise NotThere("the log is empty: the book was not opened yet")
     size, path, note = found
     text = f"consistency {first} {size}\n{''.join(f'{b64(node)}{chr(10)}' for node in path)}\n{note}"
-    return answered(request, text.encode(), TEXT, SECONDS)
+    return answered(request, text.encode(), TEXT, _kept(state, SECONDS))
 
 
 @get("/blocks", may=LOG, summary="Sealed blocks, the first one first")
