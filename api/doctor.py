@@ -56,7 +56,7 @@ Check = Callable[[Patient], AsyncIterator[Finding]]
 async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     """All findings, in the order in which parts stand on one another."""
     try:
-        settings, gateways, market, billing = load_installation(path, environment)
+        settings, gateways, market, billing, _ = load_installation(path, environment)
     except LedgerError as error:
         return [_wrong("settings", error)]
     findings = [Finding("settings", "well", f"{path} is sound")]

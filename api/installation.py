@@ -18,6 +18,8 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from api.http.settings import TABLE as API_TABLE
+from api.http.settings import ApiSettings, api_from
 from api.provision import MeterPlace, missing_events
 from ingest.gateway import Gateway
 from ingest.gateway_service import compose, key_file
@@ -61,12 +63,13 @@ class Installation:
 
 
 class InstallationSettings(NamedTuple):
-    """All tables of a settings file: the book's, the gateways', the market's if there is one, billing's."""
+    """All tables of a settings file: the book's, the gateways', billing's; market and API if there are."""
 
     book: Settings
     gateways: tuple[GatewaySettings, ...]
     market: MarketSettings | None
     billing: BillingSettings = BillingSettings()
+    api: ApiSettings | None = None
 
 
 def load_installation(path: Path, environment: Mapping[str, str]) -> InstallationSettings:
@@ -87,7 +90,8 @@ def load_installation(path: Path, environment: Mapping[str, str]) -> Installatio
     billing, market = billing_from(tables, path, buildings), market_from(tables, path)
     if market is not None:
         checked_documents(market, settings)
-    return InstallationSettings(settings, gateways, market, billing)
+    api = api_from(tables, path) if API_TABLE in tables else None
+    return InstallationSettings(settings, gateways, market, billing, api)
 
 
 def on_example_address(gateways: Sequence[GatewaySettings]) -> list[str]:
@@ -185,7 +189,7 @@ async def provision(
     wanted: InstallationSettings, keys: LedgerKeys, bus: Bus, registry: Registry, clock: Clock
 ) -> int:
     """Bring registry and market up to the settings, signed by the operator; how many events it took."""
-    settings, gateways, market, _ = wanted
+    settings, gateways, market, *_ = wanted
     gateway_keys = {
         gateway.id: SigningKey.load_or_create(key_file(gateway, settings))
         for gateway in gateways

@@ -1,8 +1,8 @@
 """Commands for a whole installation: write its settings, run it, bring its registry up, ask what is wrong."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from api.doctor import examine
 from api.finding import Finding
+from api.http.settings import ApiSettings
 from api.installation import (
     EXAMPLE_HINT,
     Installation,
@@ -29,6 +30,7 @@ from ledger.opening import LedgerKeys
 from ledger.services import registry_of
 from ledger.settings import with_servers
 from ledger.words import counted
+from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
 from settlement.settler_service import keep_settling
 
@@ -75,7 +77,8 @@ def init(path: Path = DEFAULT_CONFIG) -> None:
 def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Run an installation from its settings file until Ctrl-C or SIGTERM.
 
-    Starts the embedded servers unless the file names others, the writer, the projector and every gateway.
+    Starts the embedded servers unless the file names others, the writer, the projector, every gateway, the
+    settler with a [market], and the API with an [api].
     """
     begin = monotonic_seconds()
     configure_logs()
@@ -88,7 +91,11 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
                 await stack.enter_async_context(background(gateway.run))
             if wanted.market is not None:
                 await stack.enter_async_context(background(_settling(installation, wanted.market)))
-            for line in ready_lines(wanted, monotonic_seconds() - begin):
+            told = list(ready_lines(wanted, monotonic_seconds() - begin))
+            if wanted.api is not None:
+                address = await stack.enter_async_context(_served(installation, wanted.api, wanted.billing))
+                told.append(f"the API listens at {address}, its description is {address}/docs")
+            for line in told:
                 out.print(line, markup=False)
             await stop.wait()
             out.print("stopping: meters are let go, what was taken is answered")
@@ -104,9 +111,24 @@ def _settling(
     return lambda stop: keep_settling(settings, market, bus, key, SystemClock(), stop)
 
 
+@asynccontextmanager
+async def _served(
+    installation: Installation, api: ApiSettings, billing: BillingSettings
+) -> AsyncIterator[str]:
+    """The API at its address; it is the last to come and the first to go."""
+    from api.http.server import backend_of, served  # noqa: PLC0415 - who has no API need not wait for it
+
+    async with (
+        await Bus.connect(installation.settings.nats, "api") as bus,
+        backend_of(installation.settings, api, bus, billing) as backend,
+        served(backend) as address,
+    ):
+        yield address
+
+
 def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]:
     """What there is to say once an installation is ready, `seconds` after it was started."""
-    settings, gateways, market, _ = wanted
+    settings, gateways, market, *_ = wanted
     buildings, meters = len(settings.buildings), sum(len(gateway.meters) for gateway in gateways)
     ready = (
         f"ready in {seconds:.1f} s: community {settings.community.id}, {counted(buildings, 'building')}, "

@@ -25,7 +25,7 @@ from ledger.embedded.programs import nats_program, postgres_program, version_of
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NODES = ("nats-1", "nats-2", "nats-3")
-PROCESSES = ("writer", "projector", "gateway")
+PROCESSES = ("writer", "projector", "gateway", "api")
 PACKAGES = ("ledger", "ingest", "settlement", "contracts", "api")
 OURS = ("migrate", *PROCESSES)
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes", "wal_compression", "log_min_error_statement")
