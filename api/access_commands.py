@@ -88,7 +88,8 @@ def keys(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     now = SystemClock().now()
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for heading in ("prefix", "role", "building", "label", "state", "until"):
-        table.add_column(heading, no_wrap=True)
+        is_free = heading in ("building", "label")
+        table.add_column(heading, no_wrap=not is_free, overflow="fold")
     found = run(read())
     for key in found:
         state = (

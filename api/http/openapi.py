@@ -138,12 +138,16 @@ def _complete(
     for status in _problems(path, method, may, has_input=bool(parameters) or "requestBody" in operation):
         if status == HTTPStatus.BAD_REQUEST or str(status) not in answers:
             answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+        else:  # an answer of its own, or a problem
+            answers[str(status)].setdefault("content", {}).update(_problem(status)["content"])
     if method == "GET":
         answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
     if method == "POST":
         parameters.append(_idempotency_key())
     for body in (operation.get("requestBody", {}), *answers.values()):
         for media_type, content in body.get("content", {}).items():
+            if media_type.endswith("json") and content.get("schema") == {"type": "string"}:
+                content["schema"] = {"type": "object"}  # JSON that was signed, passed on as it is
             is_shown = content.keys() & {"example", "examples"}
             if media_type.endswith("json") and "schema" in content and not is_shown:
                 content["example"] = example(content["schema"], schemas)

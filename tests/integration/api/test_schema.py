@@ -1,0 +1,130 @@
+"""What the API says of itself is complete, and holds for requests that follow it and for others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS
+
+from api.http.problems import MEDIA_TYPE
+from ledger.embedded import EmbeddedNats, EmbeddedPostgres
+from tests.support.api import Api, api
+from tests.support.store import migrated
+
+EXAMPLES = 5
+NOT_HELD = {
+    "positive_data_acceptance",  # a building of a fitting name need not be there
+    "negative_data_rejection",  # what nobody reads, such as a parameter too many, is not refused
+}
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+async def served(
+    postgres_server: EmbeddedPostgres, nats_server: EmbeddedNats, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    dsn = await postgres_server.create_database("schema")
+    await migrated(dsn)
+    limits = {"requests_a_minute": 1_000_000, "requests_a_minute_without_key": 1_000_000}
+    async with api(dsn, nats_server, tmp_path_factory.mktemp("api"), **limits) as found:
+        await found.site.settle()
+        yield found
+
+
+async def document(found: Api) -> dict[str, Any]:
+    async with found.client() as client:
+        answer = await client.get("/v1/openapi.json")
+        assert answer.headers["Content-Type"] == "application/vnd.oai.openapi+json"
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+@pytest.mark.parametrize("role", ["operator", None])
+async def test_what_is_answered_is_what_was_described(served: Api, role: Any) -> None:
+    headers = {"Authorization": f"Bearer {await served.token(role)}"} if role else {}
+    described = await document(served)
+    failures = await asyncio.to_thread(tried, described, served.address, headers)
+    assert not failures, "\n\n".join(failures)
+
+
+def tried(described: dict[str, Any], address: str, headers: Mapping[str, str]) -> list[str]:
+    """What does not hold, operation by operation."""
+    failures = []
+    checks: Any = CHECKS.get_by_names([name for name in CHECKS.get_all_names() if name not in NOT_HELD])
+    for found in schemathesis.openapi.from_dict(described).get_all_operations():
+        operation = found.ok()  # type: ignore[union-attr]  # an operation that cannot be read fails here
+        for mode in GenerationMode:
+
+            @settings(
+                max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
+                phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
+            )  # fmt: skip
+            @given(operation.as_strategy(generation_mode=mode))
+            def holds(case: Case[Any]) -> None:
+                case.call_and_validate(base_url=address, headers=dict(headers), checks=checks, timeout=60)
+
+            try:
+                holds()
+            except BaseExceptionGroup as group:
+                failures += [f"{operation.label}: {error}" for error in group.exceptions]
+            except Unsatisfiable:
+                continue  # nothing of it could be wrong
+            except Exception as error:
+                failures.append(f"{operation.label}: {error!r}")
+    return failures
+
+
+async def test_every_operation_tells_what_people_need(served: Api) -> None:
+    described = await document(served)
+    names, silent = [], []
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            assert method in METHODS
+            names.append(operation["operationId"])
+            answers = operation["responses"]
+            for what, is_told in {
+                "summary": operation.get("summary"),
+                "description": operation.get("description"),
+                "tag": operation.get("tags"),
+                "security": "security" in operation,
+                "401": "401" in answers, "429": "429" in answers, "503": "503" in answers,
+                "403": "403" in answers or operation["security"] == [],
+                "404": "404" in answers or "{" not in path,
+                "409": "409" in answers or method == "get",
+                "an example of each parameter": all(
+                    {"example", "examples"} & each.keys() or "default" in each["schema"]
+                    for each in operation.get("parameters", ())
+                ),
+                "a description of each parameter": all(
+                    each.get("description") for each in operation.get("parameters", ())
+                ),
+                "an example of each answer in JSON": all(
+                    {"example", "examples"} & content.keys()
+                    for answer in answers.values()
+                    for kind, content in answer.get("content", {}).items()
+                    if kind == "application/json" and "schema" in content
+                ),
+            }.items():  # fmt: skip
+                if not is_told:
+                    silent.append(f"{method} {path}: {what}")
+    assert silent == []
+    assert len(names) == len(set(names))
+    assert all(name.replace("_", "").isalnum() for name in names), names
+
+
+async def test_every_problem_is_told_once_and_shown(served: Api) -> None:
+    described = await document(served)
+    told = described["components"]["responses"]
+    assert {f"Problem{status}" for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)} == set(told)
+    for name, answer in told.items():
+        shown = answer["content"][MEDIA_TYPE]["example"]
+        assert shown["status"] == int(name.removeprefix("Problem"))
+        async with served.client() as client:
+            page = await client.get(shown["type"])
+            assert page.status_code == 200, shown["type"]
+            assert str(shown["status"]) in page.text, shown["type"]
