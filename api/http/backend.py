@@ -46,6 +46,7 @@ class Backend:
     recorder: Recorder = field(init=False)
     what_if: WhatIf = field(init=False)
     extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
+    buildings: set[str] = field(default_factory=set)  # that were asked for and are in the book, for good
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)

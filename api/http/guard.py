@@ -26,7 +26,7 @@ ALL_KEYS: AbstractSet[str] = frozenset(ROLES)
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     """Return if who asks may. Raises `NotKnown`, `NotAllowed`, `NotThere`."""
     backend: Backend = connection.app.state.backend
     may: AbstractSet[str] = handler.opt.get("may", frozenset())

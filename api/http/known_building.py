@@ -18,8 +18,10 @@ async def known_building(state: State, building: str) -> BuildingStore:
     """Where to read what is known of it. Raises `NotThere`."""
     backend: Backend = state.backend
     store = BuildingStore(backend.pool, backend.community)
-    if not (is_name(building) and await store.knows(building)):
-        raise NotThere("the book has no such building", where=building[:80])
+    if building not in backend.buildings:
+        if not (is_name(building) and await store.knows(building)):
+            raise NotThere("the book has no such building", where=building[:80])
+        backend.buildings.add(building)
     return store
 
 

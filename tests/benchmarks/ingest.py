@@ -69,13 +69,18 @@ async def site(*, sync_interval: str) -> AsyncIterator[Site]:
 
 async def _enrol(site: Site) -> None:
     client = BookClient(site.bus, campus.COMMUNITY, "operator", site.keys.operator, site.keys.service.public)
+    await opened(client)
+    await client.append("registry", campus.registry_events(site.gateway, METERS))
+
+
+async def opened(client: BookClient) -> None:
+    """Return when the client knows the book's heads."""
     for _ in range(50):
         try:
             await client.open()
-            break
+            return
         except Unavailable:  # the writer is starting
             await asyncio.sleep(0.1)
-    await client.append("registry", campus.registry_events(site.gateway, METERS))
 
 
 class Service:
@@ -117,12 +122,13 @@ async def _load(site: Site, data: Sequence[bytes]) -> tuple[float, float]:
         await asyncio.wait_for(done.wait(), ANSWER_SECONDS_MAX)
         end = time.perf_counter()
         # The first batch's own time is not seen from here: count only what came after it.
-        return end - first, await _until_projected(site)
+        return end - first, await until_projected(site.settings)
 
 
-async def _until_projected(site: Site) -> float:
+async def until_projected(settings: Settings) -> float:
+    """Seconds until the projections have all that is in the book."""
     begin = time.perf_counter()
-    connection = await asyncpg.connect(site.settings.postgres.url)
+    connection = await asyncpg.connect(settings.postgres.url)
     try:
         while True:
             behind = await connection.fetchval(

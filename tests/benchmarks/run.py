@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest, ready, replay, settlement, stored_settlement, verify_rows
+from tests.benchmarks import api, ingest, ready, replay, settlement, stored_settlement, verify_rows
 from tests.benchmarks.rows import Row
 
 RESULT = Path("build/bench.json")
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "settlement": settlement.rows,
     "stored_settlement": stored_settlement.rows,
     "replay": replay.rows,
+    "api": api.rows,
 }
 
 

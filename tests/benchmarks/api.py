@@ -1,0 +1,260 @@
+"""`api_reads`: a building's day over HTTP, against the same handler returning a constant.
+
+The server is `energy-ledger serve`, a process of its own. So is the load: connections that stay open and ask
+again when they are answered. Latency is taken at half of the rate that the server came to.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+import uvloop
+from litestar import Litestar, Request, Response, get
+
+from api.http.caching import PRIVATE, answered
+from ledger.access import AccessKey, new_key
+from ledger.bus import Bus
+from ledger.client import BookClient
+from ledger.clock import SystemClock
+from ledger.embedded import EmbeddedServers
+from ledger.embedded.nats import NatsServerSettings
+from ledger.keys import SigningKey
+from ledger.opening import LedgerKeys
+from ledger.postgres.access import AccessStore
+from ledger.postgres.pool import Pool
+from ledger.services import migrate_store
+from ledger.settings import FOREIGN_TABLES, Settings, load_settings
+from tests.benchmarks import campus
+from tests.benchmarks.ingest import Service, opened, until_projected
+from tests.benchmarks.rows import Row, row, server_folder
+
+CONNECTIONS = 32
+SECONDS = 5.0
+WAIT_SECONDS = 30.0
+DAY = "/v1/communities/bench/buildings/b/intervals?begin=2024-01-05T00:00:00Z&until=2024-01-06T00:00:00Z"
+
+
+class _Client:
+    """One connection that stays open."""
+
+    def __init__(self, host: str, port: int, request: bytes) -> None:
+        self._place = host, port
+        self._request = request
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(*self._place)
+
+    async def ask(self) -> float:
+        """Seconds for one answer, which has to be a good one."""
+        begin = time.perf_counter()
+        self._writer.write(self._request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await self._reader.readexactly(length)
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _load(address: str, path: str, token: str, rate: float | None) -> tuple[float, list[float]]:
+    """Answers a second of all connections, and what each took; `rate` bounds how many are sent a second."""
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    clients = [_Client(host, int(port), request) for _ in range(CONNECTIONS)]
+    await asyncio.gather(*(client.open() for client in clients))
+    begin = time.perf_counter()
+    end, took = begin + SECONDS, []
+    pause = CONNECTIONS / rate if rate else 0.0
+
+    async def ask(client: _Client, number: int) -> None:
+        due = begin + number * pause / CONNECTIONS
+        while (now := time.perf_counter()) < end:
+            if pause and due > now:
+                await asyncio.sleep(due - now)
+            took.append(await client.ask())
+            due += pause
+
+    await asyncio.gather(*(ask(client, number) for number, client in enumerate(clients)))
+    seconds = time.perf_counter() - begin
+    for client in clients:
+        client.close()
+    return len(took) / seconds, sorted(took)
+
+
+async def _loaded(
+    address: str, path: str, token: str, rate: float | None = None
+) -> tuple[float, Sequence[float]]:
+    """The same from a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.api", address, path, token, str(rate or 0),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    told, _ = await process.communicate()
+    found = json.loads(told)
+    return found["rate"], found["took"]
+
+
+class _Served:
+    """`energy-ledger serve` and what it works with: real servers, a book, a building's month of energy."""
+
+    def __init__(self, config: Path, address: str, token: str) -> None:
+        self.config = config
+        self.address = address
+        self.token = token
+
+
+@asynccontextmanager
+async def _served() -> AsyncIterator[_Served]:
+    with server_folder("ledger-bench-") as folder:
+        async with EmbeddedServers(
+            folder / "servers", nats=NatsServerSettings(sync_interval="2m")
+        ) as servers:
+            config = campus.write_settings(
+                folder, servers.postgres.dsn, servers.nats.url, servers.nats.token_file,
+                servers.nats.monitor_url, relaxed=True,
+            )  # fmt: skip
+            port = _free_port()
+            with config.open("a") as file:
+                file.write(f"\n[api]\nport = {port}\nrequests_a_minute = 100000000\n")
+            settings = load_settings(config, {}, FOREIGN_TABLES)
+            await migrate_store(settings.postgres)
+            keys = LedgerKeys.load_or_create(settings.keys_folder)
+            async with await Bus.connect(settings.nats, "bench") as bus:
+                with Service("writer", config), Service("projector", config):
+                    await _fill(settings, keys, bus)
+            with Service("serve", config):
+                address = f"http://127.0.0.1:{port}"
+                await _until_ready(address)
+                yield _Served(config, address, await _token(settings))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def _fill(settings: Settings, keys: LedgerKeys, bus: Bus) -> None:
+    """A building with one meter, whose readings of a month are in the book and projected."""
+    gateway = SigningKey.generate()
+    client = BookClient(bus, campus.COMMUNITY, "operator", keys.operator, keys.service.public)
+    await opened(client)
+    await client.append("registry", campus.registry_events(gateway, 1))
+    done, left = asyncio.Event(), 30
+
+    async def count(_: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set()
+
+    await bus.on_receipts(campus.COMMUNITY, campus.GATEWAY, count)
+    for envelope in campus.envelopes(gateway, 1, left, 96):
+        await bus.publish_envelope(campus.COMMUNITY, campus.GATEWAY, envelope)
+    await asyncio.wait_for(done.wait(), WAIT_SECONDS)
+    await until_projected(settings)
+
+
+async def _token(settings: Settings) -> str:
+    key, now = new_key(), SystemClock().now()
+    pool = await Pool.open(settings.postgres, 1)
+    row = (key.prefix, key.digest, campus.COMMUNITY, "building", "b", "", now, now + timedelta(days=1))
+    await AccessStore(pool).add(AccessKey(*row))
+    await pool.close()
+    return key.token
+
+
+async def _until_ready(address: str) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(int(WAIT_SECONDS * 10)):
+            try:
+                if (await client.get(f"{address}/readyz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)
+    raise RuntimeError("the API does not become ready")
+
+
+def constant(body: bytes) -> Litestar:
+    """The same answer without looking anything up."""
+
+    @get("/constant")
+    async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return answered(request, body, "application/json", PRIVATE)
+
+    return Litestar([handler], openapi_config=None)
+
+
+def _serve_constant(path: str, port: str) -> None:
+    """The reference's server; a process of its own as well."""
+    uvicorn.run(
+        constant(Path(path).read_bytes()), port=int(port), loop="uvloop", http="httptools", log_config=None,
+        access_log=False, lifespan="off",
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _constant(body: bytes, folder: Path) -> AsyncIterator[str]:
+    path, port = folder / "constant.json", _free_port()
+    path.write_bytes(body)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.api", "constant", str(path), str(port),
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(int(WAIT_SECONDS * 10)):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            except OSError:
+                await asyncio.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def rows() -> list[Row]:
+    """The rows of this file."""
+    async with _served() as served:
+        headers = {"Authorization": f"Bearer {served.token}"}
+        async with httpx.AsyncClient(base_url=served.address, headers=headers) as client:
+            answer = await client.get(DAY)
+        assert len(answer.json()["items"]) == 96
+        rate, _ = await _loaded(served.address, DAY, served.token)
+        _, took = await _loaded(served.address, DAY, served.token, rate / 2)
+        async with _constant(answer.content, served.config.parent) as address:
+            reference, _ = await _loaded(address, "/constant", served.token)
+    p99 = took[int(len(took) * 0.99)] * 1000
+    what = (
+        f"the same {len(answer.content):,} bytes as a constant; {CONNECTIONS} connections, one server process"
+    )
+    return [
+        row("api_reads", rate, "requests/s", reference, target=">= 1,500", what=what),
+        row("api_reads_p99", p99, "ms", target="<= 25 ms", what="at half of that rate"),
+    ]
+
+
+async def _main(address: str, path: str, token: str, rate: str) -> None:
+    found, took = await _load(address, path, token, float(rate) or None)
+    print(json.dumps({"rate": found, "took": took}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "constant":
+        _serve_constant(*sys.argv[2:])
+    else:
+        uvloop.run(_main(*sys.argv[1:]))
