@@ -44,12 +44,17 @@ class Place:
         """What a command prints as JSON."""
         return json.loads(self.run(*words, "--json"))
 
-    def up(self) -> None:
-        """Start the installation, and wait until it is ready and its gateway has read the meters."""
+    def start(self) -> None:
+        """Start the installation."""
         with self.log.open("wb") as log:
             self._up = subprocess.Popen(
                 [*COMMAND, "up"], cwd=self.folder, env=environment(), stdout=log, stderr=log
             )
+
+    def up(self) -> None:
+        """Start the installation, and wait until it is ready and its gateway has read the meters."""
+        self.start()
+        assert self._up is not None
         end = monotonic_seconds() + WAIT_SECONDS
         while "readings kept" not in self.log.read_text():
             assert self._up.poll() is None, self.log.read_text()

@@ -1,5 +1,6 @@
 """The API's own description as a page to read, and a page for each code of a problem."""
 
+import re
 from collections.abc import Iterator
 from html import escape
 from http import HTTPStatus
@@ -107,22 +108,25 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f'<h3><span class="method">{method.upper()}</span> <code>{escape(path)}</code></h3>'
-    yield f"<p><b>{escape(operation.get('summary', ''))}.</b> {escape(operation.get('description', ''))}</p>"
+    yield f"<p><b>{escape(operation.get('summary', ''))}.</b> {_prose(operation.get('description', ''))}</p>"
     rows = [
         f"<tr><td><code>{escape(each['name'])}</code></td>"
         f"<td>{escape(each['in'])}{', needed' if each.get('required') else ''}</td>"
-        f"<td>{escape(each.get('description', ''))}</td></tr>"
+        f"<td>{_prose(each.get('description', ''))}</td></tr>"
         for each in operation.get("parameters", ())
     ]
     if rows:
         yield f"<table>{''.join(rows)}</table>"
     answers = ", ".join(
-        f"{status} {escape(_phrase(status, each))}" for status, each in sorted(operation["responses"].items())
+        f"{status} {HTTPStatus(int(status)).phrase}" for status in sorted(operation["responses"])
     )
-    key = "no key needed" if {} in (operation["security"] or [{}]) else "needs a key"
-    yield f"<p>{key}. Answers: {answers}</p>"
+    yield f"<p>{_KEY[len(operation['security'])]}. Answers: {answers}.</p>"
 
 
-def _phrase(status: str, answer: dict[str, Any]) -> str:
-    """What an answer is; problems are told at one place of the document."""
-    return str(answer.get("description", "") or HTTPStatus(int(status)).phrase)
+_KEY = ("Needs no key", "Needs a key", "Needs a key, unless the operator made the log public")
+"""By how many ways there are to be let in."""
+
+
+def _prose(text: str) -> str:
+    """A docstring for people: what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))

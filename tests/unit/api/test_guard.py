@@ -1,0 +1,68 @@
+"""The guard: what a handler says decides, and what it does not say is refused."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from api.http.guard import ALL_KEYS, LOG, OWN, PUBLIC, guard
+from api.http.principal import Principal
+from api.http.problems import NotAllowed, NotKnown, NotThere
+from ledger.access import ROLES, Role
+
+PASSES = None
+
+
+async def asked(
+    may: Any, who: Principal | None, *, public_log: bool = False, community: str = "campus", **path: str
+) -> type[Exception] | None:
+    """What the guard raises."""
+    backend = SimpleNamespace(community="campus", settings=SimpleNamespace(public_log=public_log))
+    connection = SimpleNamespace(
+        app=SimpleNamespace(state=SimpleNamespace(backend=backend)), scope={"user": who},
+        path_params={"community": community, **path},
+    )  # fmt: skip
+    handler = SimpleNamespace(opt={} if may is None else {"may": may})
+    try:
+        await guard(cast(Any, connection), cast(Any, handler))
+    except Exception as error:
+        return type(error)
+    return PASSES
+
+
+def key(role: Role, building: str | None = None, community: str = "campus") -> Principal:
+    return Principal("p", community, role, building)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_handler_that_says_nothing_answers_nobody(role: Role) -> None:
+    assert await asked(None, key(role, "b-1")) is NotAllowed
+    assert await asked(frozenset(), key(role, "b-1")) is NotAllowed
+    assert await asked(None, None) is NotKnown
+
+
+async def test_everybody_may_ask_for_what_is_public() -> None:
+    assert await asked(PUBLIC, None) is PASSES
+    assert await asked(PUBLIC, key("auditor", community="elsewhere")) is PASSES
+
+
+async def test_the_log_is_for_everybody_or_for_every_key_of_the_community() -> None:
+    assert await asked(LOG, None) is NotKnown
+    assert await asked(LOG, None, public_log=True) is PASSES
+    assert await asked(LOG, key("building", "b-1")) is PASSES
+    assert await asked(LOG, key("operator", community="elsewhere")) is NotAllowed
+
+
+async def test_a_building_may_where_the_path_names_it() -> None:
+    may = OWN | {"operator"}
+    assert await asked(may, key("building", "b-1"), building="b-1") is PASSES
+    assert await asked(may, key("building", "b-1"), building="b-2") is NotAllowed
+    assert await asked(may, key("building", "b-1")) is NotAllowed, "a path that names none is not its own"
+    assert await asked(may, key("operator"), building="b-2") is PASSES
+    assert await asked(may, key("auditor"), building="b-1") is NotAllowed
+    assert await asked(ALL_KEYS, None, building="b-1") is NotKnown
+
+
+async def test_another_communitys_paths_are_not_there() -> None:
+    for who in (None, key("operator"), key("operator", community="elsewhere")):
+        assert await asked(PUBLIC, who, community="elsewhere") is NotThere
