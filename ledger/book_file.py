@@ -298,10 +298,11 @@ def open_book(path: Path) -> BufferedReader:
 
 
 @contextmanager
-def new_book(path: Path) -> Iterator[Callable[[Any], None]]:
+def new_book(path: Path, *, durable: bool = True) -> Iterator[Callable[[Any], None]]:
     """A function that writes lines, whose file appears under `path` when the block ends well and not before.
 
-    What was there under that name is replaced. Raises `NoBookFile`.
+    What was there under that name is replaced. A `durable` file outlives a power cut from then on; waiting
+    for the disk holds up the whole thread. Raises `NoBookFile`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -317,9 +318,11 @@ def new_book(path: Path) -> Iterator[Callable[[Any], None]]:
             if packed is not None:
                 packed.close()
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         draft.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise NoBookFile(f"cannot be written: {error.strerror}", where=str(path)) from error
     finally:

@@ -135,9 +135,15 @@ async def log_key_of(snapshot: Snapshot, community: str) -> str:
 
 
 async def export_community(
-    snapshot: Snapshot, community: str, path: Path | None = None, progress: Progress = no_progress
+    snapshot: Snapshot,
+    community: str,
+    path: Path | None = None,
+    progress: Progress = no_progress,
+    *,
+    durable: bool = True,
 ) -> Exported:
-    """Write the whole book of `community` to `path`, by default `<community>-<size>.jsonl` in this folder.
+    """Write the whole book of `community` to `path`, by default `<community>-<size>.jsonl` in this folder;
+    `durable` as `new_book` has it.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
@@ -145,7 +151,7 @@ async def export_community(
     fence = await newest(snapshot, community)
     size = fence.size
     path = path or Path(f"{community}-{size}.jsonl")
-    with new_book(path) as write:
+    with new_book(path, durable=durable) as write:
         log_key = await log_key_of(snapshot, community)
         write(
             HeaderLine(

@@ -137,9 +137,16 @@ _SHOWN: dict[type[Event], Rule] = {
 
 
 async def export_meter(
-    snapshot: Snapshot, community: str, meter: str, path: Path | None = None, progress: Progress = no_progress
+    snapshot: Snapshot,
+    community: str,
+    meter: str,
+    path: Path | None = None,
+    progress: Progress = no_progress,
+    *,
+    durable: bool = True,
 ) -> Exported:
-    """Write the extract of `meter` to `path`, by default `<community>-<meter>-<size>.jsonl` in this folder.
+    """Write the extract of `meter` to `path`, by default `<community>-<meter>-<size>.jsonl` in this folder;
+    `durable` as `new_book` has it.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
@@ -159,7 +166,7 @@ async def export_meter(
         events=events,
         meter=meter,
     )
-    with new_book(path) as write:
+    with new_book(path, durable=durable) as write:
         write(HeaderLine(header))
         await _write_keys(snapshot, community, size, concern, write)
         await _Extract(snapshot, header, concern).write_log(write, progress)

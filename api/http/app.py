@@ -16,6 +16,7 @@ from api.http.problems import HANDLERS
 from api.http.repeating import Repeating
 from api.http.routes import (
     agreements,
+    audit,
     billing,
     buildings,
     devices,
@@ -35,7 +36,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
-    agreements.router, devices.envelopes, devices.router,
+    agreements.router, devices.envelopes, devices.router, audit.router,
 )  # fmt: skip
 
 

@@ -1,16 +1,14 @@
 """What is known of single buildings, as each may ask: energy, trades, documents, its meters' chains."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger.entry import NO_HASH
 from ledger.events import read_recorded
 from ledger.market_events import InvoiceIssued
-from ledger.postgres.connection import statement, transaction
+from ledger.postgres.connection import statement
 from ledger.postgres.errors import translated
-from ledger.postgres.exporter import StoreSnapshot
 from ledger.postgres.pool import Pool
 from ledger.postgres.settlement import SettlementStore
 
@@ -155,12 +153,6 @@ class BuildingStore:
             LinkRow(sequence, position, previous or NO_HASH, *rest)
             for sequence, position, previous, *rest in rows
         ]
-
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[StoreSnapshot]:
-        """The book as it stands at one instant, for an extract."""
-        async with self._pool.connection() as connection, transaction(connection, "repeatable_read"):
-            yield StoreSnapshot(connection)
 
     async def _rows(self, name: str, *values: Any) -> list[Any]:
         async with self._pool.connection() as connection:

@@ -9,8 +9,17 @@ import asyncpg
 from ledger.batch import Fence
 from ledger.entry import Head
 from ledger.export import EnvelopeRow, EventRow
-from ledger.postgres.connection import APP, Connection, PostgresSettings, close, connect, statement
+from ledger.postgres.connection import (
+    APP,
+    Connection,
+    PostgresSettings,
+    close,
+    connect,
+    statement,
+    transaction,
+)
 from ledger.postgres.errors import translated
+from ledger.postgres.pool import Pool
 
 PAGE_ROWS = 5_000
 
@@ -25,6 +34,13 @@ async def open_snapshot(settings: PostgresSettings) -> AsyncIterator["StoreSnaps
         yield StoreSnapshot(connection)
     finally:
         await close(connection)  # which ends the transaction: there is nothing to commit
+
+
+@asynccontextmanager
+async def snapshot_of(pool: Pool) -> AsyncIterator["StoreSnapshot"]:
+    """The snapshot by a connection of a pool. Raises `StoreUnavailable`."""
+    async with pool.connection() as connection, transaction(connection, "repeatable_read"):
+        yield StoreSnapshot(connection)
 
 
 class StoreSnapshot:

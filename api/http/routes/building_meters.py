@@ -1,10 +1,8 @@
 """A building's meters: their chains link by link, and as a file that proves itself."""
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
@@ -18,16 +16,17 @@ from api.http.building_shapes import (
     link_shape,
     meter_shape,
 )
-from api.http.caching import PRIVATE, told
+from api.http.caching import told
+from api.http.extracts import JSONL, downloaded
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, MeterPath, known_building, known_meter
 from api.http.pages import Cursor, Limit, Page, page_of
+from ledger.export import Exported
 from ledger.extract import export_meter
 from ledger.postgres.buildings import LinkRow
+from ledger.postgres.exporter import StoreSnapshot
 
 READERS = OWN | {"operator"}
-JSONL = "application/jsonl"
-PIECE_BYTES = 256 * 1024
 
 Req = Request[Any, Any, State]
 
@@ -75,24 +74,15 @@ async def chain(
 )
 async def extract(state: State, building: BuildingPath, meter: MeterPath) -> Stream:
     """What `energy-ledger export --meter` writes: the meter's events with signatures, keys, inclusion proofs
-    and the checkpoint, nobody else's readings. `energy-ledger verify` checks it offline. The file is written
-    whole before the first byte is sent, so an answer that begins is one that proves itself."""
+    and the checkpoint, nobody else's readings. `energy-ledger verify` checks it offline."""
     backend: Backend = state.backend
     store = await known_building(state, building)
     await known_meter(store, building, meter)
-    with TemporaryDirectory() as folder:
-        async with backend.extracts, store.snapshot() as snapshot:
-            exported = await export_meter(snapshot, backend.community, meter, Path(folder, "extract.jsonl"))
-        file = exported.path.open("rb")  # without a name from now on, and gone when it is closed
-    name = f"{backend.community}-{meter}-{exported.size}.jsonl"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": PRIVATE}
-    return Stream(_pieces(file), media_type=JSONL, headers=headers)
 
+    async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
+        return await export_meter(snapshot, backend.community, meter, path, durable=False)
 
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    with file:
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+    return await downloaded(backend, f"{backend.community}-{meter}", write)
 
 
 HANDLERS = (meters, chain, extract)

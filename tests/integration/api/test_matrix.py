@@ -21,7 +21,7 @@ from tests.support.store import migrated
 WORDS = {"public", "log", "building", "auditor", "billing", "operator"}
 EXAMPLE = {
     "community": "campus", "month": "2026-06", "number": "1", "digest": "ab" * 32, "path": "0/000",
-    "code": "fork",
+    "code": "fork", "position": "0",
 }  # fmt: skip
 """What stands in a path; for all else `x-1`, which is not there."""
 REFUSED = {"not-authenticated", "not-allowed"}

@@ -1,0 +1,125 @@
+"""What an auditor fetches besides the log: the whole book, streams with their entries, and signatures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import State
+from litestar.params import PathParameter
+from litestar.response import Stream
+
+from api.http.audit_shapes import (
+    EntryShape,
+    EnvelopeShape,
+    StreamShape,
+    entry_shape,
+    envelope_shape,
+    stream_shape,
+)
+from api.http.backend import Backend
+from api.http.caching import FOREVER, told
+from api.http.extracts import JSONL, downloaded
+from api.http.pages import Cursor, Limit, Page, page_of
+from api.http.problems import NotThere
+from ledger.entry import is_stream
+from ledger.export import Exported, export_community
+from ledger.postgres.audit import AuditRow, AuditStore
+from ledger.postgres.exporter import StoreSnapshot
+
+READERS = frozenset({"auditor", "operator"})
+NOBODYS = frozenset({"registry", "market", "settlement", "carbon"})
+"""Streams that are no building's, meter's or device's own: an auditor reads their bodies."""
+KEPT = FOREVER.replace("public", "private")
+POSITION_MAX = 2**53 - 1
+
+Req = Request[Any, Any, State]
+
+
+def _store(state: State) -> AuditStore:
+    backend: Backend = state.backend
+    return AuditStore(backend.pool, backend.community)
+
+
+@get("/export", may=READERS, media_type=JSONL, summary="The whole book as a file that proves itself")
+async def export(state: State) -> Stream:
+    """What `energy-ledger export` writes: every event with its signature, the keys, the blocks and the
+    checkpoint. `energy-ledger verify` checks it offline."""
+    backend: Backend = state.backend
+
+    async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
+        return await export_community(snapshot, backend.community, path, durable=False)
+
+    return await downloaded(backend, backend.community, write)
+
+
+@get("/streams", may=READERS, summary="Streams with their heads, by name")
+async def streams(
+    request: Req, state: State, limit: Limit = 100, after: Cursor = ""
+) -> Response[Page[StreamShape]]:
+    """Every stream of the book with its newest event: whoever keeps the heads can tell later whether the
+    book still leads to them."""
+    page = await page_of(after, limit, ("",), _store(state).streams, stream_shape, lambda row: (row.stream,))
+    return told(request, page)
+
+
+@get("/streams/{name:str}/entries", may=READERS, summary="The entries of the registry and its like")
+async def entries(
+    request: Req,
+    state: State,
+    name: Annotated[str, PathParameter(description="`registry`, `market`, `settlement` or `carbon`.")],
+    limit: Limit = 100,
+    after: Cursor = "",
+) -> Response[Page[EntryShape]]:
+    """The events of the stream from the first, with their bodies."""
+    return await _entries(request, state, name, limit, after)
+
+
+@get("/streams/{kind:str}/{subject:str}/entries", may=READERS, summary="The entries of somebody's stream")
+async def entries_of(
+    request: Req,
+    state: State,
+    kind: Annotated[str, PathParameter(description="`meter`, `device`, `building` or `crop`.")],
+    subject: Annotated[str, PathParameter(description="Whose stream it is, such as m-school.")],
+    limit: Limit = 100,
+    after: Cursor = "",
+) -> Response[Page[EntryShape]]:
+    """The events of the stream from the first: their hashes for an auditor, and for the operator their
+    bodies too."""
+    return await _entries(request, state, f"{kind}/{subject}", limit, after)
+
+
+async def _entries(
+    request: Req, state: State, stream: str, limit: int, after: str
+) -> Response[Page[EntryShape]]:
+    store = _store(state)
+    if not is_stream(stream) or await store.head(stream) is None:
+        raise NotThere("the book has no such stream", where=stream[:80])
+    with_bodies = request.user.role == "operator" or stream in NOBODYS
+
+    async def read(key: Any, most: int) -> list[AuditRow]:
+        return await store.entries(stream, key[0], most, with_bodies=with_bodies)
+
+    return told(request, await page_of(after, limit, (0,), read, entry_shape, lambda row: (row.sequence,)))
+
+
+@get("/envelopes/{position:int}", may=READERS, summary="Who signed an event, and the signature")
+async def envelope(
+    request: Req,
+    state: State,
+    position: Annotated[
+        int,
+        PathParameter(
+            ge=0, le=POSITION_MAX, description="`envelope` of an entry: where its envelope begins."
+        ),
+    ],
+) -> Response[EnvelopeShape]:
+    """The signed part of the envelope that brought an event: device, key, signature and runs. OpenSSL can
+    check the signature over `signed_text`; each run's head is the entry hash of its last event."""
+    found = await _store(state).envelope(position)
+    if found is None:
+        raise NotThere("no envelope begins there", where=str(position))
+    backend: Backend = state.backend
+    return told(request, envelope_shape(backend.community, found), KEPT)
+
+
+router = Router("/", route_handlers=[export, streams, entries, entries_of, envelope], tags=["Audit"])
