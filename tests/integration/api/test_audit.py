@@ -15,11 +15,13 @@ from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.entry import NO_HASH, entry_bytes, entry_hash
 from ledger.export import export_community
 from ledger.postgres.exporter import open_snapshot
+from ledger.registry import OPERATOR, SERVICE
 from ledger.verify import verify_file
 from tests.support.api import V1, Api, api
-from tests.support.campus import MORNING
+from tests.support.campus import GATEWAY, MORNING, key
 from tests.support.store import migrated
 from tests.support.trading import DAY
+from tests.unit.ledger.campus import rotated
 
 PATHS = ("export", "streams", "streams/registry/entries", "streams/meter/m-0/entries", "envelopes/0")
 
@@ -34,6 +36,10 @@ async def served(
         await found.site.ledgers_clock.sleep_until(MORNING + DAY)
         for meter in ("m-0", "m-1"):
             await found.site.read(meter, *((quarter, 250 * quarter, 0) for quarter in range(8)))
+        following = key("the gateway's next")
+        await found.site.tell(GATEWAY, f"device/{GATEWAY}", rotated(GATEWAY, following))
+        found.site.campus.keys[GATEWAY] = following
+        await found.site.read("m-0", (8, 2_000, 0))
         yield found
 
 
@@ -135,7 +141,7 @@ async def test_a_signature_can_be_checked_with_nothing_but_the_answer(auditor: h
         for stream in streams
         for row in await paged(auditor, f"streams/{stream}/entries")
     }
-    devices = set()
+    signers = set()
     for position in {row["envelope"] for row in entries.values()}:
         answer = await told(auditor, f"envelopes/{position}")
         lines = "".join(
@@ -143,18 +149,20 @@ async def test_a_signature_can_be_checked_with_nothing_but_the_answer(auditor: h
         )
         text = f"energy-ledger/envelope/v1\ncampus\n{answer['device']}\n{lines}"
         public, signature = bytes.fromhex(answer["public_key"]), b64decode(answer["signature"])
-        key = Ed25519PublicKey.from_public_bytes(public)
-        key.verify(signature, text.encode())
+        signer = Ed25519PublicKey.from_public_bytes(public)
+        signer.verify(signature, text.encode())
         with pytest.raises(InvalidSignature):
-            key.verify(signature, text.encode() + b" ")
+            signer.verify(signature, text.encode() + b" ")
         assert answer["signed_text"] == text
         assert answer["key"] == sha256(public).digest()[:8].hex()
         for run in answer["runs"]:
             assert entries[run["stream"], run["last"]]["entry_hash"] == run["head"]
             before = entries.get((run["stream"], run["first"] - 1))
             assert run["previous"] == (before["entry_hash"] if before else NO_HASH.hex())
-        devices.add(answer["device"])
-    assert len(devices) >= 3, "service, operator and a gateway"
+        signers.add((answer["device"], answer["key"]))
+    devices = [device for device, _ in signers]
+    assert {SERVICE, OPERATOR, GATEWAY} <= set(devices)
+    assert devices.count(GATEWAY) == 2, "before and after it changed its key"
 
 
 @pytest.mark.parametrize(
