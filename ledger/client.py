@@ -50,11 +50,14 @@ class BookClient:
         self._service = service
         self._heads: dict[str, Head] = {}
         self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._listens = False
         self._lock = asyncio.Lock()  # each envelope goes on from the head that the one before it made
 
     async def open(self) -> Self:
         """Listen for receipts and ask where the chains go on. Raises `BusUnavailable`, `BadInput`."""
-        await self._bus.on_receipts(self._community, self._device, self._take)
+        if not self._listens:
+            await self._bus.on_receipts(self._community, self._device, self._take)
+            self._listens = True
         await self.ask_heads()
         return self
 

@@ -202,6 +202,13 @@ class Registry:
         else:
             self._known(self.buildings, event.building, "building")
         before = self.meters.get(event.meter)
+        if before and (before.added.role, before.added.building) != (event.role, event.building):
+            # Its chain is one building's for ever: who may read it must not change with a fact.
+            raise Contradiction(
+                f"the meter is {before.added.building or 'the main meter'}'s, and stays so",
+                where=event.meter,
+                hint="retire it, and add it under another name where it hangs now",
+            )
         self.meters[event.meter] = Meter(event, readers=before.readers if before else [])
 
     def retire_meter(self, event: MeterRetired) -> None:

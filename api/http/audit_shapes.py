@@ -22,22 +22,22 @@ def stream_shape(row: StreamRow) -> StreamShape:
 
 class EntryShape(msgspec.Struct, frozen=True):
     """An event of a stream: its place in the log and in the stream, the SHA-256 of its body, its entry hash,
-    and the position of the envelope that brought it. `body` is the text that was signed, byte for byte; none
-    where who asks may not read it."""
+    and the position of the envelope that brought it. `body` is the text that was signed, byte for byte.
+    """
 
     position: int
     sequence: int
     body_hash: str
     entry_hash: str
     envelope: int
-    body: str | None
+    body: str
 
 
 def entry_shape(row: AuditRow) -> EntryShape:
     """As the API shows it."""
     return EntryShape(
         row.position, row.sequence, row.body_hash.hex(), row.entry_hash.hex(), row.envelope,
-        None if row.body is None else row.body.decode(),
+        row.body.decode(),
     )  # fmt: skip
 
 

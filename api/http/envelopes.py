@@ -101,7 +101,7 @@ class Envelopes:
         try:
             received = await self.send(device, data)
         finally:
-            if received is None or received.answer.code not in STRANGE:
+            if received is not None and received.answer.code not in STRANGE:
                 self._strange.give_back(network)
         return received
 

@@ -10,6 +10,7 @@ from litestar.response import Stream
 
 from api.http.backend import Backend
 from api.http.caching import PRIVATE
+from api.http.waiting import held
 from ledger.export import Exported
 from ledger.postgres.exporter import StoreSnapshot, snapshot_of
 
@@ -26,7 +27,7 @@ async def downloaded(backend: Backend, name: str, export: Export) -> Stream:
     Only so many are written at once, as each holds a connection for long. Raises as `export` does.
     """
     with TemporaryDirectory() as folder:
-        async with backend.extracts, snapshot_of(backend.pool) as snapshot:
+        async with held(backend.extracts, "exporting"), snapshot_of(backend.pool) as snapshot:
             exported = await export(snapshot, Path(folder, "extract.jsonl"))
         file = exported.path.open("rb")  # without a name from now on, and gone when it is closed
     disposition = f'attachment; filename="{name}-{exported.size}.jsonl"'

@@ -83,6 +83,13 @@ class Traced:
                 self._log.note(name, principal, method, inner["path"], answer.status, seconds)
 
 
+def _varied(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header; `Vary` with what every answer here depends on."""
+    key, value = told
+    is_vary = key.lower() == b"vary" and b"authorization" not in value.lower()
+    return (key, value + b", Authorization") if is_vary else told
+
+
 class _Answer:
     """What goes out to one request, with the headers that every answer has."""
 
@@ -108,7 +115,8 @@ class _Answer:
             said = {key.lower() for key, _ in message["headers"]}
             added = [(key, value) for key, value in UNLESS_SAID.items() if key not in said]
             message["headers"] = [
-                *message["headers"], *added, *SECURITY_HEADERS, (ID_HEADER, self._name.encode()),
+                *map(_varied, message["headers"]), *added, *SECURITY_HEADERS,
+                (ID_HEADER, self._name.encode()),
             ]  # fmt: skip
         await self._send(message)
 
@@ -149,6 +157,8 @@ class Identifying:
             strangers.take(address)
         principal = await keys.principal(token)
         if principal is None:
+            if not is_new:  # it did once, and counts as a stranger's from now on
+                strangers.take(address)
             raise NotKnown(
                 "this key opens nothing", hint="it may have expired or been revoked: ask the operator"
             )

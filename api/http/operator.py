@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from api.http.waiting import held
 from ledger.bus import Bus
 from ledger.client import BookClient
 from ledger.event import Event
@@ -29,10 +30,10 @@ class Operator:
     async def turn(self, stream: str) -> AsyncIterator["Turn"]:
         """Be the only one to append to a stream, for the length of the block and of its transaction.
 
-        Raises `NoTurn`, `StoreUnavailable`, `BusUnavailable`.
+        Raises `Busy`, `NoTurn`, `StoreUnavailable`, `BusUnavailable`.
         """
         async with (
-            self._lock,
+            held(self._lock, "the operator's appending"),
             self._pool.connection() as connection,
             turn(connection, f"{self._community} {stream}"),
         ):

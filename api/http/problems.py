@@ -155,6 +155,9 @@ def _told(error: LedgerError, instance: str) -> tuple[Problem, dict[str, str]]:
             headers["Retry-After"] = str(RETRY_SECONDS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", code=error.code, what=error.what)
+    if isinstance(error, Damaged):  # what the store or its files say of it is for the log
+        what, hint = "what is stored is not as it should be", "tell the operator the request's id"
+        return problem(status, error.code, what, hint=hint, instance=instance), headers
     return problem(
         status, error.code, error.what, where=error.where, hint=error.hint, instance=instance
     ), headers

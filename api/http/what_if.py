@@ -9,7 +9,8 @@ from api.what_if_process import Outcome, Task
 from ledger.embedded.aside import work_aside
 from ledger.errors import BadInput, Damaged, LedgerError, Unavailable
 
-SECONDS_MAX = 120.0
+SECONDS_MAX = 40.0
+"""Less than what a request with an Idempotency-Key is given: it would be broken off every time."""
 _KINDS: dict[int, type[LedgerError]] = {kind.exit_code: kind for kind in (BadInput, Unavailable, Damaged)}
 
 

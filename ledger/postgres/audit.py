@@ -24,14 +24,14 @@ class StreamRow(NamedTuple):
 
 
 class AuditRow(NamedTuple):
-    """An event of a stream, the position of its envelope, and its body where that was asked for."""
+    """An event of a stream, the position of its envelope, and its body."""
 
     position: int
     sequence: int
     body_hash: bytes
     entry_hash: bytes
     envelope: int
-    body: bytes | None
+    body: bytes
 
 
 class SignedEnvelope(NamedTuple):
@@ -59,11 +59,9 @@ class AuditStore:
         rows = await self._rows("read_heads", [stream])
         return Head(rows[0]["sequence"], rows[0]["hash"]) if rows else None
 
-    async def entries(self, stream: str, after: int, limit: int, *, with_bodies: bool) -> list[AuditRow]:
+    async def entries(self, stream: str, after: int, limit: int) -> list[AuditRow]:
         """The events of a stream behind a sequence, in their order."""
-        return [
-            AuditRow(*row) for row in await self._rows("audit_entries", stream, after, limit, with_bodies)
-        ]
+        return [AuditRow(*row) for row in await self._rows("audit_entries", stream, after, limit)]
 
     async def envelope(self, position: int) -> SignedEnvelope | None:
         """The envelope whose first new event stands at a position; none where none begins there.

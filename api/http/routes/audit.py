@@ -27,8 +27,6 @@ from ledger.postgres.audit import AuditRow, AuditStore
 from ledger.postgres.exporter import StoreSnapshot
 
 READERS = frozenset({"auditor", "operator"})
-NOBODYS = frozenset({"registry", "market", "settlement", "carbon"})
-"""Streams that are no building's, meter's or device's own: an auditor reads their bodies."""
 KEPT = FOREVER.replace("public", "private")
 POSITION_MAX = 2**53 - 1
 
@@ -83,8 +81,7 @@ async def entries_of(
     limit: Limit = 100,
     after: Cursor = "",
 ) -> Response[Page[EntryShape]]:
-    """The events of the stream from the first: their hashes for an auditor, and for the operator their
-    bodies too."""
+    """The events of the stream from the first, with their bodies."""
     return await _entries(request, state, f"{kind}/{subject}", limit, after)
 
 
@@ -94,10 +91,9 @@ async def _entries(
     store = _store(state)
     if not is_stream(stream) or await store.head(stream) is None:
         raise NotThere("the book has no such stream", where=stream[:80])
-    with_bodies = request.user.role == "operator" or stream in NOBODYS
 
     async def read(key: Any, most: int) -> list[AuditRow]:
-        return await store.entries(stream, key[0], most, with_bodies=with_bodies)
+        return await store.entries(stream, key[0], most)
 
     return told(request, await page_of(after, limit, (0,), read, entry_shape, lambda row: (row.sequence,)))
 

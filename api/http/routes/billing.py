@@ -36,6 +36,7 @@ from api.http.billing_shapes import (
 from api.http.caching import answered
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
+from api.http.waiting import held
 from ledger.errors import BadInput
 from ledger.postgres.issued import ALL, IssuedStore
 from ledger.postgres.lent import lent_store
@@ -207,7 +208,7 @@ async def issue(state: State, month: MonthPath) -> Response[IssuedShape]:
 
 async def issue_month(backend: Backend, month: date) -> Bills:
     """Bill a month, in a turn of this process and of the store."""
-    async with backend.recorder.turn, _biller(backend) as biller:
+    async with held(backend.recorder.turn, "issuing"), _biller(backend) as biller:
         return await biller.issue(month, _today(backend), await backend.recorder.record(_issued(backend)))
 
 
@@ -225,7 +226,7 @@ async def credit(state: State, number: NumberPath, data: JSONBody[CreditRequest]
 
 
 async def _cancel(backend: Backend, number: str, reason: str) -> Invoice:
-    async with backend.recorder.turn, _biller(backend) as biller:
+    async with held(backend.recorder.turn, "issuing"), _biller(backend) as biller:
         return await biller.credit(
             number, reason, _today(backend), await backend.recorder.record(_issued(backend))
         )

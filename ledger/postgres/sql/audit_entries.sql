@@ -1,6 +1,5 @@
--- The events of a stream behind sequence $3, $4 at the most; with bodies where $5.
--- $1 community, $2 stream
-SELECT position, sequence, body_hash, entry_hash, envelope, CASE WHEN $5 THEN body END AS body
+-- The events of a stream behind sequence $3, $4 at the most. $1 community, $2 stream
+SELECT position, sequence, body_hash, entry_hash, envelope, body
 FROM book.events
 WHERE community = $1 AND stream = $2 AND sequence > $3
 ORDER BY sequence LIMIT $4

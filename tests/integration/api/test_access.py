@@ -126,6 +126,21 @@ async def test_wrong_keys_cannot_be_tried_without_bound(
             assert (await client.get("/metrics")).status_code == 429, "a key not seen yet is not looked up"
 
 
+async def test_a_key_that_opens_nothing_any_more_is_counted_as_a_strangers(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.principal.REMEMBERED_SECONDS", 0.0)
+    async with (
+        projected(database, nats_server, tmp_path, requests_a_minute_without_key=5) as found,
+        found.client("operator") as client,
+    ):
+        assert (await client.get("/metrics")).status_code == 200
+        prefix = (await found.token("operator")).partition(".")[0]
+        assert await found.backend.access.end("campus", prefix, SystemClock().now())
+        statuses = [(await client.get("/metrics")).status_code for _ in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+
+
 async def test_a_key_has_a_limit_of_its_own(database: str, nats_server: EmbeddedNats, tmp_path: Path) -> None:
     async with projected(database, nats_server, tmp_path, requests_a_minute=3) as found:
         async with found.client("operator") as client:
@@ -183,7 +198,7 @@ async def test_long_answers_are_compressed_and_say_that_they_vary(served: Api) -
         plain = await client.get("/docs/style.css", headers={"Accept-Encoding": "identity"})
         page = await client.get("/docs", headers={"Accept-Encoding": "gzip"})
     assert page.headers["Content-Encoding"] == "gzip"
-    assert "Accept-Encoding" in page.headers["Vary"]
+    assert {"Accept-Encoding", "Authorization"} <= {*page.headers["Vary"].split(", ")}
     assert "Accept-Encoding" in plain.headers["Vary"]
     assert "Content-Encoding" not in plain.headers
 

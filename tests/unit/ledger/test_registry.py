@@ -154,6 +154,12 @@ def test_new_facts_about_a_meter_keep_its_readers(registry: Registry) -> None:
     assert registry.meters["m-1"].reader_at(MORNING) == "gw-1"
 
 
+def test_a_meter_stays_with_its_building_so_that_its_chain_has_one_owner(registry: Registry) -> None:
+    registry.apply(BuildingAdded(building="b-2", feeder="f-1", name="Arts"))
+    contradiction(registry, meter("m-1", building="b-2"), "stays so")
+    contradiction(registry, meter("m-1", role="main", building=None), "stays so")
+
+
 def test_a_meter_ends_after_it_began(registry: Registry) -> None:
     contradiction(registry, MeterRetired(meter="m-8", until=NOON), "no such meter")
     contradiction(registry, MeterRetired(meter="m-1", until=MORNING), "before it began")
