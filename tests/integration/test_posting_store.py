@@ -77,7 +77,7 @@ async def test_postings_of_an_older_store_are_taken_over(empty_database: str) ->
     async with owner(settings) as connection:
         await migrate(connection)
         for view in ("postings", "journal"):
-            found = await connection.fetch(f"SELECT * FROM settlement.{view} ORDER BY run, number")  # noqa: S608
+            found = await connection.fetch(f"SELECT * FROM settlement.{view} ORDER BY run, number")  # noqa: S608 - our own names
             names = (
                 "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh",
                 "amount_micro",
