@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from hashlib import sha256
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.params import PathParameter
 
 from api.http.backend import Backend
 from api.http.desk import OrderDesk, Wanted, Written
@@ -33,7 +32,6 @@ FIELDS = {
 Req = Request[Principal, Any, State]
 Row = TypeVar("Row")
 Shape = TypeVar("Shape")
-BuildingPath = Annotated[str, PathParameter(description="The building's name in the book.")]
 
 
 async def desk_at(state: State, building: str) -> Desk:

@@ -15,7 +15,6 @@ from api.http.desk import Written, made_name
 from api.http.desk_requests import (
     AGAIN,
     OWNERS,
-    BuildingPath,
     Req,
     currency_of,
     desk_at,
@@ -23,6 +22,7 @@ from api.http.desk_requests import (
     price_told,
     write,
 )
+from api.http.known_building import BuildingPath
 from api.http.order_shapes import (
     AgreementEnd,
     AgreementShape,

@@ -34,6 +34,7 @@ from api.http.billing_shapes import (
     run_shape,
 )
 from api.http.caching import answered
+from api.http.documents import PRINTED, document_answer
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
 from api.http.waiting import held
@@ -42,7 +43,6 @@ from ledger.postgres.issued import ALL, IssuedStore
 from ledger.postgres.lent import lent_store
 from settlement.billing.accounts import Accounts
 from settlement.billing.as_json import read_document
-from settlement.billing.as_pdf import Printer
 from settlement.billing.as_xlsx import write_invoices, write_journal
 from settlement.billing.biller import Biller, Bills
 from settlement.billing.files import as_csv
@@ -54,7 +54,6 @@ BILLING = frozenset({"billing", "operator"})
 RUNS = BILLING | {"auditor"}
 CSV = "text/csv"
 JSON = "application/json"
-PDF = "application/pdf"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 NUMBER_MAX = 2**53
 
@@ -134,17 +133,11 @@ async def invoice(request: Req, state: State, number: NumberPath) -> Response[by
     """The canonical JSON as it stands in the book. Its SHA-256 is its code, which is the ETag. With `.pdf`
     behind the number it is printed in Thai and English, PDF/A-3 with that JSON inside: the same bytes every
     time."""
-    name = number.removesuffix(".pdf")  # a number ends with a digit
+    name = number.removesuffix(PRINTED)
     found = await _issued(state.backend).document(name)
     if found is None:
         raise NotThere("there is no such document", where=name[:80])
-    if name != number:
-        return answered(request, await asyncio.to_thread(_printed, read_document(found.document)), PDF)
-    return answered(request, found.document.encode(), JSON, tag=f'W/"{found.code}"')
-
-
-def _printed(document: Invoice) -> bytes:
-    return Printer().pdf(document)
+    return await document_answer(request, found, printed=name != number)
 
 
 @get("/months/{month:str}/invoices.csv", may=BILLING, media_type=CSV, summary="A month's documents as CSV")

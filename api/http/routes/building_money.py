@@ -1,12 +1,11 @@
 """What a building trades, pays and saves, and its documents."""
 
-import asyncio
 from datetime import date
 from functools import partial
 from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
-from litestar import MediaType, Request, Response, get
+from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.params import PathParameter, QueryParameter
 
@@ -20,7 +19,8 @@ from api.http.building_shapes import (
     statement_shape,
     trade_shape,
 )
-from api.http.caching import answered, matches, told
+from api.http.caching import told
+from api.http.documents import PRINTED, document_answer
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
 from api.http.pages import BadCursor, Cursor, Limit, Page, page_of
@@ -28,19 +28,14 @@ from api.http.principal import Principal
 from api.http.problems import NotThere
 from api.http.span import Begin, Until, span_of
 from ledger.entry import is_name
-from ledger.market_events import InvoiceIssued
 from ledger.postgres.buildings import TradeRow
 from ledger.postgres.lent import lent_store
 from settlement.billing.accounts import Accounts
-from settlement.billing.as_json import read_document
-from settlement.billing.as_pdf import Printer
 from settlement.billing.invoice import Invoice
 from settlement.savings import month_savings
 from settlement.told_month import told_month
 
 MONEY = OWN | {"operator", "billing"}
-PDF = "application/pdf"
-PRINTED = ".pdf"
 
 Req = Request[Any, Any, State]
 
@@ -147,16 +142,7 @@ async def invoice(
     found = await store.document(building, told_number) if is_name(told_number) else None
     if found is None:
         raise NotThere("the building has no such document", where=number[:80])
-    if told_number == number:
-        body = found.document.encode()
-        return cast(Response[Invoice], answered(request, body, MediaType.JSON, tag=f'W/"{found.code}"'))
-    tag = f'W/"{found.code}-pdf"'
-    printed = b"" if matches(request, tag) else await asyncio.to_thread(_printed, found)
-    return cast(Response[Invoice], answered(request, printed, PDF, tag=tag))
-
-
-def _printed(event: InvoiceIssued) -> bytes:
-    return Printer().pdf(read_document(event.document))
+    return cast(Response[Invoice], await document_answer(request, found, printed=told_number != number))
 
 
 HANDLERS = (trades, statement, savings, invoices, invoice)

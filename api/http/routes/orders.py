@@ -16,7 +16,6 @@ from api.http.desk import Written, made_name
 from api.http.desk_requests import (
     AGAIN,
     OWNERS,
-    BuildingPath,
     Req,
     currency_of,
     desk_at,
@@ -24,6 +23,7 @@ from api.http.desk_requests import (
     price_told,
     write,
 )
+from api.http.known_building import BuildingPath
 from api.http.order_shapes import NewOrder, OrderEnd, OrderShape, OrderWritten, in_book, order_shape
 from api.http.pages import Cursor, Limit, Page
 from ledger.market_events import OrderCancelled, OrderPlaced
