@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from api.http.envelopes import Envelopes
 from api.http.limits import RateLimit
-from api.http.operator import Operator
+from api.http.operator_signing import Operator
 from api.http.principal import Keys
 from api.http.recording import Recorder
 from api.http.settings import ApiSettings

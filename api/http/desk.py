@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from api.http.backend import Backend
-from api.http.operator import Turn
+from api.http.operator_signing import Turn
 from ledger.client import BookClient, Refused
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Unavailable
