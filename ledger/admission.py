@@ -171,17 +171,22 @@ def read(data: bytes, registry: Registry, genesis_key: PublicKey) -> Unverified:
     return Unverified(envelope, sha256(data).digest(), runs, key, signature_bytes(envelope), text)
 
 
+def check_genuine(unverified: Unverified, genuine: bool) -> None:
+    """Return if the signature fits. Raises `BadSignature`."""
+    if not genuine:
+        raise BadSignature(
+            "the signature does not fit the events",
+            where=unverified.envelope.device,
+            hint="sign the text of the runs exactly as sent, with the enrolled key",
+        )
+
+
 def judge(
     unverified: Unverified, genuine: bool, registry: Registry, now: datetime, genesis_key: PublicKey
 ) -> Examined:
     """The second half of `examine`, given whether the signature fits; `registry` is that of the first."""
     envelope = unverified.envelope
-    if not genuine:
-        raise BadSignature(
-            "the signature does not fit the events",
-            where=envelope.device,
-            hint="sign the text of the runs exactly as sent, with the enrolled key",
-        )
+    check_genuine(unverified, genuine)
     for run in unverified.runs:
         if registry.opened is None:
             _check_opening(run, genesis_key)

@@ -147,18 +147,12 @@ class Plan:
         self.heads[stream] = Head(run.last, run.links[-1].entry_hash)
 
     def _refuse(self, item: Item, error: BadInput, heads: list[StreamHead]) -> None:
-        stream = error.stream if isinstance(error, InStream) else None
-        sequence = error.sequence if isinstance(error, InStream) else None
-        digest = sha256(item.data).digest()
-        what = f"{error.what} ({error.where})" if error.where and stream is None else error.what
-        what = what[:WHAT_MAX]  # an error may quote a whole message
-        self.quarantine.append(
-            (self.community, digest, error.code, item.device, stream, sequence, what, item.data, self.now)
-        )
-        if error.code == "sequence-gap" and stream:
-            self.parked.add(stream)
-        refusal = Refusal(what=what, hint=error.hint, sequence=sequence, stream=stream)
-        self._answer(item, error.code, heads, refusal)
+        told, digest = refusal(error), sha256(item.data).digest()
+        place = (told.stream, told.sequence, told.what)
+        self.quarantine.append((self.community, digest, error.code, item.device, *place, item.data, self.now))
+        if error.code == "sequence-gap" and told.stream:
+            self.parked.add(told.stream)
+        self._answer(item, error.code, heads, told)
 
     def _answer(self, item: Item, code: str, heads: list[StreamHead], refusal: Refusal | None) -> None:
         self.answers.append(
@@ -193,6 +187,15 @@ class Plan:
             heads=self.heads,
             quarantine=self.quarantine,
         )
+
+
+def refusal(error: BadInput) -> Refusal:
+    """What a receipt says of an error."""
+    stream = error.stream if isinstance(error, InStream) else None
+    sequence = error.sequence if isinstance(error, InStream) else None
+    what = f"{error.what} ({error.where})" if error.where and stream is None else error.what
+    what = what[:WHAT_MAX]  # an error may quote a whole message
+    return Refusal(what=what, hint=error.hint, sequence=sequence, stream=stream)
 
 
 def _told(heads: Mapping[str, Head]) -> list[StreamHead]:

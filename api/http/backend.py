@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
+from api.http.door import Door
 from api.http.envelopes import Envelopes
 from api.http.limits import RateLimit
 from api.http.operator_signing import Operator
@@ -16,6 +17,7 @@ from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.opening import LedgerKeys
 from ledger.postgres.access import AccessStore
+from ledger.postgres.devices import DeviceStore
 from ledger.postgres.health import pending_migrations, read_health
 from ledger.postgres.pool import Pool
 from ledger.settings import Settings
@@ -39,6 +41,7 @@ class Backend:
     billing: BillingSettings = field(default_factory=BillingSettings)
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
+    door: Door = field(init=False)
     envelopes: Envelopes = field(init=False)
     operator: Operator = field(init=False)
     limit: RateLimit = field(init=False)
@@ -51,7 +54,10 @@ class Backend:
     def __post_init__(self) -> None:
         self.access = AccessStore(self.pool)
         self.keys = Keys(self.access, self.clock)
-        self.envelopes = Envelopes(self.bus, self.community, self.ledger.service.public)
+        self.door = Door(
+            DeviceStore(self.pool, self.community), self.community, self.ledger.service, self.clock
+        )
+        self.envelopes = Envelopes(self.bus, self.door)
         self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
         self.limit = RateLimit(self.settings.requests_a_minute, "this key")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")

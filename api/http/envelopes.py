@@ -2,8 +2,8 @@
 
 Nobody shows a key here, since the envelope is signed; so all that comes is bounded. An address is counted as
 everywhere. A device is counted for each address that it is named from, and not by its name alone, or whoever
-knows its name could silence it. What turns out to be signed by nobody known is kept in quarantine all the
-same, so an address may send little of it.
+knows its name could silence it. What is signed by nobody known is refused at the door (`api.http.door`), and
+as it takes time to look at, an address may send little of it.
 
 One subscription hears the receipts of all devices. Only those that somebody waits for are verified.
 """
@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from api.http.door import Door
 from api.http.limits import RateLimit, network_of
 from ledger.bus import Bus
 from ledger.canonical import UNREADABLE
 from ledger.errors import BadInput, Unavailable
-from ledger.keys import PublicKey
 from ledger.receipt import HEADS, Answer, read_receipt
 
 RECEIPT_SECONDS = 10.0
@@ -76,12 +76,11 @@ _decode = msgspec.json.Decoder(_Receipt).decode
 class Envelopes:
     """On their way to one community's ledger."""
 
-    def __init__(
-        self, bus: Bus, community: str, service: PublicKey, seconds: float = RECEIPT_SECONDS
-    ) -> None:
+    def __init__(self, bus: Bus, door: Door, seconds: float = RECEIPT_SECONDS) -> None:
         self._bus = bus
-        self._community = community
-        self._service = service
+        self._door = door
+        self._community = door.community
+        self._service = door.service
         self._seconds = seconds
         self._devices = RateLimit(DEVICE_ENVELOPES_A_MINUTE, "this device")
         self._strange = RateLimit(STRANGE_ENVELOPES_A_MINUTE, "this address")
@@ -92,14 +91,15 @@ class Envelopes:
     async def take(self, address: str, device: str, data: bytes) -> Received | None:
         """Hand on an envelope that came from an address and names a device; its receipt as `send` gives it.
 
-        Raises `TooMany`, and as `send`.
+        Raises `TooMany`, `StoreUnavailable`, and as `send`.
         """
         network = network_of(address)
         self._devices.take(f"{device} at {network}")
         self._strange.take(network)
         received = None
         try:
-            received = await self.send(device, data)
+            refused = await self._door.refused(device, data)
+            received = Received(*refused) if refused else await self.send(device, data)
         finally:
             if received is not None and received.answer.code not in STRANGE:
                 self._strange.give_back(network)

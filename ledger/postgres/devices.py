@@ -41,6 +41,12 @@ class DeviceStore:
             row = await connection.fetchrow(statement("devices_one"), self._community, name)
         return DeviceRow(*row) if row else None
 
+    async def registry_after(self, position: int) -> list[tuple[int, bytes]]:
+        """The bodies that make the registry, from a position on, each with its own."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(statement("read_registry_after"), self._community, position)
+        return [(row["position"], row["body"]) for row in rows]
+
     async def give_out(self, token: EnrolmentToken) -> None:
         """Keep a new token; what its device was given before enrols nothing any more."""
         async with self._pool.connection() as connection, transaction(connection):

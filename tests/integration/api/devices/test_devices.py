@@ -67,7 +67,7 @@ async def test_heads_that_the_ledger_did_not_sign_are_not_passed_on(
     )
     for forged in (b"{}", *sign_receipts("campus", [told], key("somebody"))):
         bus = cast(Bus, _Saying(forged))
-        served.backend.envelopes = Envelopes(bus, "campus", SERVICE_KEY)
+        served.backend.envelopes = Envelopes(bus, served.backend.door)
         answer = await client.get(f"{V1}/devices/{GATEWAY}/heads")
         assert code_of(answer) == (503, "not-the-ledgers")
 

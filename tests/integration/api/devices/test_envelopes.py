@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from typing import cast
 
 import httpx
 import pytest
 
-from api.http import envelopes
+from api.http import door, envelopes
 from api.http.backend import Backend
 from api.http.envelopes import Envelopes
+from ledger.bus import Bus
 from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.keys import SigningKey
 from ledger.opening import rotation
+from ledger.postgres.devices import DeviceStore
+from ledger.postgres.errors import StoreUnavailable
 from ledger.receipt import Answer, read_receipt
 from tests.support.api import V1, Api
 from tests.support.campus import GATEWAY, MORNING, key, readings
@@ -88,6 +92,42 @@ async def test_whoever_may_not_is_answered_with_a_receipt_that_says_why(
     assert await codes(device, data.replace(b"}", b" }")) == (422, "not-canonical")
     assert await codes(device, data.replace(b'"runs"', b'"ruins"')) == (422, "malformed")
     assert await codes(device, data) == (200, "recorded")
+    waiting = await served.site.rows("SELECT code FROM book.quarantine ORDER BY code")
+    assert waiting == [("clock-skew",), ("not-permitted",)], "what nobody known has signed reaches no store"
+
+
+async def test_who_is_refused_at_the_door_reaches_no_bus(served: Api, client: httpx.AsyncClient) -> None:
+    served.backend.envelopes = Envelopes(cast(Bus, None), served.backend.door)
+    nobody = Device(client, "nobody")
+    assert await codes(nobody, nobody.envelope(STREAM, readings(0, 1))) == (403, "unknown-device")
+    gateway = served.site.campus.read(0, 4)
+    torn = gateway.replace(b'"import_wh":1000250', b'"import_wh":1000251')
+    assert await codes(Device(client, GATEWAY), torn) == (403, "bad-signature")
+
+
+async def test_a_device_counts_at_the_door_before_the_projections_know_of_it(
+    served: Api, client: httpx.AsyncClient, operator: httpx.AsyncClient
+) -> None:
+    nobody = Device(client, "nobody")
+    assert await codes(nobody, nobody.envelope(STREAM, readings(0, 1))) == (403, "unknown-device")
+    device = await enrolled(served, client, operator)
+    assert await codes(device, device.envelope(STREAM, readings(0, 4))) == (200, "recorded")
+
+
+async def test_while_the_store_is_away_known_devices_may_go_on_and_others_come_again(
+    served: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, nobody = Device(client, GATEWAY), Device(client, "nobody")
+    assert await codes(gateway, served.site.campus.read(0, 4)) == (200, "recorded")
+
+    async def away(*_: object) -> list[tuple[int, bytes]]:
+        raise StoreUnavailable("Postgres does not answer")
+
+    monkeypatch.setattr(DeviceStore, "registry_after", away)
+    monkeypatch.setattr(door, "FRESH_SECONDS", 0)
+    assert await codes(gateway, served.site.campus.read(4, 8)) == (200, "recorded")
+    answer = await post(client, nobody.envelope(STREAM, readings(0, 1)))
+    assert code_of(answer) == (503, "store-unavailable")
 
 
 async def test_a_chain_that_does_not_go_on_is_told_where_it_does(
@@ -160,13 +200,13 @@ async def test_one_envelope_sent_twice_at_once_is_recorded_once(
 async def test_an_envelope_that_is_not_answered_in_time_is_kept_and_may_be_sent_again(
     served: Api, client: httpx.AsyncClient
 ) -> None:
-    served.backend.envelopes = Envelopes(served.bus.bus, "campus", SERVICE_KEY, seconds=0)
+    served.backend.envelopes = Envelopes(served.bus.bus, served.backend.door, seconds=0)
     data = served.site.campus.read(0, 4)
     answer = await post(client, data)
     assert (answer.status_code, answer.headers["retry-after"]) == (202, "10")
     assert answer.json() == {"envelope": sha256(data).hexdigest(), "status": "kept"}
     await served.bus.answer(data)
-    served.backend.envelopes = Envelopes(served.bus.bus, "campus", SERVICE_KEY)
+    served.backend.envelopes = Envelopes(served.bus.bus, served.backend.door)
     assert await codes(Device(client, GATEWAY), data) == (200, "duplicate")
 
 
@@ -191,11 +231,11 @@ async def test_who_floods_is_told_to_wait_and_silences_no_device(
 ) -> None:
     monkeypatch.setattr(envelopes, "STRANGE_ENVELOPES_A_MINUTE", 5)
     monkeypatch.setattr(envelopes, "DEVICE_ENVELOPES_A_MINUTE", 20)
-    door = served.backend.envelopes = Envelopes(served.bus.bus, "campus", SERVICE_KEY)
+    inside = served.backend.envelopes = Envelopes(served.bus.bus, served.backend.door)
     junk = Device(client, "nobody").envelope(STREAM, readings(0, 1))
     answers = [await post(client, junk) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [403] * 5 + [429]
     assert int(answers[-1].headers["retry-after"]) > 0
-    elsewhere = await door.take("192.0.2.7", GATEWAY, served.site.campus.read(0, 4))
+    elsewhere = await inside.take("192.0.2.7", GATEWAY, served.site.campus.read(0, 4))
     assert elsewhere is not None
     assert elsewhere.answer.code == "recorded"
