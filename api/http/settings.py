@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import msgspec
 
 from ledger.event import Text
-from ledger.settings import convert
+from ledger.outgoing.addresses import networks
+from ledger.settings import SettingsInvalid, convert
 
 TABLE = "api"
 
@@ -25,6 +26,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
     are hashes. `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
     `body_bytes_max` for each request. `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
+    `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.
     """
 
     host: Text = "127.0.0.1"
@@ -35,6 +37,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_a_minute_without_key: Annotated[int, msgspec.Meta(ge=1)] = 600
     trusted_proxies: tuple[Text, ...] = ()
     body_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
+    outgoing_allow: tuple[Text, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -44,4 +47,11 @@ class _File(msgspec.Struct, frozen=True):
 def api_from(tables: Mapping[str, Any], path: Path) -> ApiSettings:
     """The API of a settings file. Raises `SettingsInvalid`."""
     mine = {TABLE: tables[TABLE]} if TABLE in tables else {}
-    return convert(mine, _File, path).api
+    found = convert(mine, _File, path).api
+    try:
+        networks(found.outgoing_allow)
+    except ValueError as error:
+        raise SettingsInvalid(
+            str(error), where=f"{path}: {TABLE}.outgoing_allow", hint='a network is written as "127.0.0.0/8"'
+        ) from None
+    return found

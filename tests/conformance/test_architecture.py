@@ -30,6 +30,7 @@ IMPORT_LAW = {
 """Which of our packages each package may import."""
 
 DOORS: dict[str, str | tuple[str, ...]] = {
+    "aiohttp": "ledger/outgoing/",
     "asyncpg": "ledger/postgres/",
     "nats": "ledger/bus/",
     "pymodbus": "ingest/modbus/",
