@@ -70,6 +70,15 @@ class BookState:
             self._take(row.position, row.stream, event)
         self._position = size
 
+    def still(self) -> "BookState":
+        """What the book says by now, for whoever reads it while this one goes on.
+
+        Neither followed nor asked for orders and facts: those are of this one and its store.
+        """
+        twin = BookState(self.community, self._store)
+        twin.registry, twin._grid = self.registry.copy(), self._grid
+        return twin
+
     def _take(self, position: int, stream: str, event: AnyEvent) -> None:
         if isinstance(event, TariffPublished) and event.tariff in self.registry.market.tariffs:
             self.repriced.append((position, self.registry.market.tariffs[event.tariff]))

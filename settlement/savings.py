@@ -42,18 +42,15 @@ class Savings(NamedTuple):
         return self.tally.without - self.tally.cost
 
 
-async def month_savings(store: SettlementStore, community: str, building: str, day: date) -> Savings:
-    """The month that a local day lies in, as far as it is settled.
+async def month_savings(store: SettlementStore, book: BookState, building: str, day: date) -> Savings:
+    """The month that a local day lies in, as far as it is settled; `book` says by what rules.
 
     Raises `StoreUnavailable`, `NotOpen`, and `NoPrice` where a tariff that was settled by cannot be read any
     more.
     """
-    async with store.transaction(community) as size:
-        book = BookState(community, store)
-        await book.follow(size)
-        month = month_of(day, book.grid.zone)
-        account = building_account(building)
-        rows = await settled_rows(store, community, account, month.begin, month.until)
+    month, account = month_of(day, book.grid.zone), building_account(building)
+    async with store.transaction(book.community):
+        rows = await settled_rows(store, book.community, account, month.begin, month.until)
     rules = book.rules()
 
     def band(start: datetime) -> Band:

@@ -95,6 +95,14 @@ class OrderDesk:
         async with self._backend.pool.connection() as connection:
             return await self._read(connection)
 
+    async def book(self) -> BookState:
+        """Who takes part and by what rules, as the book has it by now; it stays as it is.
+
+        Raises `StoreUnavailable`.
+        """
+        async with self._backend.pool.connection() as connection, self._following:
+            return (await self._newest(connection)).still()
+
     async def write(
         self, building: str, request: bytes | None, made: Callable[[Desk, str], Wanted]
     ) -> Written:
@@ -131,9 +139,13 @@ class OrderDesk:
 
     async def _read(self, connection: Connection) -> Desk:
         async with self._following:
-            fence = await StoreSnapshot(connection).fence(self._backend.community)
-            book = await self._followed(connection, fence.size if fence else 0)
+            book = await self._newest(connection)
             return Desk(book.grid, book.registry, book.orders, self._backend.clock.now())
+
+    async def _newest(self, connection: Connection) -> BookState:
+        """Within a turn at following."""
+        fence = await StoreSnapshot(connection).fence(self._backend.community)
+        return await self._followed(connection, fence.size if fence else 0)
 
     async def _followed(self, connection: Connection, size: int) -> BookState:
         """The book up to `size`, read on by the connection that is lent just now."""

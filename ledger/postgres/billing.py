@@ -96,3 +96,10 @@ class BillingStore:
             rows = await self._connection.fetch(statement("billing_documents"), community)
         events = read_recorded([row["body"] for row in rows])
         return [event for event in events if isinstance(event, InvoiceIssued)]
+
+    async def issued_to(self, community: str, building: str, size: int) -> list[InvoiceIssued]:
+        """A building's documents in their order; the projections have come to position `size`."""
+        with translated():
+            rows = await self._connection.fetch(statement("billing_documents_of"), community, building, size)
+        events = read_recorded([row["body"] for row in rows])
+        return [event for event in events if isinstance(event, InvoiceIssued) and event.building == building]

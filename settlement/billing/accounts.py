@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ledger.postgres.billing import BillingStore
 from ledger.postgres.settlement import SettlementStore, Standing
+from settlement.billing.as_json import read_document
 from settlement.billing.documents import issued_documents
 from settlement.billing.drafting import Drafting, uncancelled
 from settlement.billing.invoice import Invoice
@@ -66,11 +67,12 @@ class Statement(NamedTuple):
 
 
 class Accounts:
-    """The accounts of one community."""
+    """The accounts of one community. `book` is what is known of it; without one the book is read each time."""
 
-    def __init__(self, community: str, settlement: SettlementStore) -> None:
+    def __init__(self, community: str, settlement: SettlementStore, book: BookState | None = None) -> None:
         self._community = community
         self._settlement = settlement
+        self._known = book
         self._billing = BillingStore(settlement)
 
     async def journal(self, day: date | None = None) -> list[Entry]:
@@ -124,8 +126,8 @@ class Accounts:
             check_building(building, book.registry.buildings)
             month = month_of(day, book.grid.zone)
             standing = await self._settlement.standing(self._community)
-            issued = await issued_documents(self._billing, self._community)
-            own = [each.invoice for each in issued if each.invoice.building == building]
+            issued = await self._billing.issued_to(self._community, building, size)
+            own = [read_document(each.document) for each in issued]
             drafting = Drafting(self._billing, book, month, standing.number or 0, uncancelled(own), ())
             account = building_account(building)
             days = await self._days(account, month, book.grid.zone.key)
@@ -140,6 +142,8 @@ class Accounts:
         )  # fmt: skip
 
     async def _book(self, size: int) -> BookState:
+        if self._known is not None:
+            return self._known
         book = BookState(self._community, self._settlement)
         await book.follow(size)
         return book

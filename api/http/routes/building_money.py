@@ -20,6 +20,7 @@ from api.http.building_shapes import (
     trade_shape,
 )
 from api.http.caching import told
+from api.http.desk import OrderDesk
 from api.http.documents import PRINTED, document_answer
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
@@ -84,8 +85,10 @@ async def statement(
     backend: Backend = state.backend
     first = told_month(month)
     await known_building(state, building)
+    orders: OrderDesk = state.desk
+    book = await orders.book()
     async with lent_store(backend.pool) as store:
-        found = await Accounts(backend.community, store).statement(building, first)
+        found = await Accounts(backend.community, store, book).statement(building, first)
     return told(request, statement_shape(found))
 
 
@@ -104,8 +107,10 @@ async def savings(
     community = backend.book.community
     first = _this_month(backend) if month is None else told_month(month)
     await known_building(state, building)
+    orders: OrderDesk = state.desk
+    book = await orders.book()
     async with lent_store(backend.pool) as store:
-        found = await month_savings(store, backend.community, building, first)
+        found = await month_savings(store, book, building, first)
     return told(request, savings_shape(building, first, found, community.currency))
 
 

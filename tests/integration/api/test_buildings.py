@@ -13,6 +13,8 @@ from ledger.clock import rfc3339
 from ledger.embedded import EmbeddedNats
 from ledger.entry import EMPTY, chain
 from ledger.market_events import TariffPublished
+from ledger.postgres.billing import BillingStore
+from ledger.postgres.settlement import SettlementStore
 from ledger.registry import OPERATOR
 from ledger.verify import verify_file
 from settlement.billing.accounts import Accounts
@@ -216,6 +218,35 @@ async def test_a_statement_is_what_the_accounts_say(served: Api, own: httpx.Asyn
     for bad in ("2026-13", "2026", "0000-01", "june"):
         assert await refused(own, f"{OWN}/statement/{bad}") == (422, "not-a-month")
         assert await refused(own, f"{OWN}/savings", month=bad) == (422, "not-a-month")
+
+
+async def test_a_building_that_asks_for_its_money_reads_neither_the_whole_book_nor_others_documents(
+    served: Api, own: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await issue(served.site)
+    await own.get(f"{OWN}/statement/2026-06")
+    rows: list[Any] = []
+    events, issued_to = SettlementStore.events, BillingStore.issued_to
+
+    async def counted(store: SettlementStore, *span: Any) -> Any:
+        rows.extend(found := await events(store, *span))
+        return found
+
+    async def counted_documents(store: BillingStore, *of: Any) -> Any:
+        rows.extend(found := await issued_to(store, *of))
+        return found
+
+    monkeypatch.setattr(SettlementStore, "events", counted)
+    monkeypatch.setattr(BillingStore, "issued_to", counted_documents)
+    for is_projected in (False, True):
+        if is_projected:
+            await served.site.projector.catch_up()
+        rows.clear()
+        told = (await own.get(f"{OWN}/statement/2026-06")).json()
+        assert [each.number for each in rows] == told["documents"], "the rest was read before"
+        assert told["unbilled"]["micro"] == 0
+        await own.get(f"{OWN}/savings?month=2026-06")
+        assert len(rows) == 1
 
 
 async def test_documents_are_those_of_the_book_and_of_the_building(
