@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 from api.http.backend import Backend
 from api.http.desk import OrderDesk
 from api.http.guard import guard
+from api.http.in_flight import InFlight
 from api.http.metrics import Metrics
 from api.http.openapi import Description
 from api.http.problems import HANDLERS
@@ -47,7 +48,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     return Litestar(
         route_handlers=handlers,
         guards=[guard],
-        middleware=[Repeating(backend)],
+        middleware=[InFlight(), Repeating(backend)],
         exception_handlers=HANDLERS,
         state=State(
             {
