@@ -27,6 +27,10 @@ class LedgerError(Exception):
         self.where = where
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Goes from process to process whole, whatever its class is made with."""
+        return _again, (type(self), self.args), self.__dict__
+
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         return f"{self.code}: {self.what}{place}"
@@ -39,6 +43,10 @@ class LedgerError(Exception):
         if self.hint:
             lines.append(f"  what to do: {self.hint}")
         return "\n".join(lines)
+
+
+def _again(kind: type[LedgerError], args: tuple[object, ...]) -> LedgerError:
+    return kind.__new__(kind, *args)
 
 
 class BadInput(LedgerError):

@@ -13,12 +13,29 @@ PostingRow = tuple[str, str, int, int]
 """kind, account, energy_milliwh, amount_micro"""
 
 
+TradeRow = tuple[str, str, int, int, int, int, int, int, int]
+"""seller, buyer, energy_milliwh, price_micro_per_kwh, amount_micro, wheeling_micro, loss_milliwh, loss_micro,
+operator_micro"""
+
+ShareRow = tuple[str, int, int, int]
+"""building, share_milliwh, used_milliwh, residual_milliwh"""
+
+
 class Posted(NamedTuple):
     """What a run posts for an interval, or for the month that begins at `start`."""
 
     start: datetime
     is_reversal: bool
     postings: Sequence[PostingRow]
+
+
+class SettledRows(NamedTuple):
+    """What a run makes of an interval."""
+
+    start: datetime
+    trades: Sequence[TradeRow]
+    shares: Sequence[ShareRow]
+    posted: Sequence[Posted]
 
 
 class PostedRow(NamedTuple):

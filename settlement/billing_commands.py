@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.bus import Bus
+from ledger.bus_users import service_user
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.opening import LedgerKeys
@@ -84,7 +85,7 @@ def credit(
     settings, billing = _settings(config)
 
     async def made() -> Invoice:
-        async with _biller(settings, billing) as biller, await Bus.connect(settings.nats, "credit") as bus:
+        async with _biller(settings, billing) as biller, await _connected(settings, "credit") as bus:
             return await biller.credit(number, reason, _today(settings), await _recorder(settings, bus))
 
     note = run(made())
@@ -108,7 +109,7 @@ async def _made(settings: Settings, billing: BillingSettings, month: date, *, is
         if not issue:
             drafts = await biller.preview(month, _today(settings))
             return drafts._replace(invoices=[*await biller.issued(month), *drafts.invoices])
-        async with await Bus.connect(settings.nats, "invoices") as bus:
+        async with await _connected(settings, "invoices") as bus:
             return await biller.issue(month, _today(settings), await _recorder(settings, bus))
 
 
@@ -120,6 +121,10 @@ async def _biller(settings: Settings, billing: BillingSettings) -> AsyncIterator
 
 def _today(settings: Settings) -> date:
     return SystemClock().now().astimezone(ZoneInfo(settings.community.zone)).date()
+
+
+async def _connected(settings: Settings, name: str) -> Bus:
+    return await Bus.connect(settings.nats, name, service_user(settings, "settler"))
 
 
 async def _recorder(settings: Settings, bus: Bus) -> Record:

@@ -12,6 +12,7 @@ from rich.console import Console
 from ledger.arguments import Number, Whole
 from ledger.book_commands import book_settings
 from ledger.bus import Bus
+from ledger.bus_users import user_of
 from ledger.client import BookClient
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
@@ -295,7 +296,8 @@ def _write(config: Path, building: str, key_file: Path | None, made: Callable[[W
                 words = await _desk(settings)
             event = made(words)
             words.check_signer(device, key.public.id, building, event)
-            async with await Bus.connect(settings.nats, f"orders of {building}") as bus:
+            user = user_of(settings, device, key)
+            async with await Bus.connect(settings.nats, f"orders of {building}", user) as bus:
                 client = BookClient(bus, settings.community.id, device, key, service)
                 await client.open()
                 await client.append(f"building/{building}", [event])

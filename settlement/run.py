@@ -9,11 +9,11 @@ A revised interval has two lines: the reversal of what was posted before, then w
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from ledger.canonical import encode
 from ledger.clock import rfc3339
+from ledger.settlement_rows import PostingRow
 from settlement.agreements import Agreement
 from settlement.delivery import Delivery, reconcile
 from settlement.interval import Rules, settle
@@ -57,17 +57,6 @@ def reversed_postings(postings: Sequence[Posting]) -> list[Posting]:
     return [Posting(kind, account, -energy, -amount) for kind, account, energy, amount in postings]
 
 
-class ResultDigest:
-    """Takes a run's intervals in order."""
-
-    def __init__(self) -> None:
-        self._hash = sha256()
-
-    def add(self, start: datetime, postings: Sequence[Posting], *, reversal: bool) -> None:
-        """One line."""
-        line = {"postings": postings, "reversal": reversal, "start": rfc3339(start)}
-        self._hash.update(encode(line) + b"\n")
-
-    def digest(self) -> bytes:
-        """Of all lines so far."""
-        return self._hash.digest()
+def result_line(start: datetime, postings: Sequence[PostingRow], *, reversal: bool) -> bytes:
+    """What the digest of a run's result takes of an interval."""
+    return encode({"postings": postings, "reversal": reversal, "start": rfc3339(start)}) + b"\n"

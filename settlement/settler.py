@@ -46,9 +46,8 @@ class Settler:
             await book.follow(size)
             runs = await self._store.runs_after(self._community, book.recorded)
             if not runs and book.registry.opened is not None:
-                runs = await settle_due(
-                    self._store, book, size, book.grid.floor(self._clock.now() - self._grace)
-                )
+                until = book.grid.floor(self._clock.now() - self._grace)
+                runs = await settle_due(self._store, book, size, until, may_share=True)
         events = [run.event() for run in runs]
         for event in events:
             await self._record(event)

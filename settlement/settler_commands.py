@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.bus import Bus
+from ledger.bus_users import service_user
 from ledger.clock import SystemClock
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
 from ledger.errors import BadInput
@@ -38,7 +39,8 @@ def settler(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def until(stop: asyncio.Event) -> None:
         keys = LedgerKeys.load_or_create(settings.keys_folder)
-        async with await Bus.connect(settings.nats, f"settler {settings.community.id}") as bus:
+        name = f"settler {settings.community.id}"
+        async with await Bus.connect(settings.nats, name, service_user(settings, "settler")) as bus:
             await keep_settling(settings, market, bus, keys.service, SystemClock(), stop)
 
     serve(until)
@@ -57,7 +59,7 @@ def settle(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
     async def step() -> list[SettlementRun]:
         keys = LedgerKeys.load_or_create(settings.keys_folder)
         async with (
-            await Bus.connect(settings.nats, "settle") as bus,
+            await Bus.connect(settings.nats, "settle", service_user(settings, "settler")) as bus,
             open_settler(settings, market, bus, keys.service, SystemClock()) as settler,
         ):
             return await settler.step()

@@ -6,24 +6,30 @@ All of it follows from the book's first `size` events, from the runs before, and
 at work and whoever replays an exported book (`settlement.replay`) run this very code and come to the same.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ledger.settlement_rows import Posted, PostingRow, RunRow, Standing
+from settlement.batch import Batch, Drafting, Ready, batch_of, lines_of, posted_of
+from settlement.bench import Bench
 from settlement.book_state import BookSource, BookState
 from settlement.garbage import no_search_for_cycles
-from settlement.interval import Rules
 from settlement.journal import Posting
-from settlement.market import Band
 from settlement.month import Month, midnight, month_at
 from settlement.repricing import repriced_intervals
-from settlement.run import Facts, Kind, ResultDigest, SettledInterval, reversed_postings, settle_facts
+from settlement.run import Kind, SettledInterval, settle_facts
 from settlement.shared_bill import month_charges
 from settlement.tariff_file import NoPrice
 
-CHUNK = timedelta(days=1)
-"""Energies are read and rows written a day at a time, so memory does not grow with a run's span."""
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest  # the class has no public name
+
+CHUNK = timedelta(hours=6)
+"""Energies are read and rows written by so much at a time, so memory does not grow with a run's span."""
 
 
 class RunStore(BookSource, Protocol):
@@ -52,18 +58,15 @@ class RunStore(BookSource, Protocol):
     async def add_run(self, community: str, run: RunRow) -> None:
         """Write a run."""
 
-    async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of `intervals`, `trades` or `shares`, in the order of their columns."""
+    @property
+    def drafted(self) -> Drafting[Any]:
+        """What makes a run's rows of intervals ready to be written; pure, and known by its name."""
 
-    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
-        """Write a run's postings of intervals, in the order in which they are made."""
+    async def write(self, drafted: Any) -> None:
+        """Write what was made ready."""
 
     async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
-        """Write a run's charges of months, likewise."""
-
-
-_Change = tuple[datetime, Sequence[Posting], Sequence[Posting]]
-"""An interval or a month, what was posted for it, and what takes its place."""
+        """Write a run's charges of months, in the order in which they are made."""
 
 
 class Plan(NamedTuple):
@@ -79,17 +82,20 @@ class Plan(NamedTuple):
     changed: Sequence[datetime] = ()
 
 
-async def settle_due(store: RunStore, book: BookState, size: int, until: datetime) -> list[RunRow]:
+async def settle_due(
+    store: RunStore, book: BookState, size: int, until: datetime, *, may_share: bool = False
+) -> list[RunRow]:
     """Make the runs that are due where the log has `size` events: of what closed by `until`, a boundary, and
     of what has changed. None before there are rules.
 
     A run ends before the first interval that the tariff gives no price. Raises `NoPrice` where that is the
-    first one that waits; then nothing must be kept.
+    first one that waits; then nothing must be kept. Where much is to be settled, another process `may_share`
+    the work, and `WorkerLost` is raised if that is gone.
     """
     if not book.registry.market.rules:
         return []
     standing = await store.standing(book.community)
-    work = _Work(store, book, size)
+    work = _Work(store, book, size, may_share=may_share)
     runs: list[RunRow] = []
     with no_search_for_cycles():
         for plan in await _plans(store, book, standing, until):
@@ -155,19 +161,12 @@ class _Hole(NamedTuple):
     error: NoPrice
 
 
-class _Ready(NamedTuple):
-    """An interval that can be settled: what is known of it, and by what."""
-
-    facts: Facts
-    rules: Rules
-    band: Band
-
-
 class _Work:
     """One state of the store, being settled."""
 
-    def __init__(self, store: RunStore, book: BookState, size: int) -> None:
+    def __init__(self, store: RunStore, book: BookState, size: int, *, may_share: bool) -> None:
         self._community = book.community
+        self._may_share = may_share
         self._store = store
         self._book = book
         self._rules = book.rules()
@@ -175,7 +174,7 @@ class _Work:
 
     async def run(self, plan: Plan, number: int) -> RunRow | None:
         """Settle what is planned and write it; None where nothing came of it."""
-        digest = ResultDigest()
+        digest = sha256()
         first, revised = plan.begin, 0
         for start in plan.changed:
             if await self._settle_again(number, start, digest):
@@ -184,14 +183,9 @@ class _Work:
         if plan.kind == "revised":
             for month in dict.fromkeys(month_at(start, self._book.grid.zone) for start in plan.changed):
                 is_charged |= await self._decide_charges(number, month, digest)
-        settled, until = 0, plan.until if plan.kind == "revised" else plan.begin
-        hole = None
-        while hole is None and (begin := until) < plan.until:
-            until = min(begin + CHUNK, plan.until)
-            ready, hole = await self._ready(begin, until)
-            starts = [each.facts.start for each in ready]
-            await self._write(number, starts, (settle_facts(*each) for each in ready), digest)
-            settled += len(ready)
+        settled, hole = 0, None
+        if plan.kind != "revised":
+            settled, hole = await self._settle_new(plan, number, digest)
         if not (settled or revised or is_charged):
             if hole is not None:
                 raise hole.error
@@ -200,7 +194,7 @@ class _Work:
             plan = plan._replace(until=hole.start)
         return await self._add_run(plan, number, first, digest, settled, revised)
 
-    async def _settle_again(self, number: int, start: datetime, digest: ResultDigest) -> bool:
+    async def _settle_again(self, number: int, start: datetime, digest: "Digest") -> bool:
         """Put what an interval comes to by now in the place of what was posted for it; whether it differs."""
         before = [Posting(*row) for row in await self._store.postings(self._community, start)]
         ready, hole = await self._ready(start, start + self._book.step)
@@ -210,28 +204,31 @@ class _Work:
         after = [settle_facts(*each) for each in ready] or [SettledInterval(start, [], [], [])]
         if after[0].postings == before:
             return False
-        await self._write(number, [start], after, digest, before)
+        await self._write(
+            batch_of(self._store.drafted, self._community, number, [(after[0], before)]), digest
+        )
         return True
 
     async def final(self, plan: Plan, number: int) -> RunRow:
         """Settle what is planned for good, with the month's charges."""
-        digest = ResultDigest()
+        digest = sha256()
         await self._decide_charges(number, month_at(plan.begin, self._book.grid.zone), digest)
         return await self._add_run(plan, number, plan.begin, digest, 0, 0)
 
-    async def _decide_charges(self, number: int, month: Month, digest: ResultDigest) -> bool:
+    async def _decide_charges(self, number: int, month: Month, digest: "Digest") -> bool:
         """Post a month's charges, in the place of those that were posted before; whether they differ."""
         start = max(month.begin, self._book.registry.market.rules[0].begin)
         before = [Posting(*row) for row in await self._store.charges(self._community, start)]
         after = await month_charges(self._store, self._book, month)
         if after == before:
             return False
-        posted = _posted([(start, before, after)], digest)
+        posted = posted_of(start, before, after)
+        digest.update(b"".join(lines_of(posted)))
         await self._store.charge(self._community, number, posted)
         return True
 
     async def _add_run(
-        self, plan: Plan, number: int, first: datetime, digest: ResultDigest, settled: int, revised: int
+        self, plan: Plan, number: int, first: datetime, digest: "Digest", settled: int, revised: int
     ) -> RunRow:
         root = await self._store.root(self._community, self._size)
         rules = self._rules.digest(first, plan.until)
@@ -242,53 +239,38 @@ class _Work:
         await self._store.add_run(self._community, run)
         return run
 
-    async def _ready(self, begin: datetime, until: datetime) -> tuple[list[_Ready], _Hole | None]:
+    async def _ready(self, begin: datetime, until: datetime) -> tuple[list[Ready], _Hole | None]:
         """The intervals of [begin, until) as far as the tariff reaches; the first one where it does not."""
         found = []
         async for facts in self._book.facts(begin, until):
             try:
                 if (in_force := self._rules.at(facts.start)) is not None:
                     band = in_force.tariff.band(int(facts.start.timestamp()))
-                    found.append(_Ready(facts, in_force.rules, band))
+                    found.append(Ready(facts, in_force.rules, band))
             except NoPrice as error:
                 return found, _Hole(facts.start, error)
         return found, None
 
-    async def _write(
-        self,
-        number: int,
-        starts: Sequence[datetime],
-        intervals: Iterable[SettledInterval],
-        digest: ResultDigest,
-        before: Sequence[Posting] = (),
-    ) -> None:
-        """Write the rows of the intervals that begin at `starts`; `before` is what they reverse.
+    async def _settle_new(self, plan: Plan, number: int, digest: "Digest") -> tuple[int, _Hole | None]:
+        """Settle the intervals of a plan, as far as the tariff reaches; how many there were.
 
-        Intervals are settled while the store takes the postings of those before.
+        While those of one batch are written, the next ones are settled.
         """
-        if not starts:
-            return
-        await self._store.add("intervals", [(self._community, start, number) for start in starts])
-        others: dict[str, list[Sequence[object]]] = {"trades": [], "shares": []}
+        settled, hole, until = 0, None, plan.begin
+        batches: deque[Batch[Any] | Future[Batch[Any]]] = deque()
+        with Bench(self._store.drafted, self._community, number, may_share=self._may_share) as bench:
+            while hole is None and (begin := until) < plan.until:
+                until = min(begin + CHUNK, plan.until)
+                ready, hole = await self._ready(begin, until)
+                if ready:
+                    settled += len(ready)
+                    batches.append(bench.put(ready, (plan.until - until) // CHUNK))
+                if len(batches) > 1:
+                    await self._write(await bench.taken(batches.popleft()), digest)
+            while batches:
+                await self._write(await bench.taken(batches.popleft()), digest)
+        return settled, hole
 
-        def changes() -> Iterator[_Change]:
-            for start, trades, shares, made in intervals:
-                others["trades"] += [
-                    (self._community, start, number, index, *each) for index, each in enumerate(trades)
-                ]
-                others["shares"] += [(self._community, start, number, *each) for each in shares]
-                yield start, before, made
-
-        await self._store.post(self._community, number, _posted(changes(), digest))
-        for table, rows in others.items():
-            if rows:
-                await self._store.add(table, rows)
-
-
-def _posted(changes: Iterable[_Change], digest: ResultDigest) -> Iterator[Posted]:
-    """What is posted in the place of what was posted before, which is reversed; `digest` takes all of it."""
-    for start, before, after in changes:
-        for is_reversal, made in ((True, reversed_postings(before)), (False, after)):
-            if made:
-                digest.add(start, made, reversal=is_reversal)
-                yield Posted(start, is_reversal, made)
+    async def _write(self, batch: Batch[Any], digest: "Digest") -> None:
+        digest.update(batch.lines)
+        await self._store.write(batch.draft)

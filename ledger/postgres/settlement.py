@@ -4,12 +4,13 @@ Rows are plain tuples in the order of their tables' columns; what they mean is `
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Self
+from typing import Self
 
 from ledger.clock import monotonic_seconds
 from ledger.errors import Unavailable
@@ -25,8 +26,8 @@ from ledger.postgres.connection import (
 )
 from ledger.postgres.errors import translated
 from ledger.postgres.exporter import StoreSnapshot
-from ledger.postgres.posting_copy import COLUMNS, copied
 from ledger.postgres.projection import LIVE
+from ledger.postgres.settled_copy import COLUMNS, Copies, copies
 from ledger.recorded import RecordedEvent
 from ledger.settlement_rows import Energy, Posted, PostingRow, RunRow, Standing
 from ledger.tree_reader import TreeReader
@@ -36,18 +37,9 @@ __all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork",
 TURN_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
 
-_COLUMNS = {
-    "intervals": ("community", "start", "run"),
-    "charges": (
-        "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh",
-        "amount_micro",
-    ),
-    "trades": (
-        "community", "start", "run", "number", "seller", "buyer", "energy_milliwh", "price_micro_per_kwh",
-        "amount_micro", "wheeling_micro", "loss_milliwh", "loss_micro", "operator_micro",
-    ),
-    "shares": ("community", "start", "run", "building", "share_milliwh", "used_milliwh", "residual_milliwh"),
-}  # fmt: skip
+_CHARGES = (
+    "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh", "amount_micro",
+)  # fmt: skip
 
 
 class SettlerAtWork(Unavailable):
@@ -204,20 +196,17 @@ class SettlementStore:
         """Write a run."""
         await self.connection.execute(statement("settlement_add_run"), community, *run)
 
-    async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of a table, in the order of its columns."""
-        await self.connection.copy_records_to_table(
-            table, schema_name="settlement", records=rows, columns=_COLUMNS[table]
-        )
+    drafted = staticmethod(copies)
+    """Rows of intervals as they are written; another process may make them ready."""
 
-    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
-        """Write postings as they are made: the next ones are made while the server takes those before."""
-        pieces = _Pieces(copied(community, run, posted))
-        await self.connection.copy_to_table(
-            "posted", schema_name="settlement", source=pieces, columns=COLUMNS, format="binary"
-        )
-        if pieces.error is not None:
-            raise pieces.error
+    async def write(self, drafted: Copies) -> None:
+        """Write them."""
+        for table, rows in drafted._asdict().items():
+            if rows:
+                await self.connection.copy_to_table(
+                    table, schema_name="settlement", source=BytesIO(rows), columns=COLUMNS[table],
+                    format="binary",
+                )  # fmt: skip
 
     async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
         """Write the charges of months."""
@@ -226,25 +215,6 @@ class SettlementStore:
             for start, is_reversal, postings in posted
             for number, posting in enumerate(postings)
         ]
-        await self.add("charges", rows)
-
-
-class _Pieces:
-    """Pieces of a COPY. If making them fails, the COPY ends and the error is kept: a failure that is told to
-    the server in the middle of a COPY can hang the connection, and the transaction is given up anyway."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self.error: Exception | None = None
-
-    def __aiter__(self) -> "_Pieces":
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise StopAsyncIteration from None
-        except Exception as error:
-            self.error = error
-            raise StopAsyncIteration from None
+        await self.connection.copy_records_to_table(
+            "charges", schema_name="settlement", records=rows, columns=_CHARGES
+        )

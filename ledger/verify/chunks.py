@@ -4,21 +4,19 @@ Only a few pieces are under way at a time, so that memory stays flat.
 """
 
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
 
 from ledger.book_file import is_compressed
-from ledger.errors import Unavailable
 from ledger.verify.lines import BookLines
 from ledger.verify.plain import PlainEnvelope, PlainReader
+from ledger.workers import WorkerLost, worker_pool
 
 WORKERS_MAX = 2
 """Unless more are asked for: each takes some 50 MB, and all together are to stay under 200."""
@@ -35,12 +33,6 @@ Chunks = Generator["Chunk", None, None]
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Seen).decode
-
-
-class WorkerLost(Unavailable):
-    """A process that was to look through a part of the file is gone."""
-
-    code = "worker-lost"
 
 
 class Chunk:
@@ -72,8 +64,7 @@ def seen_here(book: BookLines, reader: PlainReader) -> Chunks:
 
 def seen_by_workers(book: BookLines, community: str, keys: Mapping[str, bytes], workers: int) -> Chunks:
     """The rest of the file in its order, looked through by some processes at a time."""
-    # Started afresh: a process that was forked from one with threads may hang.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (book.path, community, dict(keys)))
+    pool = worker_pool(workers, _prepare, book.path, community, dict(keys))
     under_way: deque[tuple[int, int, Future[bytes]]] = deque()
     try:
         for begin, end in book.ranges():
@@ -112,7 +103,6 @@ _worker: tuple[BookLines, PlainReader]
 
 
 def _prepare(path: Path, community: str, keys: Mapping[str, bytes]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that a person started
     global _worker  # noqa: PLW0603 - a worker process has one book
     _worker = BookLines(path), PlainReader(community, keys)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,7 +14,7 @@ from ledger.canonical import encode
 from ledger.errors import BadInput
 from ledger.merkle import Frontier
 from ledger.recorded import RecordedEvent
-from ledger.settlement_rows import Energy, Posted, PostedRow, PostingRow, RunRow, Standing
+from ledger.settlement_rows import Energy, Posted, PostedRow, PostingRow, RunRow, SettledRows, Standing
 from settlement.journal import GRID, building_account
 from settlement.month import month_at
 from settlement.replay.database import instant, seconds, statement
@@ -23,6 +23,7 @@ _postings = msgspec.json.Decoder(list[PostingRow]).decode
 
 
 _What = Literal["interval", "month"]
+_Draft = tuple[int, Sequence[SettledRows]]
 _BUILDINGS = building_account("")
 
 
@@ -105,12 +106,15 @@ class ReplayedRuns:
         values = (run.number, run.kind, seconds(run.begin), seconds(run.until), run.tree_size)
         self._connection.execute(statement("add_run"), values)
 
-    async def add(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        if table == "intervals":  # comes first: what stood before counts no longer
-            self._put("interval", ((start, ()) for _, start, _ in rows))
+    @staticmethod
+    def drafted(community: str, run: int, settled: Sequence[SettledRows]) -> _Draft:
+        """Trades and shares are not kept, the rest is as it is."""
+        return run, settled
 
-    async def post(self, community: str, run: int, posted: Iterable[Posted]) -> None:
-        self._posted("interval", run, list(posted))
+    async def write(self, drafted: _Draft) -> None:
+        run, settled = drafted
+        self._put("interval", ((each.start, ()) for each in settled))  # what stood before counts no longer
+        self._posted("interval", run, [posted for each in settled for posted in each.posted])
 
     async def charge(self, community: str, run: int, posted: Iterable[Posted]) -> None:
         self._posted("month", run, list(posted), others=(GRID,))

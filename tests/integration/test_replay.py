@@ -284,7 +284,7 @@ async def test_a_settler_that_settles_by_other_rules_is_found(
 
     await quarters(site, 0, 4)
     with monkeypatch.context() as patch:
-        patch.setattr("settlement.settling.settle_facts", unfair)
+        patch.setattr("settlement.batch.settle_facts", unfair)
         await settle_until(site, 4)
     (told,) = said(await judged(site, tmp_path))
     assert told.startswith("run 1: result ")

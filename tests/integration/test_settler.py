@@ -1,8 +1,13 @@
 """Settlement on a real store: what closed is settled once, what changed is reversed and settled again."""
 
+import os
 import random
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,15 +22,17 @@ from ledger.market_events import (
 )
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR
+from ledger.workers import WorkerLost, worker_pool
 from settlement.amounts import amount_micro
-from settlement.journal import Posting
 from settlement.order_book import OrderBook
-from settlement.run import ResultDigest
+from settlement.run import result_line
 from settlement.settler import Settler
+from settlement.settling import CHUNK
 from settlement.tariff import parse_tariff, tariff_documents
 from settlement.tariff_file import NoPrice, TariffHole
 from tests.support.billing import four_quarters_of_june
 from tests.support.campus import MORNING, QUARTER, SALT
+from tests.support.store import owner
 from tests.support.trading import BUILDINGS, DAY, FLAT, HOUR, Site, quarters
 
 
@@ -46,6 +53,8 @@ SELECT account, sum(energy_milliwh)::bigint, sum(amount_micro)::bigint FROM sett
 GROUP BY account ORDER BY account
 """
 
+
+SETTLED = ("settlement.intervals", "settlement.posted", "settlement.trades")
 
 END_OF_JUNE = MORNING + 30 * DAY - 7 * HOUR  # the campus's clocks are seven hours ahead
 
@@ -98,6 +107,49 @@ async def test_a_late_night_settles_just_its_intervals_again(site: Site) -> None
     assert balance["building/b-3"][0] == 9_000_000
     assert sum(money for _, money in balance.values()) == 0
     assert await site.settle() == []
+
+
+async def test_another_process_settles_the_same(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await june(site, *BUILDINGS.values())
+    await site.clock.sleep_until(END_OF_JUNE - QUARTER)
+
+    async def settled() -> tuple[list[SettlementRun], list[Sequence[Any]]]:
+        async def nowhere(run: SettlementRun) -> None:
+            """The book is not to know, so that all can be settled once more."""
+
+        await site.projector.catch_up()
+        runs = await Settler("campus", site.settlement, nowhere, site.clock, timedelta()).step()
+        return runs, [await site.rows(f"SELECT * FROM {table} AS row ORDER BY row") for table in SETTLED]  # noqa: S608 - our own names
+
+    alone = await settled()
+    async with owner(site.store) as connection:
+        await connection.execute("SET session_replication_role = replica")  # without the trigger
+        for table in ("settlement.runs", *SETTLED):
+            await connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    monkeypatch.setattr("settlement.bench.WORTH_A_PROCESS", 1)
+    assert await settled() == alone
+    assert alone[0][0].settled > CHUNK / QUARTER
+
+
+async def test_a_process_that_settled_and_was_killed_leaves_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await june(site, *BUILDINGS.values())
+    await site.clock.sleep_until(END_OF_JUNE - QUARTER)
+
+    def killed(workers: int) -> ProcessPoolExecutor:
+        pool = worker_pool(workers)
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        return pool
+
+    with monkeypatch.context() as patch:
+        patch.setattr("settlement.bench.WORTH_A_PROCESS", 1)
+        patch.setattr("settlement.bench.worker_pool", killed)
+        with pytest.raises(WorkerLost):
+            await site.settle()
+    assert await site.rows("SELECT * FROM settlement.posted") == []
+    (run,) = await site.settle()
+    assert (run.number, run.until) == (1, END_OF_JUNE - QUARTER)
 
 
 async def test_a_reading_that_changes_nothing_makes_no_run(site: Site) -> None:
@@ -168,11 +220,11 @@ async def test_the_digest_can_be_computed_from_the_journal(site: Site) -> None:
     await quarters(site, 0, 3)
     await site.clock.sleep_until(MORNING + 3 * QUARTER)
     (run,) = await site.settle()
-    digest = ResultDigest()
+    digest = sha256()
     for quarter in range(3):
         rows = await site.settlement.postings("campus", MORNING + quarter * QUARTER)
-        digest.add(MORNING + quarter * QUARTER, [Posting(*row) for row in rows], reversal=False)
-    assert digest.digest().hex() == run.result
+        digest.update(result_line(MORNING + quarter * QUARTER, rows, reversal=False))
+    assert digest.hexdigest() == run.result
 
 
 async def test_a_night_of_97_readings_settles_its_96_intervals_again_at_their_own_prices(
@@ -208,7 +260,8 @@ async def test_a_night_of_97_readings_settles_its_96_intervals_again_at_their_ow
 
 
 async def energy_of(site: Site, account: str) -> int:
-    return {name: energy for name, energy, _ in await site.rows(BALANCE)}[account]
+    found: dict[str, int] = {name: energy for name, energy, _ in await site.rows(BALANCE)}
+    return found[account]
 
 
 async def test_what_was_settled_for_good_is_revised_in_a_run_of_its_own(site: Site) -> None:
@@ -236,7 +289,7 @@ async def test_a_month_is_settled_for_good_when_enough_of_the_next_is_settled(si
     assert (second.kind, second.until) == ("provisional", END_OF_JUNE + DAY)
     assert (final.number, final.kind, final.begin, final.until) == (3, "final", MORNING, END_OF_JUNE)
     assert (final.settled, final.revised, final.tree_size) == (0, 0, second.tree_size)
-    assert final.result == ResultDigest().digest().hex()
+    assert final.result == sha256().hexdigest()
     assert await site.settle() == []
 
 

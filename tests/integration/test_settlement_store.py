@@ -1,6 +1,7 @@
-"""Postings in Postgres: what a run posted comes back as it was, and what fails leaves nothing."""
+"""The rows of a run in Postgres come back as they were."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from ledger.postgres import PostgresSettings, connect, migrate
 from ledger.postgres.connection import close
 from ledger.postgres.migrate import migrations
 from ledger.postgres.settlement import SettlementStore
-from ledger.settlement_rows import Posted, PostingRow
+from ledger.settlement_rows import Posted, PostingRow, SettledRows, TradeRow
 from tests.support.campus import MORNING, QUARTER
 from tests.support.store import owner
 
@@ -30,6 +31,18 @@ async def store(database: str) -> AsyncIterator[SettlementStore]:
         yield opened
 
 
+@asynccontextmanager
+async def written(store: SettlementStore, run: int, *settled: SettledRows) -> AsyncIterator[None]:
+    """These rows are in the store within the block."""
+    transaction = store.connection.transaction()
+    await transaction.start()
+    try:
+        await store.write(store.drafted("campus", run, settled))
+        yield
+    finally:
+        await transaction.rollback()
+
+
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(reversed_ones=POSTINGS, made=POSTINGS, many=st.integers(0, 700), number=st.integers(1, 2**62))
 async def test_what_was_posted_comes_back_in_its_order(
@@ -37,29 +50,35 @@ async def test_what_was_posted_comes_back_in_its_order(
 ) -> None:
     made = made + [("grid-import", "grid", at, -at) for at in range(many)]
     posted = [Posted(MORNING, True, reversed_ones), Posted(MORNING, False, made)]
-    transaction = store.connection.transaction()
-    await transaction.start()
-    try:
-        await store.post("campus", number, iter(posted))
+    async with written(store, number, SettledRows(MORNING, [], [], posted)):
         rows = [tuple(row) for row in await store.connection.fetch(READ, "campus", MORNING, number)]
-    finally:
-        await transaction.rollback()
     assert rows == [(True, *each) for each in reversed_ones] + [(False, *each) for each in made]
 
 
-async def test_postings_that_cannot_be_made_leave_nothing_and_the_connection_is_well(
-    store: SettlementStore,
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    trades=st.lists(st.tuples(NAMES, NAMES, *[INT64] * 7)),
+    shares=st.dictionaries(NAMES, st.tuples(*[INT64] * 3)),
+)
+async def test_trades_and_shares_come_back(
+    store: SettlementStore, trades: list[TradeRow], shares: dict[str, tuple[int, int, int]]
 ) -> None:
-    def broken() -> Iterator[Posted]:
-        for quarter in range(200):  # beyond the first piece
-            made = [("trade", f"building/{n}", n, -n) for n in range(200)]
-            yield Posted(MORNING + quarter * QUARTER, False, made)
-        raise LookupError("x" * 100_000)
-
-    with pytest.raises(LookupError):
-        async with store.connection.transaction():
-            await store.post("campus", 1, broken())
-    assert await store.connection.fetchval("SELECT count(*) FROM settlement.posted") == 0
+    shared = [(name, *energies) for name, energies in shares.items()]
+    later = MORNING + QUARTER
+    async with written(
+        store, 7, SettledRows(MORNING, trades, shared, []), SettledRows(later, trades[:1], [], [])
+    ):
+        connection = store.connection
+        rows = await connection.fetch("SELECT * FROM settlement.intervals ORDER BY start")
+        assert [tuple(row) for row in rows] == [("campus", MORNING, 7), ("campus", later, 7)]
+        rows = await connection.fetch("SELECT * FROM settlement.trades ORDER BY start, number")
+        assert [tuple(row) for row in rows] == [
+            ("campus", start, 7, number, *each)
+            for start, made in ((MORNING, trades), (later, trades[:1]))
+            for number, each in enumerate(made)
+        ]
+        rows = await connection.fetch("SELECT * FROM settlement.shares")
+        assert {tuple(row) for row in rows} == {("campus", MORNING, 7, *each) for each in shared}
 
 
 async def test_postings_of_an_older_store_are_taken_over(empty_database: str) -> None:

@@ -1,0 +1,64 @@
+"""Some intervals, settled and made ready to be written: a pure function, so any process may do it."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from ledger.settlement_rows import Posted, SettledRows
+from settlement.garbage import no_search_for_cycles
+from settlement.interval import Rules
+from settlement.journal import Posting
+from settlement.market import Band
+from settlement.run import Facts, SettledInterval, result_line, reversed_postings, settle_facts
+
+D = TypeVar("D")
+
+Drafting = Callable[[str, int, Sequence[SettledRows]], D]
+"""What a store makes of the rows of a community's run before it writes them."""
+
+
+class Ready(NamedTuple):
+    """An interval that can be settled: what is known of it, and by what."""
+
+    facts: Facts
+    rules: Rules
+    band: Band
+
+
+class Batch(NamedTuple, Generic[D]):
+    """What was made of intervals: rows to be written, and the lines that the run's digest takes."""
+
+    draft: D
+    lines: bytes
+
+
+def settled_batch(drafted: Drafting[D], community: str, run: int, ready: Sequence[Ready]) -> Batch[D]:
+    """Settle intervals for the first time."""
+    with no_search_for_cycles():
+        return batch_of(drafted, community, run, [(settle_facts(*each), ()) for each in ready])
+
+
+def batch_of(
+    drafted: Drafting[D],
+    community: str,
+    run: int,
+    settled: Sequence[tuple[SettledInterval, Sequence[Posting]]],
+) -> Batch[D]:
+    """Intervals as they were settled, each with what it reverses: what was posted for it before."""
+    rows, lines = [], []
+    for (start, trades, shares, made), before in settled:
+        posted = posted_of(start, before, made)
+        lines += lines_of(posted)
+        rows.append(SettledRows(start, trades, shares, posted))
+    return Batch(drafted(community, run, rows), b"".join(lines))
+
+
+def posted_of(start: datetime, before: Sequence[Posting], after: Sequence[Posting]) -> list[Posted]:
+    """What is posted in the place of what was posted before, which is reversed."""
+    both = ((True, reversed_postings(before)), (False, after))
+    return [Posted(start, is_reversal, made) for is_reversal, made in both if made]
+
+
+def lines_of(posted: Sequence[Posted]) -> list[bytes]:
+    """What the digest takes of it."""
+    return [result_line(start, made, reversal=is_reversal) for start, is_reversal, made in posted]

@@ -1,0 +1,51 @@
+"""Where new intervals are settled: here, or where there are many, in a process beside this one."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Generic, Self, TypeVar
+
+from ledger.workers import WorkerLost, worker_pool
+from settlement.batch import Batch, Drafting, Ready, settled_batch
+
+D = TypeVar("D")
+
+WORTH_A_PROCESS = 200_000
+"""Buildings times intervals that are still to come: fewer are settled before another process has started."""
+
+
+class Bench(Generic[D]):
+    """Settles batches of a run. What is put on it may be settled by and by, while others are written."""
+
+    def __init__(self, drafted: Drafting[D], community: str, run: int, *, may_share: bool) -> None:
+        self._settle = partial(settled_batch, drafted, community, run)
+        self._may_share = may_share and (os.cpu_count() or 1) > 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def put(self, ready: Sequence[Ready], to_come: int) -> Batch[D] | Future[Batch[D]]:
+        """Have intervals settled; so many batches will be put after them."""
+        left = to_come * sum(len(each.facts.metered) for each in ready)
+        if self._pool is None and self._may_share and left >= WORTH_A_PROCESS:
+            self._pool = worker_pool(1)
+        return self._pool.submit(self._settle, ready) if self._pool else self._settle(ready)
+
+    async def taken(self, batch: Batch[D] | Future[Batch[D]]) -> Batch[D]:
+        """What was put, settled. Raises `WorkerLost`."""
+        if isinstance(batch, Batch):
+            return batch
+        try:
+            return await asyncio.wrap_future(batch)
+        except BrokenProcessPool as error:
+            raise WorkerLost(
+                "a process that settled ended by itself", hint="is there memory enough? It is tried again"
+            ) from error
