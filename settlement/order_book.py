@@ -80,15 +80,17 @@ class OrderBook:
     """The orders and agreements of one community.
 
     Orders are kept by the months that they reach into, so what holds in an interval is found among few of all
-    that were ever placed. Those for more than `MONTHS_MAX` months are looked at for every interval.
+    that were ever placed. Those for more than `MONTHS_MAX` months are looked at for every interval. They are
+    kept by building as well, and agreements by both their parties, so nobody's are looked for among all.
     """
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
-        self._orders: dict[tuple[str, str], list[BookedOrder]] = {}  # by building and name
+        self._orders: dict[str, dict[str, list[BookedOrder]]] = {}  # by building and name
         self._by_month: dict[int, list[BookedOrder]] = {}
         self._long: list[BookedOrder] = []
         self._agreements: dict[tuple[str, str], BookedAgreement] = {}
+        self._agreements_of: dict[str, set[tuple[str, str]]] = {}  # by building
 
     def apply(self, building: str, event: Event) -> None:
         """Take in an event of the stream of `building`."""
@@ -97,12 +99,10 @@ class OrderBook:
                 if self.order(building, event.order, event.begin) is None:
                     self._add(BookedOrder(building, event, event.until))
             case OrderCancelled():
-                for order in self._orders.get((building, event.order), ()):
+                for order in self._named(building, event.order):
                     order.until = min(order.until, event.since)
             case AgreementProposed():
-                self._agreements.setdefault(
-                    (building, event.agreement), BookedAgreement(building, event, event.until)
-                )
+                self._propose((building, event.agreement), BookedAgreement(building, event, event.until))
             case AgreementAccepted():
                 known = self._agreements.get((event.proposer, event.agreement))
                 if known is not None and known.proposed.partner == building and known.since is None:
@@ -113,7 +113,7 @@ class OrderBook:
                     known.until = min(known.until, event.since)
 
     def _add(self, order: BookedOrder) -> None:
-        self._orders.setdefault((order.building, order.placed.order), []).append(order)
+        self._orders.setdefault(order.building, {}).setdefault(order.placed.order, []).append(order)
         months = range(_month(order.placed.begin), _month(order.until) + 1)
         if len(months) > MONTHS_MAX:
             self._long.append(order)
@@ -121,10 +121,22 @@ class OrderBook:
             for month in months:
                 self._by_month.setdefault(month, []).append(order)
 
+    def _propose(self, key: tuple[str, str], agreement: BookedAgreement) -> None:
+        if key not in self._agreements:
+            self._agreements[key] = agreement
+            for party in (agreement.proposer, agreement.proposed.partner):
+                self._agreements_of.setdefault(party, set()).add(key)
+
+    def _named(self, building: str, name: str) -> list[BookedOrder]:
+        return self._orders.get(building, {}).get(name, [])
+
     def order(self, building: str, name: str, after: datetime) -> BookedOrder | None:
         """The order of that name that holds beyond an instant."""
-        orders = self._orders.get((building, name), ())
-        return next((each for each in orders if each.until > after), None)
+        return next((each for each in self._named(building, name) if each.until > after), None)
+
+    def open_orders(self, building: str, start: datetime) -> int:
+        """How many orders of a building hold in the interval that starts at an instant or later."""
+        return sum(each.until > max(start, each.placed.begin) for each in self.booked_orders(building))
 
     def orders(self, start: datetime) -> dict[str, list[Order]]:
         """The orders for the interval that starts at an instant, by building."""
@@ -142,16 +154,19 @@ class OrderBook:
 
     def booked_orders(self, building: str | None = None) -> Iterator[BookedOrder]:
         """All orders, or those of a building, by building and name."""
-        for key in sorted(key for key in self._orders if building in (None, key[0])):
-            yield from self._orders[key]
+        for owner in sorted(self._orders) if building is None else [building]:
+            of_owner = self._orders.get(owner, {})
+            for name in sorted(of_owner):
+                yield from of_owner[name]
 
     def agreement(self, proposer: str, name: str) -> BookedAgreement | None:
         """What a building proposed under a name."""
         return self._agreements.get((proposer, name))
 
-    def booked_agreements(self) -> Iterator[BookedAgreement]:
-        """All proposals, accepted or not."""
-        for key in sorted(self._agreements):
+    def booked_agreements(self, building: str | None = None) -> Iterator[BookedAgreement]:
+        """All proposals, accepted or not, or those that a building made or was made."""
+        keys = self._agreements if building is None else self._agreements_of.get(building, ())
+        for key in sorted(keys):
             yield self._agreements[key]
 
 

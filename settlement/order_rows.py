@@ -54,9 +54,8 @@ def order_rows(book: OrderBook, now: datetime, building: str | None = None) -> I
 
 def agreement_rows(book: OrderBook, now: datetime, building: str | None = None) -> Iterator[AgreementRow]:
     """The agreements with a building, or all, by proposer and name."""
-    for each in book.booked_agreements():
-        if building in (None, each.proposer, each.proposed.partner):
-            yield agreement_row(each, now)
+    for each in book.booked_agreements(building):
+        yield agreement_row(each, now)
 
 
 def order_row(each: BookedOrder, now: datetime) -> OrderRow:

@@ -35,10 +35,20 @@ from settlement.tariff_file import is_short
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 
 
+ORDERS_OPEN_MAX = 500
+"""That a building may have which have not ended: more than one for each interval of five days."""
+
+
 class NameInUse(BadInput):
     """A building has an order or a proposal of this name already."""
 
     code = "name-in-use"
+
+
+class TooManyOrders(Contradiction):
+    """A building has as many orders as one may have that have not ended."""
+
+    code = "too-many-orders"
 
 
 class UnknownOrder(BadInput):
@@ -206,6 +216,7 @@ class Desk(Words):
         match event:
             case OrderPlaced():
                 self._check_name(building, event)
+                self._check_count(building)
             case OrderCancelled():
                 self._check_order(building, event)
             case AgreementProposed():
@@ -237,6 +248,13 @@ class Desk(Words):
                 where=event.order,
                 hint="name another, let this one begin then, or cancel the other first",
             )
+
+    def _check_count(self, building: str) -> None:
+        if self.orders.open_orders(building, self.first_open()) >= ORDERS_OPEN_MAX:
+            raise TooManyOrders(
+                f"{building} has {ORDERS_OPEN_MAX} orders that have not ended", where=building,
+                hint="cancel one, or let one that ends later stand for several",
+            )  # fmt: skip
 
     def _check_order(self, building: str, event: OrderCancelled) -> None:
         name = event.order
@@ -271,12 +289,8 @@ class Desk(Words):
         known = self.orders.agreement(proposer, name)
         if known is not None:
             return known
-        booked = self.orders.booked_agreements()
-        names = [
-            each.proposed.agreement
-            for each in booked
-            if each.proposer == proposer and building in (proposer, each.proposed.partner)
-        ]
+        booked = self.orders.booked_agreements(building)
+        names = [each.proposed.agreement for each in booked if each.proposer == proposer]
         raise UnknownAgreement(
             f"{proposer} has proposed no such agreement",
             where=name,

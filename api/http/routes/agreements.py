@@ -141,8 +141,7 @@ def _answer(state: State, building: str, written: Written, status: int) -> Respo
 
 
 def _of(desk: Desk, building: str) -> list[BookedAgreement]:
-    booked = desk.orders.booked_agreements()
-    return [each for each in booked if building in (each.proposer, each.proposed.partner)]
+    return list(desk.orders.booked_agreements(building))
 
 
 def _known(desk: Desk, building: str, proposer: str, name: str) -> BookedAgreement:

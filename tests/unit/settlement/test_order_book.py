@@ -119,6 +119,35 @@ def test_what_holds_is_found_wherever_in_its_span_an_interval_lies(
     assert len(book.orders(start).get("a", [])) == len(holding)
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from(["x", "y"]), st.booleans()),
+        max_size=20,
+    )
+)
+def test_of_one_building_the_book_tells_what_it_tells_of_all(told: list[tuple[str, str, str, bool]]) -> None:
+    book = OrderBook(ZONE)
+    for number, (building, partner, name, is_order) in enumerate(told):
+        if is_order:
+            book.apply(building, replace(order(NOON + number * HOUR, hours=2), order=name))
+        else:
+            book.apply(building, replace(proposal(name=name), partner=partner))
+    orders, agreements = list(book.booked_orders()), list(book.booked_agreements())
+    for building in "abcd":
+        own = [each for each in orders if each.building == building]
+        assert list(book.booked_orders(building)) == own
+        between = [each for each in agreements if building in (each.proposer, each.proposed.partner)]
+        assert list(book.booked_agreements(building)) == between
+        assert book.open_orders(building, NOON) == len(own)
+
+
+def test_an_order_is_open_until_nothing_of_it_is_to_come(book: OrderBook) -> None:
+    book.apply("a", order(NOON + 2 * HOUR, hours=2))
+    assert [book.open_orders("a", NOON + hours * HOUR) for hours in (0, 3, 4)] == [1, 1, 0]
+    book.apply("a", OrderCancelled(order="o-1", since=NOON + HOUR, salt=SALT))
+    assert book.open_orders("a", NOON) == 0
+
+
 @pytest.mark.parametrize(("side", "seller", "buyer"), [("sell", "a", "b"), ("buy", "b", "a")])
 def test_an_agreement_holds_once_both_sides_agree(
     book: OrderBook, side: str, seller: str, buyer: str

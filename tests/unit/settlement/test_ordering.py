@@ -65,6 +65,17 @@ def refused(code: str, what: Callable[[], Any]) -> BadInput:
     return caught.value
 
 
+def test_a_building_has_so_many_orders_that_have_not_ended(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.ordering.ORDERS_OPEN_MAX", 2)
+    office.place("o-1")
+    office.place("o-2")
+    assert "b-1 has 2 orders" in refused("too-many-orders", lambda: office.place("o-3")).what
+    office.take("b-1", office.desk.cancelled("b-1", "o-1", None))
+    office.place("o-3")
+
+
 @pytest.mark.parametrize(
     ("text", "micro"),
     [("3.20", 3_200_000), ("0", 0), ("0.000001", 1), ("1e3", 10**9), ("4.184900", 4_184_900)],
