@@ -64,7 +64,7 @@ class UnknownAgreement(BadInput):
 
 
 class NotAParty(BadInput):
-    """The agreement is between others."""
+    """Who proposed an agreement cannot accept it."""
 
     code = "not-a-party"
 
@@ -171,7 +171,7 @@ class Words:
         return event
 
     def ended(self, building: str, name: str, proposer: str, since: str | None) -> AgreementEnded:
-        """The end of an agreement, or of a proposal. Raises `UnknownAgreement`, `NotAParty`."""
+        """The end of an agreement, or of a proposal. Raises `UnknownAgreement`."""
         at = self._since(since)
         event = AgreementEnded(agreement=_named(name), proposer=_named(proposer), since=at, salt=new_salt())
         self.check(building, event)
@@ -234,7 +234,8 @@ class Desk(Words):
     def accepted(self, building: str, name: str, proposer: str, since: str | None) -> AgreementAccepted:
         """The same; what begins later is accepted from its beginning on."""
         known = self.orders.agreement(proposer, name)
-        if since is None and known is not None and known.proposed.begin > self.first_open():
+        is_asked = known is not None and known.proposed.partner == building
+        if since is None and known is not None and is_asked and known.proposed.begin > self.first_open():
             since = known.proposed.begin.isoformat()
         return super().accepted(building, name, proposer, since)
 
@@ -269,14 +270,12 @@ class Desk(Words):
 
     def _check_agreement(self, building: str, event: AgreementAccepted | AgreementEnded) -> None:
         known = self._agreement(building, event.proposer, event.agreement)
-        where, partner = f"{event.proposer} {event.agreement}", known.proposed.partner
+        where = f"{event.proposer} {event.agreement}"
         if isinstance(event, AgreementAccepted):
-            if building != partner:
-                raise NotAParty(f"this proposal is not for {building}", where=where)
+            if building != known.proposed.partner:
+                raise NotAParty(f"{building} has made this proposal, it is for its partner", where=where)
             if known.since is not None:
                 raise Contradiction(f"it is accepted since {self.shown(known.since)}", where=where)
-        elif building not in (event.proposer, partner):
-            raise NotAParty(f"this agreement is between others than {building}", where=where)
         if known.until <= event.since:
             raise UnknownAgreement(
                 f"this agreement ends on {self.shown(known.until)}, before it would change",
@@ -285,9 +284,10 @@ class Desk(Words):
             )
 
     def _agreement(self, building: str, proposer: str, name: str) -> BookedAgreement:
-        """The agreement of that name; what is told of others than it is what concerns the building."""
+        """The agreement of that name, if the building is a party to it: of others' nothing is told, not even
+        that there is one."""
         known = self.orders.agreement(proposer, name)
-        if known is not None:
+        if known is not None and building in (proposer, known.proposed.partner):
             return known
         booked = self.orders.booked_agreements(building)
         names = [each.proposed.agreement for each in booked if each.proposer == proposer]

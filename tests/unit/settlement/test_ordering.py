@@ -153,9 +153,10 @@ def test_a_proposal_is_accepted_once_by_whom_it_is_for_and_ended_by_either(offic
     office.propose()
     refused("name-in-use", office.propose)
     desk = office.desk
-    refused("not-a-party", lambda: desk.accepted("b-3", "a-1", "b-1", None))
+    refused("not-a-party", lambda: desk.accepted("b-1", "a-1", "b-1", None))
+    refused("unknown-agreement", lambda: desk.accepted("b-3", "a-1", "b-1", None))
     refused("unknown-agreement", lambda: desk.accepted("b-2", "a-2", "b-1", None))
-    refused("not-a-party", lambda: desk.ended("b-3", "a-1", "b-1", None))
+    refused("unknown-agreement", lambda: desk.ended("b-3", "a-1", "b-1", None))
     office.take("b-2", desk.accepted("b-2", "a-1", "b-1", None))
     refused("contradiction", lambda: desk.accepted("b-2", "a-1", "b-1", None))
     office.take("b-2", desk.ended("b-2", "a-1", "b-1", None))
