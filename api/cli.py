@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("device enrol", "ledger.device_commands:enrol", "Approve a device's request."),
         Command("device rotate", "ledger.device_commands:rotate", "Go on with a new key."),
         Command("device revoke", "ledger.device_commands:revoke", "Accept nothing more from a device."),
+        Command("nats users", "ledger.bus_commands:users", "List who may connect, for servers of NATS."),
     ),
     "Keys of the API": (
         Command("key create", "api.access_commands:create", "Make a key for somebody of a role."),
@@ -94,6 +95,7 @@ GROUPS = {
     "order": "What a building would sell or buy at a limit: place, cancel, list.",
     "agreement": "A fixed price with one neighbour: propose, accept, end, list.",
     "device": "Keys of devices: request, enrol, rotate, revoke.",
+    "nats": "Servers of NATS: who may connect to them.",
     "key": "Keys of the API: create, list, rotate, revoke.",
     "meter": "For an installer on site: scan, test, models.",
 }

@@ -12,6 +12,13 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 from api.billing_checks import billing_findings
+from api.bus_checks import (
+    gateway_findings,
+    list_findings,
+    operator_user,
+    seed_findings,
+    service_key_files,
+)
 from api.finding import Finding, Verdict
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
 from api.market_checks import keys_findings, market_findings
@@ -122,6 +129,9 @@ async def _keys(patient: Patient) -> AsyncIterator[Finding]:
     settings = patient.settings
     paths = [settings.keys_folder / f"{name}.pem" for name in ("service", "log", "operator")]
     paths += [key_file(gateway, settings) for gateway in patient.gateways if not gateway.remote]
+    paths += service_key_files(settings)
+    for finding in seed_findings(settings):
+        yield finding
     missing = [path for path in paths if not path.exists()]
     for path in paths:
         if path in missing:
@@ -174,7 +184,8 @@ async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
 
 
 async def _nats(patient: Patient) -> AsyncIterator[Finding]:
-    async with await Bus.connect(patient.settings.nats, "doctor", patience_seconds=5) as bus:
+    user = operator_user(patient.settings)
+    async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.check_sync()
         if patient.settings.nats.relaxed_sync:
             yield Finding("nats", "odd", "answers; sync is relaxed: only for gateways with an outbox")
@@ -184,8 +195,18 @@ async def _nats(patient: Patient) -> AsyncIterator[Finding]:
             yield Finding("nats", "well", "answers, and writes to disk before it acknowledges")
 
 
+async def _users(patient: Patient) -> AsyncIterator[Finding]:
+    async for finding in gateway_findings(patient.settings, patient.gateways):
+        yield finding
+    async with await Reader.open(patient.settings.postgres) as reader:
+        devices = await reader.devices(patient.settings.community.id)
+    for finding in list_findings(patient.settings, devices):
+        yield finding
+
+
 async def _writer(patient: Patient) -> AsyncIterator[Finding]:
-    async with await Bus.connect(patient.settings.nats, "doctor", patience_seconds=5) as bus:
+    user = operator_user(patient.settings)
+    async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.ask_heads(patient.settings.community.id, "operator")
         yield Finding("writer", "well", "answers")
 
@@ -286,4 +307,4 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
 
 
 _BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing, _sharing)
-_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _writer, _book, _meters, _market)
+_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _users, _writer, _book, _meters, _market)

@@ -25,9 +25,11 @@ from ingest.gateway import Gateway
 from ingest.gateway_service import compose, key_file
 from ingest.settings import GatewaySettings, gateways_from
 from ledger.bus import Bus, BusSettings
+from ledger.bus.users import Service, users_text
+from ledger.bus_users import Admit, UserList, admit_by_file, service_keys, service_user, still_fits
 from ledger.client import BookClient
 from ledger.clock import Clock, SystemClock
-from ledger.embedded import EmbeddedServers
+from ledger.embedded import EmbeddedServers, make_passable
 from ledger.keys import SigningKey
 from ledger.opening import LedgerKeys
 from ledger.postgres import PostgresSettings
@@ -57,9 +59,12 @@ class Installation:
 
     settings: Settings
     keys: LedgerKeys
-    bus: Bus
     writer: Writer
     gateways: dict[str, Gateway]
+
+    async def connect(self, service: Service) -> Bus:
+        """A connection to NATS as one of the ledger's services."""
+        return await connect(self.settings, service)
 
 
 class InstallationSettings(NamedTuple):
@@ -113,22 +118,36 @@ def meter_places(gateways: Sequence[GatewaySettings]) -> list[MeterPlace]:
     ]
 
 
+async def connect(settings: Settings, service: Service) -> Bus:
+    """A connection to NATS as one of the ledger's services. Raises `BusUnavailable`, `KeyFile`."""
+    return await Bus.connect(settings.nats, service, service_user(settings, service))
+
+
+class Reached(NamedTuple):
+    """Settings with servers to reach, and how those are given a list of users."""
+
+    settings: Settings
+    admit: Admit | None
+
+
 @asynccontextmanager
-async def reachable(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with servers to reach: those they name, or embedded ones that last as long as it does."""
+async def reachable(settings: Settings) -> AsyncIterator[Reached]:
+    """The servers that the settings name, or embedded ones that last as long as it does."""
     if not settings.is_embedded:
-        yield settings
+        yield Reached(settings, admit_by_file(settings))
         return
-    async with EmbeddedServers(settings.data_folder) as servers, background(servers.keep):
+    make_passable(settings.data_folder)
+    services = service_keys(settings)
+    servers = EmbeddedServers(settings.data_folder)
+    if not still_fits(servers.nats.users(), services):
+        await servers.nats.admit(users_text(settings.community.id, services, {}))
+    async with servers, background(servers.keep):
         postgres = PostgresSettings(url=servers.postgres.dsn)
-        nats = BusSettings(
-            url=servers.nats.url,
-            monitor_url=servers.nats.monitor_url,
-            token_file=str(servers.nats.token_file),
-        )
+        nats = BusSettings(url=servers.nats.url, monitor_url=servers.nats.monitor_url)
         word = Running(getpid(), postgres, nats).write(settings.data_folder)
         try:
-            yield msgspec.structs.replace(settings, postgres=postgres, nats=nats)
+            reached = msgspec.structs.replace(settings, postgres=postgres, nats=nats)
+            yield Reached(reached, servers.nats.admit)
         finally:
             word.unlink(missing_ok=True)
 
@@ -164,16 +183,23 @@ async def running(wanted: InstallationSettings, clock: Clock | None = None) -> A
     """A whole installation, ready within the block and stopped in good order after it."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(reachable(wanted.book))
+        settings, admit = await stack.enter_async_context(reachable(wanted.book))
         await migrate_store(settings.postgres)
         keys = LedgerKeys.load_or_create(settings.keys_folder)
-        bus = await stack.enter_async_context(await Bus.connect(settings.nats, "installation"))
+        bus = await stack.enter_async_context(await connect(settings, "writer"))
         await bus.check_sync()
         await bus.ensure_stream()
         writer = await open_writer(settings, keys, clock)
         stack.push_async_callback(writer.book.close)
         await stack.enter_async_context(background(lambda stop: writer.run(bus, stop)))
-        await provision(wanted._replace(book=settings), keys, bus, writer.book.registry, clock)
+        async with await connect(settings, "operator") as operator:
+            await provision(wanted._replace(book=settings), keys, operator, writer.book.registry, clock)
+        if admit is not None:
+            users = UserList(settings.community.id, service_keys(settings), admit)
+            await users.refresh(writer.book.registry)
+            await stack.enter_async_context(
+                background(lambda stop: users.keep(lambda: writer.book.registry, stop))
+            )
         projector = Projector(settings.postgres)
         await projector.open()
         await stack.enter_async_context(background(projector.run))
@@ -182,7 +208,7 @@ async def running(wanted: InstallationSettings, clock: Clock | None = None) -> A
             for gateway in wanted.gateways
             if not gateway.remote
         }
-        yield Installation(settings, keys, bus, writer, started)
+        yield Installation(settings, keys, writer, started)
 
 
 async def provision(

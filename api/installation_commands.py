@@ -16,13 +16,13 @@ from api.installation import (
     Installation,
     InstallationSettings,
     background,
+    connect,
     load_installation,
     on_example_address,
     running,
 )
 from api.installation import provision as bring_up
 from api.market_checks import tariff_hole
-from ledger.bus import Bus
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
 from ledger.errors import BadInput, LedgerError
@@ -107,8 +107,13 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 def _settling(
     installation: Installation, market: MarketSettings
 ) -> Callable[[asyncio.Event], Coroutine[None, None, None]]:
-    settings, bus, key = installation.settings, installation.bus, installation.keys.service
-    return lambda stop: keep_settling(settings, market, bus, key, SystemClock(), stop)
+    settings, key = installation.settings, installation.keys.service
+
+    async def settling(stop: asyncio.Event) -> None:
+        async with await installation.connect("settler") as bus:
+            await keep_settling(settings, market, bus, key, SystemClock(), stop)
+
+    return settling
 
 
 @asynccontextmanager
@@ -119,7 +124,7 @@ async def _served(
     from api.http.server import backend_of, served  # noqa: PLC0415 - who has no API need not wait for it
 
     async with (
-        await Bus.connect(installation.settings.nats, "api") as bus,
+        await installation.connect("api") as bus,
         backend_of(installation.settings, api, bus, billing) as backend,
         served(backend) as address,
     ):
@@ -148,7 +153,7 @@ def provision(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     async def bring() -> int:
         reached = with_servers(wanted.book)
         keys = LedgerKeys.load_or_create(reached.keys_folder)
-        async with await Bus.connect(reached.nats, "provision") as bus:
+        async with await connect(reached, "operator") as bus:
             registry = await registry_of(reached)
             return await bring_up(wanted._replace(book=reached), keys, bus, registry, SystemClock())
 

@@ -7,6 +7,7 @@ import structlog
 from api.http.server import backend_of, served
 from api.http.settings import api_from
 from ledger.bus import Bus
+from ledger.bus_users import service_user
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment
 from ledger.command_line import serve as serve_until
 from ledger.settings import FOREIGN_TABLES, read_toml, settings_from, with_servers
@@ -28,7 +29,7 @@ def serve(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def until(stop: asyncio.Event) -> None:
         async with (
-            await Bus.connect(settings.nats, "api") as bus,
+            await Bus.connect(settings.nats, "api", service_user(settings, "api")) as bus,
             backend_of(settings, api, bus, billing) as backend,
             served(backend) as address,
         ):

@@ -25,7 +25,7 @@ from ingest.recorder import Recorder
 from ingest.sender import SendCounters, Sender
 from ingest.settings import GatewaySettings
 from ingest.validation import ALARMS_MEMORY, Validation
-from ledger.bus import Bus, BusSettings, BusUnavailable
+from ledger.bus import Bus, BusSettings, BusUnavailable, User
 from ledger.clock import Clock, rfc3339
 from ledger.grid import Grid
 from ledger.keys import PublicKey, SigningKey
@@ -208,9 +208,10 @@ class Gateway:
         """Connect and send for as long as the gateway lives; a bus that is away is waited for without end."""
         site, failures = self._site, 0
         identity = Identity(site.community, self.id, site.key, site.service)
+        user = User(site.community, "device", self.id, site.key)
         while True:
             try:
-                async with await Bus.connect(site.bus, f"gateway {self.id}") as bus:
+                async with await Bus.connect(site.bus, f"gateway {self.id}", user) as bus:
                     self._sender = Sender(
                         self._outbox,
                         bus,
@@ -224,7 +225,9 @@ class Gateway:
             except BusUnavailable as error:
                 pause = backoff(RECONNECT_SECONDS, failures, RECONNECT_SECONDS_MAX)
                 failures += 1
-                log.warning("bus away", detail=error.what, where=error.where, hint=error.hint)
+                log.warning(
+                    "bus away", code=error.code, detail=error.what, where=error.where, hint=error.hint
+                )
                 await asyncio.sleep(pause)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ledger.arguments import Whole
 from ledger.bus import Bus
+from ledger.bus_users import service_user
 from ledger.clock import rfc3339
 from ledger.command_line import (
     DEFAULT_CONFIG,
@@ -89,7 +90,7 @@ def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
     settings = book_settings(config)
 
     async def ask() -> bytes:
-        async with await Bus.connect(settings.nats, "seal") as bus:
+        async with await Bus.connect(settings.nats, "seal", service_user(settings, "operator")) as bus:
             return await bus.ask_seal(settings.community.id)
 
     # One line, whatever the terminal's width: scripts read it, and auditors hash it.

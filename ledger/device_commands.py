@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ledger.book_commands import book_settings
 from ledger.bus import Bus
+from ledger.bus_users import user_of
 from ledger.client import BookClient
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, environment, run
 from ledger.entry import is_name
@@ -135,7 +136,8 @@ async def _append(
 ) -> None:
     key = SigningKey.load(key_file)
     service = service_public(settings.keys_folder)
-    async with await Bus.connect(settings.nats, f"commands of {device}") as bus:
+    user = user_of(settings, device, key)
+    async with await Bus.connect(settings.nats, f"commands of {device}", user) as bus:
         client = BookClient(bus, settings.community.id, device, key, service)
         await client.open()
         await client.append(stream, events)

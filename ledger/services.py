@@ -6,6 +6,7 @@ import structlog
 
 from ledger.book import Book
 from ledger.bus import Bus
+from ledger.bus_users import UserList, admit_by_file, service_keys, service_user
 from ledger.clock import Clock, SystemClock
 from ledger.events import read_recorded
 from ledger.opening import LedgerKeys, opening_event
@@ -53,15 +54,27 @@ async def registry_of(settings: Settings) -> Registry:
 async def run_writer(settings: Settings, stop: asyncio.Event) -> None:
     """Write the community's book until `stop` is set."""
     keys = LedgerKeys.load_or_create(settings.keys_folder)
-    async with await Bus.connect(settings.nats, f"writer {settings.community.id}") as bus:
+    name = f"writer {settings.community.id}"
+    async with await Bus.connect(settings.nats, name, service_user(settings, "writer")) as bus:
         await bus.check_sync()
         await bus.ensure_stream()
         writer = await open_writer(settings, keys)
         log.info("writer ready", community=settings.community.id, size=writer.book.size)
+        listing = asyncio.ensure_future(_list_users(settings, writer, stop))
         try:
             await writer.run(bus, stop)
         finally:
+            stop.set()
+            await listing
             await writer.book.close()
+
+
+async def _list_users(settings: Settings, writer: Writer, stop: asyncio.Event) -> None:
+    """Keep the servers' list of users near the registry, where the settings say where they read it."""
+    admit = admit_by_file(settings)
+    if admit is not None:
+        users = UserList(settings.community.id, service_keys(settings), admit)
+        await users.keep(lambda: writer.book.registry, stop)
 
 
 async def run_projector(settings: Settings, stop: asyncio.Event) -> None:

@@ -29,10 +29,18 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "ENERGY_LEDGER_POSTGRES_PASSWORD_FILE": ("postgres", "password_file"),
     "ENERGY_LEDGER_NATS_URL": ("nats", "url"),
     "ENERGY_LEDGER_NATS_MONITOR_URL": ("nats", "monitor_url"),
-    "ENERGY_LEDGER_NATS_TOKEN_FILE": ("nats", "token_file"),
+    "ENERGY_LEDGER_NATS_USERS_FILE": ("nats", "users_file"),
     "ENERGY_LEDGER_NATS_NKEY_SEED_FILE": ("nats", "nkey_seed_file"),
 }
 """Variables that override a key of the file: (table, key)."""
+
+DROPPED = {
+    (
+        "nats",
+        "token_file",
+    ): "take the line out: everybody has a key of their own for NATS, and no token opens it",
+}
+"""Keys of earlier versions, and what to do about them."""
 
 DEVICE_TABLES = ("community", "data", "nats")
 FOREIGN_TABLES = ("gateways", "market", "billing", "api")
@@ -158,8 +166,11 @@ def read_toml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
             where=str(path),
             hint="text stands in quotes, numbers do not, and every [header] and key stands once",
         ) from error
+    for (table, key), hint in DROPPED.items():
+        if isinstance(tables.get(table), dict) and key in tables[table]:
+            raise SettingsInvalid(f"{table}.{key} means nothing any more", where=str(path), hint=hint)
     for table, key in (
-        ("data", "folder"), ("data", "keys"), ("postgres", "password_file"), ("nats", "token_file"),
+        ("data", "folder"), ("data", "keys"), ("postgres", "password_file"), ("nats", "users_file"),
         ("nats", "nkey_seed_file"), ("nats", "ca_file"),
     ):  # fmt: skip
         if isinstance(tables.get(table), dict) and isinstance(value := tables[table].get(key), str) and value:

@@ -55,20 +55,24 @@ async def place_orders(campus: Campus, installation: Installation) -> None:
     """Have the buildings say at what prices they trade, from gate closure on."""
     begin = campus.begin + timedelta(minutes=MARKET.gate_minutes)
     keys, community = installation.keys, installation.settings.community.id
-    client = BookClient(installation.bus, community, OPERATOR, keys.operator, keys.service.public)
-    await client.open()
-    for number, order in enumerate(campus.lives.orders, 1):
-        placed = OrderPlaced(
-            order=f"order-{number}", side=order.side, limit_micro_per_kwh=order.limit_micro_per_kwh,
-            begin=begin, until=campus.end, salt=new_salt(),
-        )  # fmt: skip
-        await client.append(f"building/{order.building}", [placed])
+    async with await installation.connect("operator") as bus:
+        client = BookClient(bus, community, OPERATOR, keys.operator, keys.service.public)
+        await client.open()
+        for number, order in enumerate(campus.lives.orders, 1):
+            placed = OrderPlaced(
+                order=f"order-{number}", side=order.side, limit_micro_per_kwh=order.limit_micro_per_kwh,
+                begin=begin, until=campus.end, salt=new_salt(),
+            )  # fmt: skip
+            await client.append(f"building/{order.building}", [placed])
 
 
 async def settle(campus: Campus, installation: Installation, clock: Clock) -> MarketResult:
     """Settle all that was measured, and compare with what another mechanism would have come to."""
     settings = installation.settings
-    async with settler(settings, MARKET, installation.bus, installation.keys.service, clock) as running:
+    async with (
+        await installation.connect("settler") as bus,
+        settler(settings, MARKET, bus, installation.keys.service, clock) as running,
+    ):
         run, *_ = await running.step()  # the others close months
     async with (
         await SettlementStore.open(settings.postgres) as store,
@@ -107,9 +111,12 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
     settings = installation.settings
     today = clock.now().astimezone(ZoneInfo(settings.community.zone)).date()
     month = campus.begin.astimezone(ZoneInfo(settings.community.zone)).date().replace(day=1)
-    stream = SettlementStream(installation.bus, settings.community.id, installation.keys.service)
-    await stream.open()
-    async with await SettlementStore.open(settings.postgres) as store:
+    async with (
+        await installation.connect("settler") as bus,
+        await SettlementStore.open(settings.postgres) as store,
+    ):
+        stream = SettlementStream(bus, settings.community.id, installation.keys.service)
+        await stream.open()
         seller = BillingSettings(name=settings.community.name, tax_id=TAX_ID)
         biller = Biller(settings.community.id, store, seller)
         if today.month == month.month:

@@ -7,7 +7,6 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +16,15 @@ import nats.errors
 import nats.js.errors
 import nkeys  # type: ignore[import-untyped]  # the library has no types
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from ledger.bus import subjects
+from ledger.bus.ear import BusRefused, BusUnavailable, Ear
 from ledger.bus.intake import Intake
 from ledger.bus.tolerant import TolerantClient
+from ledger.bus.users import QUEUE, User
 from ledger.errors import BadInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -39,17 +40,11 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = ""  # empty: the embedded server
     monitor_url: str = ""  # HTTP monitoring of the same server, to check that it syncs
-    nkey_seed_file: str = ""
-    token_file: str = ""
+    users_file: str = ""  # where the writer keeps the list of users for the servers
+    nkey_seed_file: str = ""  # of a user that somebody else keeps, instead of the ledger's own
     ca_file: str = ""
     replicas: int = 1
     relaxed_sync: bool = False
-
-
-class BusUnavailable(Unavailable):
-    """NATS does not answer, or has no room."""
-
-    code = "bus-unavailable"
 
 
 class BusUnsafe(BadInput):
@@ -61,21 +56,27 @@ class BusUnsafe(BadInput):
 class Bus:
     """A connection. Use as `async with Bus.connect(..) as bus`."""
 
-    def __init__(self, client: Client, settings: BusSettings) -> None:
+    def __init__(self, client: Client, settings: BusSettings, ear: Ear) -> None:
         self._client = client
         self._jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
         self._settings = settings
+        self._ear = ear
 
     @classmethod
-    async def connect(cls, settings: BusSettings, name: str, *, patience_seconds: float = 10) -> Self:
-        """Connect under `name`. Raises `BusUnavailable` when no server answers for that long.
+    async def connect(
+        cls, settings: BusSettings, name: str, user: User | None = None, *, patience_seconds: float = 10
+    ) -> Self:
+        """Connect as `user`, under a name that the server's own pages show.
 
-        A server that goes away later is waited for without end: the outbox keeps what cannot be sent.
+        Raises `BusUnavailable` when no server answers for that long, `BusRefused` when one will not have this
+        user. A server that goes away or refuses later is asked again without end: the outbox keeps
+        what cannot be sent.
         """
-        credentials = _credentials(settings)
+        options = _options(settings, user)
+        ear = Ear(name, user)
+        client = TolerantClient(user.key if user and not settings.nkey_seed_file else None)
         try:
             async with asyncio.timeout(patience_seconds):
-                client = TolerantClient()
                 await client.connect(
                     settings.url.split(","),
                     name=name,
@@ -83,18 +84,21 @@ class Bus:
                     # Jitter, so that a thousand gateways do not return in the same instant.
                     reconnect_time_wait=RECONNECT_SECONDS + random.randrange(3),
                     max_reconnect_attempts=-1,
-                    error_cb=_log_error,
-                    disconnected_cb=partial(_log_disconnected, name),
-                    reconnected_cb=partial(_log_reconnected, name),
-                    **credentials,
+                    error_cb=ear.error,
+                    disconnected_cb=ear.disconnected,
+                    reconnected_cb=ear.reconnected,
+                    **options,
                 )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
+        except (OSError, TimeoutError, BusRefused, nats.errors.Error) as error:
+            await client.close()
+            where = shown(settings.url)
+            if ear.refusal is not None:
+                raise BusRefused(ear.refusal.what, where=where, hint=ear.refusal.hint) from error
             raise BusUnavailable(
-                "NATS does not answer",
-                where=shown(settings.url),
-                hint="is the server running, is the key right?",
+                "NATS does not answer", where=where, hint="is the server running?"
             ) from error
-        return cls(client, settings)
+        ear.let_in()
+        return cls(client, settings, ear)
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,7 +156,8 @@ class Bus:
                 where=shown(self._settings.url),
             ) from error
         except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable("JetStream does not answer", where=shown(self._settings.url)) from error
+            subject = f"$JS.API.STREAM.CREATE.{subjects.STREAM}"
+            raise self._ear.failed("JetStream does not answer", subject) from error
 
     async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
         """Hand an envelope to JetStream and wait until it is stored. Raises `BusUnavailable`."""
@@ -161,7 +166,8 @@ class Bus:
             async with asyncio.timeout(PUBLISH_SECONDS + 1):
                 await self._jetstream.publish(subjects.envelopes(community, device), data)
         except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable(f"the envelope was not stored: {type(error).__name__}") from error
+            failure = f"the envelope was not stored: {type(error).__name__}"
+            raise self._ear.failed(failure, subjects.envelopes(community, device)) from error
 
     def intake(self, community: str) -> Intake:
         """The envelopes that wait for `community`'s writer."""
@@ -204,9 +210,8 @@ class Bus:
         try:
             reply = await self._client.request(subject, b"", timeout=PUBLISH_SECONDS)
         except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable(
-                f"{failure}: {type(error).__name__}", hint="is the writer running?"
-            ) from error
+            what = f"{failure}: {type(error).__name__}"
+            raise self._ear.failed(what, subject, hint="is the writer running?") from error
         return reply.data
 
     async def _serve(self, subject: str, answer: Callable[[str], Awaitable[bytes]]) -> None:
@@ -217,7 +222,7 @@ class Bus:
                 # Unanswered: whoever asked will ask again.
                 log.warning("request not answered", subject=subject, code=error.code)
 
-        await self._subscribe(subject, reply, queue="writers")
+        await self._subscribe(subject, reply, queue=QUEUE)
 
     async def _subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]], queue: str = "") -> None:
         try:
@@ -225,7 +230,9 @@ class Bus:
                 await self._client.subscribe(subject, queue=queue, cb=take)
                 await self._client.flush()
         except (TimeoutError, nats.errors.Error) as error:
-            raise BusUnavailable(f"cannot listen: {type(error).__name__}", where=subject) from error
+            raise self._ear.failed(f"cannot listen: {type(error).__name__}", subject) from error
+        if self._ear.is_denied(subject):
+            raise self._ear.failed("cannot listen", subject)
 
 
 def shown(url: str) -> str:
@@ -233,17 +240,19 @@ def shown(url: str) -> str:
     return re.sub(r"//[^/,]*@", "//", url)
 
 
-def _credentials(settings: BusSettings) -> dict[str, Any]:
-    """The library's options for what the settings name by file. Raises `BusUnavailable` for a useless one."""
-    options: dict[str, Any] = {}
+def _options(settings: BusSettings, user: User | None) -> dict[str, Any]:
+    """The library's options for who connects, and for what the settings name by file.
+
+    Raises `BusUnavailable` for a useless file.
+    """
+    options: dict[str, Any] = {"inbox_prefix": DEFAULT_INBOX_PREFIX}
     file = ""
     try:
         if file := settings.nkey_seed_file:
             nkeys.from_seed(bytearray(Path(file).read_bytes().strip()))
             options["nkeys_seed"] = file
-        if file := settings.token_file:
-            options["token"] = partial(_token, Path(file))
-            options["token"]()
+        elif user is not None:
+            options["inbox_prefix"] = user.inbox
         if file := settings.ca_file:
             options["tls"] = ssl.create_default_context(cafile=file)
     except (OSError, ValueError, nkeys.NkeysError) as error:
@@ -253,11 +262,6 @@ def _credentials(settings: BusSettings) -> dict[str, Any]:
     return options
 
 
-def _token(path: Path) -> str:
-    """The token in a file, read at each introduction: it may have been changed since the last."""
-    return path.read_text(errors="replace").strip()
-
-
 def _get_json(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as reply:  # noqa: S310 - from our own settings
@@ -265,15 +269,3 @@ def _get_json(url: str) -> dict[str, Any]:
             return answer
     except OSError as error:
         raise BusUnavailable("the monitoring port of NATS does not answer", where=url) from error
-
-
-async def _log_error(error: Exception) -> None:
-    log.warning("bus error", error=type(error).__name__, detail=str(error))
-
-
-async def _log_disconnected(name: str) -> None:
-    log.info("bus disconnected", connection=name)
-
-
-async def _log_reconnected(name: str) -> None:
-    log.info("bus connected again", connection=name)

@@ -72,7 +72,7 @@ class Intake:
         self._jetstream = jetstream
         self._community = community
         self._ensure_stream = ensure_stream
-        self._durable = f"writer-{subjects.token(community)}"
+        self._durable = subjects.durable(community)
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
         self._is_prepared = False

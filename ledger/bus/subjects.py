@@ -14,7 +14,7 @@ def envelopes(community: str, device: str = "*") -> str:
     return f"ledger.{token(community)}.envelopes.{device if device == '*' else token(device)}"
 
 
-def receipts(community: str, device: str) -> str:
+def receipts(community: str, device: str = "*") -> str:
     """Where `device` is answered."""
     return f"ledger.{token(community)}.receipts.{token(device)}"
 
@@ -27,6 +27,21 @@ def heads(community: str, device: str = "*") -> str:
 def seal(community: str) -> str:
     """Where a block is asked for."""
     return f"ledger.{token(community)}.seal.now"
+
+
+def inbox(community: str, kind: str, name: str) -> str:
+    """What the places begin with at which one user is answered what it asked for."""
+    return f"ledger.{token(community)}.inbox.{kind}.{token(name)}"
+
+
+def inboxes(community: str) -> str:
+    """The places at which anybody of the community is answered."""
+    return f"ledger.{token(community)}.inbox.>"
+
+
+def durable(community: str) -> str:
+    """The name of the consumer from which the community's writer takes."""
+    return f"writer-{token(community)}"
 
 
 def device_of(subject: str) -> str:

@@ -9,14 +9,21 @@
   the library's reading loop too.
 - A server that breaks off during the introduction. The library forgets that connection without closing it
   when it makes the next one.
+
+It proves to be a user with an Ed25519 key by `sign_nonce`: the library's own way wants a seed in a file, and
+signs whatever the server likes.
 """
 
 import asyncio
+from functools import partial
 
 import nats.errors
 import structlog
 from nats.aio.client import Client, Srv
 from nats.protocol.parser import PERMISSIONS_ERR
+
+from ledger.bus.nkey import sign_nonce, user_nkey
+from ledger.keys import SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +33,16 @@ TERMINATE = b"+TERM"
 
 class TolerantClient(Client):
     """Passes over what cannot be read, closes what it leaves, and comes back until it is told to stop."""
+
+    def __init__(self, key: SigningKey | None = None) -> None:
+        super().__init__()
+        self._user_key = key
+
+    def _connect_command(self) -> bytes:
+        if self._user_key is not None:
+            self._public_nkey = user_nkey(self._user_key.public)
+            self._signature_cb = partial(sign_nonce, self._user_key)
+        return super()._connect_command()
 
     async def _connect_to_server(self, s: Srv) -> None:
         if self._transport:

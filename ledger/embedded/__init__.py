@@ -4,7 +4,7 @@ No container, no root, no network: the programs come with the ledger's dependenc
 started here ends with the process that started it.
 
     async with EmbeddedServers(Path("data")) as servers:
-        servers.postgres.dsn, servers.nats.url, servers.nats.token_file
+        servers.postgres.dsn, servers.nats.url
 """
 
 from ledger.embedded.errors import (
@@ -17,6 +17,7 @@ from ledger.embedded.errors import (
     ServerMissing,
     StartFailed,
 )
+from ledger.embedded.folder import make_passable
 from ledger.embedded.nats import EmbeddedNats, NatsServerSettings
 from ledger.embedded.postgres import EmbeddedPostgres, PostgresServerSettings
 from ledger.embedded.servers import EmbeddedServers
@@ -35,4 +36,5 @@ __all__ = [
     "PostgresServerSettings",
     "ServerMissing",
     "StartFailed",
+    "make_passable",
 ]

@@ -1,28 +1,31 @@
 """The real nats-server with JetStream in a data folder.
 
 <folder>/store           what JetStream keeps
-<folder>/token           that a client has to show; readable by the server's account alone
-<folder>/server.conf     written anew at each start; holds the token, so it is private too
+<folder>/server.conf     written anew at each start
+<folder>/users.conf      who is let in, by their public keys, and what they may do; kept from start to start
 <folder>/made-by         the newest version of nats-server that wrote the store
 <folder>/server.log
 """
 
 import asyncio
+import contextlib
 import json
 import secrets
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ledger.embedded.errors import OtherVersion
+from ledger.embedded.errors import CommandFailed, OtherVersion
 from ledger.embedded.folder import ServerFolder
-from ledger.embedded.process import ServerProcess
+from ledger.embedded.process import POLL_SECONDS, ServerProcess
 from ledger.embedded.programs import Version, nats_program, version_of, within_reach
 from ledger.embedded.server import EmbeddedServer
 
 ANSWER_SECONDS_MAX = 2
+RELOAD_SECONDS_MAX = 5
+USERS = "users.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,13 @@ class NatsServerSettings:
     as `2m`. Only gateways that keep their readings until a receipt comes can do with less."""
     programs: Path | None = None
     """A folder with `nats-server`; None for the one that came with the ledger."""
+    users: str = ""
+    """The configuration's block `authorization`; the one in the folder if it is empty, or else one that
+    keeps everybody out."""
 
 
 class EmbeddedNats(EmbeddedServer):
-    """nats-server on loopback, for clients that show the token in `token_file`."""
+    """nats-server on loopback, for the clients in its list of users."""
 
     program_name = "nats-server"
     death_signal = signal.SIGTERM
@@ -50,14 +56,14 @@ class EmbeddedNats(EmbeddedServer):
     def __init__(self, folder: Path, settings: NatsServerSettings | None = None) -> None:
         super().__init__(folder)
         self.settings = settings or NatsServerSettings()
-        self.token_file = self.folder / "token"
+        self.users_file = self.folder / USERS
         self._port = self.settings.port or -1  # -1: the server binds a free one and tells which
         self._monitor_port = self.settings.monitor_port or -1
         self._program = Path(self.program_name)
 
     @property
     def url(self) -> str:
-        """Where clients connect; without the token."""
+        """Where clients connect."""
         return f"nats://127.0.0.1:{self._port}"
 
     @property
@@ -73,8 +79,9 @@ class EmbeddedNats(EmbeddedServer):
         owned.make_folder("store")
         for told in self.folder.glob("nats-server_*.ports"):
             told.unlink()
-        if not self.token_file.exists():
-            owned.write_private("token", f"{secrets.token_urlsafe(32)}\n")
+        (self.folder / "token").unlink(missing_ok=True)  # of an earlier version: it opens nothing any more
+        if self.settings.users or not self.users_file.exists():
+            owned.write_private(USERS, self.settings.users or _nobody())
         owned.write_private("server.conf", self._config())
         owned.write_private("made-by", f"{version}\n")
 
@@ -99,10 +106,13 @@ listen: "127.0.0.1:{self._port}"
 http: "127.0.0.1:{self._monitor_port}"
 ports_file_dir: {text(str(self.folder), ensure_ascii=False)}
 logtime_utc: true
-authorization {{ token: {text(self._token())} }}
+include {text(USERS)}
 jetstream {{
   store_dir: {text(str(self.folder / "store"), ensure_ascii=False)}
   sync_interval: {text(self.settings.sync_interval)}
+  # A request with a field too many is refused: JetStream's own acknowledgement, sent to a subject of its API
+  # that a device gave as the place to answer, must not pass for one.
+  strict: true
 }}
 """
 
@@ -120,10 +130,43 @@ jetstream {{
         return await _answers_well(self._monitor_port)
 
     def _secrets(self) -> Sequence[str]:
-        return [self._token()] if self.token_file.exists() else []
+        return []  # public keys are all it is told
 
-    def _token(self) -> str:
-        return self.token_file.read_text().strip()
+    def users(self) -> str:
+        """Who is let in: the list of the last start, or what it was given since; empty if there is none."""
+        if self.settings.users or not self.users_file.exists():
+            return self.settings.users
+        return self.users_file.read_text()
+
+    async def admit(self, users: str) -> None:
+        """Let in whom this list says, and throw out whom it does not; at the next start, if it does not run.
+
+        Raises `CommandFailed` where the server does not take it; the list before it holds on.
+        """
+        if self._process is None or self._owned is None or not self.running:
+            self.settings = replace(self.settings, users=users)
+            return
+        held = self.users()
+        self._owned.write_private(USERS, users)
+        before = await _loaded_at(self._monitor_port)
+        self._process.send(signal.SIGHUP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RELOAD_SECONDS_MAX):
+                while await _loaded_at(self._monitor_port) == before:
+                    await asyncio.sleep(POLL_SECONDS)
+                self.settings = replace(self.settings, users=users)
+                return
+        self._owned.write_private(USERS, held)
+        raise CommandFailed(
+            "nats-server did not take its new list of users",
+            where=str(self.log_file),
+            hint=f"its last words were\n{self._process.log.tail()}",
+        )
+
+
+def _nobody() -> str:
+    """A list that lets nobody in: an empty one would let everybody."""
+    return f'authorization {{ token: "{secrets.token_urlsafe(32)}" }}\n'
 
 
 def _port_of(urls: Sequence[str]) -> int:
@@ -132,14 +175,24 @@ def _port_of(urls: Sequence[str]) -> int:
 
 async def _answers_well(monitor_port: int) -> bool:
     """Whether /healthz says that the server and JetStream are well."""
+    return b" 200 " in (await _page(monitor_port, "/healthz")).partition(b"\r\n")[0]
+
+
+async def _loaded_at(monitor_port: int) -> str | None:
+    """When the server read its configuration, as it says itself; None if it does not answer."""
+    body = (await _page(monitor_port, "/varz")).partition(b"\r\n\r\n")[2]
+    return str(json.loads(body)["config_load_time"]) if body else None
+
+
+async def _page(monitor_port: int, path: str) -> bytes:
+    """A page of the monitoring with its head; empty if there is no answer."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             reader, writer = await asyncio.open_connection("127.0.0.1", monitor_port)
             try:
-                writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-                status = await reader.readline()
+                writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                return await reader.read()
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False
-    return b" 200 " in status
+        return b""

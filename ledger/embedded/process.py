@@ -41,6 +41,10 @@ class ServerProcess:
         """How it ended (negative: by that signal), or None while it runs."""
         return self._running.poll()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        self._running.send_signal(number)
+
     async def ended_within(self, seconds: float) -> bool:
         """Whether it ends within `seconds`."""
         with contextlib.suppress(TimeoutError):

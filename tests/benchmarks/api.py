@@ -23,6 +23,8 @@ from litestar import Litestar, Request, Response, get
 from api.http.caching import PRIVATE, answered
 from ledger.access import AccessKey, new_key
 from ledger.bus import Bus
+from ledger.bus.users import users_text
+from ledger.bus_users import service_keys, service_user
 from ledger.client import BookClient
 from ledger.clock import SystemClock
 from ledger.embedded import EmbeddedServers
@@ -122,16 +124,16 @@ async def _served() -> AsyncIterator[_Served]:
             folder / "servers", nats=NatsServerSettings(sync_interval="2m")
         ) as servers:
             config = campus.write_settings(
-                folder, servers.postgres.dsn, servers.nats.url, servers.nats.token_file,
-                servers.nats.monitor_url, relaxed=True,
+                folder, servers.postgres.dsn, servers.nats.url, servers.nats.monitor_url, relaxed=True
             )  # fmt: skip
             port = _free_port()
             with config.open("a") as file:
                 file.write(f"\n[api]\nport = {port}\nrequests_a_minute = 100000000\n")
             settings = load_settings(config, {}, FOREIGN_TABLES)
+            await servers.nats.admit(users_text(campus.COMMUNITY, service_keys(settings), {}))
             await migrate_store(settings.postgres)
             keys = LedgerKeys.load_or_create(settings.keys_folder)
-            async with await Bus.connect(settings.nats, "bench") as bus:
+            async with await Bus.connect(settings.nats, "bench", service_user(settings, "api")) as bus:
                 with Service("writer", config), Service("projector", config):
                     await _fill(settings, keys, bus)
             with Service("serve", config):

@@ -19,7 +19,7 @@ QUARTER = timedelta(minutes=15)
 
 
 def write_settings(
-    folder: Path, postgres_url: str, nats_url: str, token_file: Path, monitor_url: str, *, relaxed: bool
+    folder: Path, postgres_url: str, nats_url: str, monitor_url: str, *, relaxed: bool
 ) -> Path:
     """A settings file for services of their own processes."""
     path = folder / "energy-ledger.toml"
@@ -36,7 +36,6 @@ url = "{postgres_url}"
 
 [nats]
 url = "{nats_url}"
-token_file = "{token_file}"
 monitor_url = "{monitor_url}"
 relaxed_sync = {str(relaxed).lower()}
 """

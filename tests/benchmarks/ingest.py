@@ -17,6 +17,8 @@ from pathlib import Path
 import asyncpg
 
 from ledger.bus import Bus
+from ledger.bus.users import users_text
+from ledger.bus_users import service_keys, service_user
 from ledger.client import BookClient
 from ledger.embedded import EmbeddedServers
 from ledger.embedded.nats import NatsServerSettings
@@ -54,13 +56,14 @@ async def site(*, sync_interval: str) -> AsyncIterator[Site]:
         servers = EmbeddedServers(folder / "servers", nats=NatsServerSettings(sync_interval=sync_interval))
         async with servers:
             config = campus.write_settings(
-                folder, servers.postgres.dsn, servers.nats.url, servers.nats.token_file,
-                servers.nats.monitor_url, relaxed=sync_interval != "always",
+                folder, servers.postgres.dsn, servers.nats.url, servers.nats.monitor_url,
+                relaxed=sync_interval != "always",
             )  # fmt: skip
             settings = load_settings(config, {})
+            await servers.nats.admit(users_text(campus.COMMUNITY, service_keys(settings), {}))
             await migrate_store(settings.postgres)
             keys, gateway = LedgerKeys.load_or_create(settings.keys_folder), SigningKey.generate()
-            async with await Bus.connect(settings.nats, "bench") as bus:
+            async with await Bus.connect(settings.nats, "bench", service_user(settings, "api")) as bus:
                 found = Site(settings, config, keys, gateway, bus)
                 with Service("writer", config):
                     await _enrol(found)

@@ -60,7 +60,7 @@ def test_a_gateways_settings_are_as_shown(tmp_path: Path) -> None:
     settings = device_settings(tables, path)
     (gateway,) = gateways_from(tables, path)
     assert settings.keys_folder == tmp_path / "keys"
-    assert settings.nats.token_file == str(tmp_path / "nats.token")
+    assert settings.nats.url == "nats://nats.example.org:4222"
     assert gateway.key_file == str(tmp_path / "gw-2.pem")
 
 

@@ -38,6 +38,7 @@ from ledger.services import migrate_store, registry_of
 from ledger.settings import Settings, load_settings
 from tests.faults.kill_evidence import Evidence
 from tests.faults.kill_gateway import MODEL, RATED_W, START, Plan, polls_of
+from tests.support.nats import seed_file
 from tests.support.store import owner, projections, read_book
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ url = "{postgres}"
 [nats]
 url = "{nats}"
 monitor_url = "{monitor}"
-token_file = "{token}"
+nkey_seed_file = "{seed}"
 relaxed_sync = {relaxed}
 
 [writer]
@@ -163,7 +164,7 @@ class Site:
                 postgres=self.postgres.dsn,
                 nats=self.nats.url,
                 monitor=self.nats.monitor_url,
-                token=self.nats.token_file,
+                seed=seed_file(self.nats),
                 relaxed=str(self._relaxed).lower(),
             )
         )
@@ -273,7 +274,7 @@ class Site:
             shutil.rmtree(self.nats.folder / "store")
             shutil.copytree(self.folder / "saved", self.nats.folder / "store")
             for path in (self.nats.folder / "store", *(self.nats.folder / "store").rglob("*")):
-                owner = self.nats.token_file.stat()
+                owner = self.nats.users_file.stat()
                 os.chown(path, owner.st_uid, owner.st_gid)
             self.kills["store set back"] += 1
 

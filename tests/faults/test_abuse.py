@@ -27,6 +27,7 @@ from ledger.bus.subjects import STREAM
 from tests.faults.kill_evidence import Account
 from tests.faults.kill_gateway import polls_of
 from tests.faults.kill_support import Site, check, site, until
+from tests.support.nats import seed_file
 
 GATEWAYS = {"gw-1": ("m-1", "m-2"), "gw-2": ("m-3", "m-4"), "gw-ahead": ("m-5",)}
 SEED = int(os.environ.get("SOAK_SEED", "1"))
@@ -132,8 +133,8 @@ class Abuser:
 @asynccontextmanager
 async def abuser(here: Site, chance: random.Random) -> AsyncIterator[Abuser]:
     """An abuser of the site's NATS."""
-    token = here.nats.token_file.read_text().strip()
-    client = await nats.connect(here.nats.url, token=token, max_reconnect_attempts=-1)
+    seed = str(seed_file(here.nats))
+    client = await nats.connect(here.nats.url, nkeys_seed=seed, max_reconnect_attempts=-1)
     try:
         made = Abuser(here, client, chance)
         await made.listen()

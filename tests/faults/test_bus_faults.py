@@ -1,22 +1,29 @@
 """What others write into NATS, and what the server says, neither silences a connection nor ends it."""
 
 import asyncio
+import base64
 import contextlib
+import json
 import os
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import nkeys  # type: ignore[import-untyped]  # the library has no types
 import pytest
 
-from ledger.bus import Bus, BusUnavailable
+from ledger.bus import Bus, BusRefused, BusUnavailable
 from ledger.bus.connection import RECONNECT_SECONDS
+from ledger.bus.users import users_text
 from ledger.embedded import EmbeddedNats
+from ledger.keys import SigningKey
+from tests.support.nats import EVERYTHING, seed_file
 from tests.support.running import bus_settings
 
 _numbers = count(1)
+
+OTHERS = users_text("elsewhere", {"writer": SigningKey.generate().public}, {})
 
 HEADERS = {
     "one byte": b"x",
@@ -33,9 +40,10 @@ HEADERS = {
 async def tell(nats: EmbeddedNats, said: bytes) -> None:
     """Say something to the server in its own words, and wait until it has heard them."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(nats.url.rpartition(":")[2]))
-    await reader.readline()
-    token = nats.token_file.read_text().strip()
-    writer.write(f'CONNECT {{"verbose":false,"headers":true,"auth_token":"{token}"}}\r\n'.encode())
+    nonce = json.loads((await reader.readline()).removeprefix(b"INFO "))["nonce"]
+    pair = nkeys.from_seed(bytearray(seed_file(nats).read_bytes()))
+    proof = {"nkey": pair.public_key.decode(), "sig": base64.b64encode(pair.sign(nonce.encode())).decode()}
+    writer.write(b"CONNECT " + json.dumps({"verbose": False, "headers": True, **proof}).encode() + b"\r\n")
     writer.write(said + b"PING\r\n")
     while (line := await reader.readline()) != b"PONG\r\n":
         assert line, "the server hung up"
@@ -75,16 +83,18 @@ async def test_a_place_to_answer_that_nobody_can_read_silences_no_connection(
         assert await bus.ask_heads(community, "gw-2") == b"gw-2"
 
 
-def exchange(path: Path, old: str, new: str) -> None:
-    """Put one word for another in a file."""
-    path.write_text(path.read_text().replace(old, new))
-
-
 async def until_silent(bus: Bus, community: str) -> None:
     """Return when the connection is lost."""
     with contextlib.suppress(BusUnavailable):
         while True:
             await bus.ask_heads(community, "gw-1")
+
+
+async def is_refused(bus: Bus, community: str) -> bool:
+    """Whether a question comes to nothing because of who asks."""
+    with pytest.raises(BusUnavailable) as failed:
+        await bus.ask_heads(community, "gw-1")
+    return isinstance(failed.value, BusRefused)
 
 
 async def until_answered(bus: Bus, community: str) -> bytes:
@@ -97,24 +107,15 @@ async def until_answered(bus: Bus, community: str) -> bytes:
                 await asyncio.sleep(0.1)
 
 
-def _revoked_and_given_back(nats: EmbeddedNats, token: str) -> None:
-    exchange(nats.folder / "server.conf", "another", token)
-
-
-def _exchanged(nats: EmbeddedNats, token: str) -> None:
-    exchange(nats.token_file, token, "another")
-
-
-@pytest.mark.parametrize("mend", [_revoked_and_given_back, _exchanged])
-async def test_a_server_that_will_not_have_the_token_is_asked_again_until_it_takes_one(
-    server_folder: Path, mend: Callable[[EmbeddedNats, str], None]
+async def test_a_server_that_throws_somebody_out_is_asked_again_until_it_lets_it_in(
+    server_folder: Path,
 ) -> None:
     async with EmbeddedNats(server_folder) as nats, conversing(nats) as (bus, community):
         assert await until_answered(bus, community) == b"gw-1"
-        token = nats.token_file.read_text().strip()
-        exchange(nats.folder / "server.conf", token, "another")
-        os.kill(nats.pid, signal.SIGHUP)  # it throws out everybody who has the old one
+        await nats.admit(OTHERS)
         await until_silent(bus, community)
-        mend(nats, token)
-        os.kill(nats.pid, signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while not await is_refused(bus, community):
+                pass
+        await nats.admit(EVERYTHING)
         assert await until_answered(bus, community) == b"gw-1"

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from ledger.bus.tolerant import TolerantClient
 from ledger.embedded import EmbeddedNats
+from tests.support.nats import seed_file
 
 HELLO = b"INFO " + json.dumps({"server_id": "S", "max_payload": 1_048_576}).encode() + b"\r\n"
 PONG = b"PONG\r\n"
@@ -69,7 +70,7 @@ async def test_an_answer_that_nobody_waits_for_any_longer_leaves_the_connection_
     """A flush that is cancelled leaves its place in the row; the server answers it all the same."""
     async with asyncio.timeout(10):
         client = TolerantClient()
-        await client.connect([nats_server.url], token=nats_server.token_file.read_text().strip())
+        await client.connect([nats_server.url], nkeys_seed=str(seed_file(nats_server)))
         broken_off = asyncio.get_running_loop().create_future()
         await client._send_ping(broken_off)
         broken_off.cancel()

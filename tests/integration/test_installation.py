@@ -206,16 +206,18 @@ def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
     place.run("device", "rotate", "gw-2", "--key-file", old, "--new-key-file", new)
     second = public_key(place, "gw-2")
     assert second not in (first, None)
-    refused = place.run("device", "rotate", "gw-2", "--key-file", old, "--new-key-file", late, code=2)
-    assert refused.startswith("key-revoked: ")
+    refused = place.run("device", "rotate", "gw-2", "--key-file", old, "--new-key-file", late, code=3)
+    assert refused.startswith("not-authorised: NATS does not let device gw-2 in\n")
+    refused = place.run("device", "rotate", "gw-2", "--key-file", new, "--new-key-file", old, code=2)
+    assert refused.startswith("contradiction: ")
     quarantined = {(row["code"], row["device"]) for row in place.ask("quarantine")}
-    assert ("key-revoked", "gw-2") in quarantined
-    assert "key-revoked, 1 message\n  what to do: give the device the key that counts" in place.run(
-        "quarantine"
-    )
+    assert ("contradiction", "gw-2") in quarantined
+    assert "contradiction, 1 message\n  what to do: the book says otherwise" in place.run("quarantine")
 
     place.run("device", "revoke", "gw-2", "--reason", "stolen")
     assert public_key(place, "gw-2") is None
+    thrown_out = place.run("device", "rotate", "gw-2", "--key-file", new, "--new-key-file", late, code=3)
+    assert thrown_out.startswith("not-authorised: ")
     again = place.run("device", "revoke", "gw-2", "--reason", "twice", code=2)
     assert again.startswith("request-invalid: ")
     assert place.run("device", "enrol", "gw-2.request", code=2).startswith("contradiction: ")

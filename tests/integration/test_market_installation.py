@@ -18,6 +18,7 @@ import pytest
 
 from api.installation import load_installation, reachable
 from ledger.bus import Bus
+from ledger.bus_users import service_user
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.opening import LedgerKeys
 from ledger.postgres.connection import Connection
@@ -172,7 +173,6 @@ keys = "."
 
 [nats]
 url = "{url}"
-token_file = "{token_file}"
 """
 
 
@@ -330,7 +330,7 @@ async def becomes(what: Callable[[], Any], said: Callable[[], str] = str) -> Non
 async def writing(settings: Settings) -> AsyncIterator[None]:
     """A writer, as long as the block."""
     keys, stop = LedgerKeys.load_or_create(settings.keys_folder), asyncio.Event()
-    async with await Bus.connect(settings.nats, "writer") as bus:
+    async with await Bus.connect(settings.nats, "writer", service_user(settings, "writer")) as bus:
         await bus.ensure_stream()
         writer = await open_writer(settings, keys)
         task = asyncio.create_task(writer.run(bus, stop))
@@ -371,7 +371,7 @@ async def test_a_settler_killed_before_its_event_and_two_at_once_make_one_run(se
     settlers = Settlers(folder)
     try:
         async with (
-            reachable(load_installation(config, {}).book) as settings,
+            reachable(load_installation(config, {}).book) as (settings, _),
             projected(settings) as projector,
             owner(settings.postgres) as store,
         ):

@@ -12,6 +12,7 @@ from ledger.receipt import Answer, read_receipt
 from ledger.registry import SERVICE
 from ledger.writer import Writer
 from tests.support.campus import Campus
+from tests.support.nats import everything
 
 ANSWER_SECONDS = 20
 
@@ -70,7 +71,7 @@ class Site:
 
 def bus_settings(nats: EmbeddedNats) -> BusSettings:
     """How to reach an embedded NATS."""
-    return BusSettings(url=nats.url, token_file=str(nats.token_file), monitor_url=nats.monitor_url)
+    return everything(nats)
 
 
 @asynccontextmanager

@@ -35,6 +35,7 @@ from ledger.registry import OPERATOR
 from ledger.services import open_writer
 from ledger.settings import CommunitySettings, DataSettings, Settings
 from ledger.writer import WriterSettings
+from tests.support.nats import seed_file
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -212,7 +213,7 @@ class Installation:
 
 
 def bus_settings(server: EmbeddedNats) -> BusSettings:
-    return BusSettings(url=server.url, token_file=str(server.token_file))
+    return BusSettings(url=server.url, nkey_seed_file=str(seed_file(server)))
 
 
 async def poll(gateway: Gateway, clock: Clock, begin: int, end: int) -> None:

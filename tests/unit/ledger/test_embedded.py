@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.bus import Bus, BusRefused, BusSettings
 from ledger.embedded import (
     CommandFailed,
     EmbeddedNats,
@@ -34,6 +35,7 @@ from ledger.embedded.folder import make_passable
 from ledger.embedded.postgres_config import access_text, config_text, names_text
 from ledger.embedded.process import Log, children_of, launch, processes_in
 from ledger.embedded.programs import nats_program, postgres_program, version_of, within_reach
+from tests.support.nats import EVERYTHING, everything, seed_file
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as somebody else")
 STRANGER = Account("stranger", 54321, 54321)
@@ -273,14 +275,40 @@ async def test_nats_writes_to_the_disk_before_it_acknowledges(nats_server: Embed
     assert status["host"] == status["http_host"] == "127.0.0.1"
 
 
-async def test_nats_keeps_its_ports_and_its_token(nats: EmbeddedNats) -> None:
-    before = (nats.url, nats.monitor_url, nats.token_file.read_text())
+async def test_nats_keeps_its_ports_and_its_list_of_users(nats: EmbeddedNats) -> None:
+    await nats.admit(EVERYTHING)
+    before = (nats.url, nats.monitor_url, nats.users())
     await nats.restart()
-    assert (nats.url, nats.monitor_url, nats.token_file.read_text()) == before
+    assert (nats.url, nats.monitor_url, nats.users()) == before
     await nats.kill()
     assert processes_in(nats.folder, "nats-server") == []
     await nats.start()
-    assert (nats.url, nats.monitor_url, nats.token_file.read_text()) == before
+    assert (nats.url, nats.monitor_url, nats.users()) == before
+    assert EmbeddedNats(nats.folder).users() == EVERYTHING
+
+
+async def test_nats_without_a_list_of_users_lets_nobody_in(nats: EmbeddedNats) -> None:
+    assert json.loads(get(f"{nats.monitor_url}/varz"))["auth_required"] is True
+    with pytest.raises(BusRefused):
+        await Bus.connect(BusSettings(url=nats.url), "anybody")
+
+
+async def test_a_list_that_nats_cannot_read_is_refused_and_the_old_one_holds(
+    nats: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await nats.admit(EVERYTHING)
+    monkeypatch.setattr("ledger.embedded.nats.RELOAD_SECONDS_MAX", 1)
+    with pytest.raises(CommandFailed, match="did not take"):
+        await nats.admit("authorization { users: [ {nkey: nobody} ] }\n")
+    await nats.restart()
+    async with await Bus.connect(everything(nats), "still here") as bus:
+        await bus.ensure_stream()
+
+
+async def test_the_token_of_an_earlier_version_is_removed(server_folder: Path) -> None:
+    leave(server_folder / "token", "secret\n")
+    async with EmbeddedNats(server_folder) as nats:
+        assert not (nats.folder / "token").exists()
 
 
 async def test_a_taken_nats_port_is_named(server_folder: Path) -> None:
@@ -297,12 +325,11 @@ async def test_a_store_of_a_newer_or_foreign_nats_is_refused(server_folder: Path
         await EmbeddedNats(server_folder).start()
 
 
-async def test_a_failed_start_does_not_tell_the_token(server_folder: Path) -> None:
+async def test_a_failed_start_tells_the_last_words_of_nats(server_folder: Path) -> None:
     server = EmbeddedNats(server_folder, NatsServerSettings(sync_interval="sometimes"))
     with pytest.raises(StartFailed) as failed:
         await server.start()
     assert "sync_interval" in failed.value.hint
-    assert server.token_file.read_text().strip() not in failed.value.diagnostics()
 
 
 # Both
@@ -311,16 +338,19 @@ async def test_a_failed_start_does_not_tell_the_token(server_folder: Path) -> No
 async def test_secrets_are_in_private_files_and_on_no_command_line(
     postgres_server: EmbeddedPostgres, nats_server: EmbeddedNats
 ) -> None:
-    for server, secret_file in (
-        (postgres_server, postgres_server.password_file),
-        (nats_server, nats_server.token_file),
+    seed = seed_file(nats_server)
+    for server, secret in (
+        (postgres_server, postgres_server.password_file.read_text().strip()),
+        (nats_server, seed.read_text().strip()),
     ):
         private = [path for path in server.folder.iterdir() if path.is_file()]
         assert set(map(mode, private)) == {0o600}
-        secret = secret_file.read_text().strip()
-        assert len(secret) == 43
+        assert len(secret) > 40
         for pid in (server.pid, *children_of(server.pid)):
             assert secret not in shown(pid)
+    held = [path.read_text() for path in nats_server.folder.glob("*.conf")]
+    assert len(held) == 2
+    assert not any(seed.read_text().strip() in text for text in held)
 
 
 @as_root

@@ -52,14 +52,14 @@ def test_the_name_of_the_community_is_all_that_must_be_said(tmp_path: Path) -> N
 def test_relative_paths_are_taken_from_the_files_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = '[data]\nfolder = "here"\nkeys = "/etc/keys"\n[nats]\ntoken_file = "secrets/token"\n'
+    text = '[data]\nfolder = "here"\nkeys = "/etc/keys"\n[nats]\nnkey_seed_file = "secrets/seed"\n'
     path = write(tmp_path, SMALLEST + text)
     monkeypatch.chdir(tmp_path.parent)
     tables = read_toml(Path(tmp_path.name) / path.name, {})
     settings = msgspec.convert(tables, Settings)
     assert settings.data_folder == tmp_path / "here"
     assert settings.keys_folder == Path("/etc/keys")
-    assert settings.nats.token_file == str(tmp_path / "secrets" / "token")
+    assert settings.nats.nkey_seed_file == str(tmp_path / "secrets" / "seed")
 
 
 @pytest.mark.parametrize("variable", ENVIRONMENT)
