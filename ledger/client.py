@@ -13,7 +13,7 @@ from ledger.errors import BadInput, Unavailable
 from ledger.event import Event
 from ledger.keys import PublicKey, SigningKey
 from ledger.merkle import ProofError
-from ledger.receipt import HEADS, Answer, read_receipt
+from ledger.receipt import HEADS, Answer, addressed, read_receipt
 
 ANSWER_SECONDS = 15.0
 ATTEMPTS = 3
@@ -70,13 +70,15 @@ class BookClient:
         self._heads = {head.stream: head.head() for head in answer.heads}
 
     async def _take(self, data: bytes) -> None:
+        named = addressed(data)
+        future = self._answers.get(named[1]) if named else None
+        if future is None or future.done():
+            return  # nobody waits for it
         try:
             answer = read_receipt(data, self._community, self._service)
         except BadInput:
             return  # a forged receipt answers nothing
-        future = self._answers.get(answer.envelope)
-        if future is not None and not future.done():
-            future.set_result(answer)
+        future.set_result(answer)
 
     async def append(self, stream: str, events: Sequence[Event]) -> None:
         """Append `events` to `stream`, in envelopes of `EVENTS_MAX` events or `BODIES_BYTES_MAX` at most.

@@ -103,6 +103,32 @@ def sign_receipts(community: str, answers: list[Answer], key: SigningKey) -> lis
     ]
 
 
+class _Addressed(msgspec.Struct, frozen=True):
+    """What tells whether somebody waits for a receipt."""
+
+    device: str
+    envelope: str
+
+
+class _Unread(msgspec.Struct, frozen=True):
+    answer: _Addressed
+
+
+_decode_unread = msgspec.json.Decoder(_Unread).decode
+
+
+def addressed(data: bytes) -> tuple[str, str] | None:
+    """Which device's envelope `data` says to answer, named by its SHA-256: cheaper than who signed it.
+
+    None for what is no receipt.
+    """
+    try:
+        found = _decode_unread(data).answer
+    except UNREADABLE:
+        return None
+    return found.device, found.envelope
+
+
 def read_receipt(data: bytes, community: str, service: PublicKey) -> Answer:
     """The answer in `data`, if the ledger whose key is `service` signed it for `community`.
 

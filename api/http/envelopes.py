@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-import msgspec
-
 from api.http.door import Door
 from api.http.limits import RateLimit, network_of
 from ledger.bus import Bus
-from ledger.canonical import UNREADABLE
 from ledger.errors import BadInput, Unavailable
-from ledger.receipt import HEADS, Answer, read_receipt
+from ledger.receipt import HEADS, Answer, addressed, read_receipt
 
 RECEIPT_SECONDS = 10.0
 WAITING_MAX = 10_000
@@ -57,20 +54,6 @@ class _Waiting:
 
     future: asyncio.Future[Received] = field(default_factory=asyncio.Future)
     requests: int = 0
-
-
-class _Named(msgspec.Struct, frozen=True):
-    """What tells whether somebody waits for a receipt."""
-
-    device: str
-    envelope: str
-
-
-class _Receipt(msgspec.Struct, frozen=True):
-    answer: _Named
-
-
-_decode = msgspec.json.Decoder(_Receipt).decode
 
 
 class Envelopes:
@@ -146,12 +129,12 @@ class Envelopes:
                 self._listens = True
 
     async def _take(self, data: bytes) -> None:
+        named = addressed(data)
+        waiting = self._waiting.get(named) if named else None
+        if waiting is None or waiting.future.done():
+            return
         try:
-            named = _decode(data).answer
-            waiting = self._waiting.get((named.device, named.envelope))
-            if waiting is None or waiting.future.done():
-                return
             answer = read_receipt(data, self._community, self._service)
-        except (*UNREADABLE, BadInput):
+        except BadInput:
             return  # a forged receipt answers nothing
         waiting.future.set_result(Received(answer, data))

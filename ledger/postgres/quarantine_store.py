@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from ledger.postgres.connection import statement, transaction
+from ledger.postgres.connection import statement
 from ledger.postgres.pool import Pool
 
 Resolution = Literal["released", "rejected"]
@@ -50,23 +50,37 @@ class QuarantineStore:
 
     async def reject(self, digest: bytes, by: str, now: datetime) -> bool:
         """Let a message wait no longer; whether it did."""
-        return await self._resolve(digest, "rejected", by, now, None)
+        return await self._claim(digest, "rejected", by, now) is not None
 
     async def release(self, digest: bytes, by: str, now: datetime, send: Send) -> bool:
         """Send a message again that waits; whether it did.
 
-        The decision counts when `send` has returned, in one transaction with it: a writer that refuses the
-        message anew waits for that, and then lets it wait again. Raises what `send` does; nothing is decided.
+        It is decided first and sent afterwards, with nothing locked in between: a writer that refuses the
+        message anew lets it wait again, and does not wait for that. Raises what `send` does; then the message
+        waits as before.
         """
-        return await self._resolve(digest, "released", by, now, send)
+        claimed = await self._claim(digest, "released", by, now)
+        if claimed is None:
+            return False
+        try:
+            await send(*claimed)
+        except BaseException:
+            await self._give_back(digest, "released", by, now)
+            raise
+        return True
 
-    async def _resolve(
-        self, digest: bytes, resolution: Resolution, by: str, now: datetime, send: Send | None
-    ) -> bool:
-        async with self._pool.connection() as connection, transaction(connection):
+    async def _claim(
+        self, digest: bytes, resolution: Resolution, by: str, now: datetime
+    ) -> tuple[str, bytes] | None:
+        """Decide on a message that waits: its device and itself; none where it does not wait."""
+        async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 statement("quarantine_resolve"), self._community, digest, now, resolution, by
             )
-            if rows and send is not None:
-                await send(rows[0]["device"], rows[0]["message"])
-        return bool(rows)
+        return (rows[0]["device"], rows[0]["message"]) if rows else None
+
+    async def _give_back(self, digest: bytes, resolution: Resolution, by: str, now: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                statement("quarantine_give_back"), self._community, digest, now, resolution, by
+            )

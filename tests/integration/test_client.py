@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from itertools import count, pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from ledger.market_events import InvoiceIssued
 from ledger.merkle import ProofError
 from ledger.opening import enrolment
 from ledger.postgres import PostgresSettings
-from ledger.receipt import RECORDED, Answer, sign_receipts
+from ledger.receipt import RECORDED, Answer, read_receipt, sign_receipts
 from ledger.registry import OPERATOR, SERVICE
 from tests.support.campus import GATEWAY, MORNING, Campus, key, readings
 from tests.support.running import Site, bus_settings, running
@@ -232,3 +233,24 @@ async def test_heads_of_another_device_are_not_taken_for_ones_own(
         await liar.serve_heads(campus.community, wrong)
         with pytest.raises(ProofError):
             await client(bus, campus).open()
+
+
+async def test_receipts_that_nobody_waits_for_are_not_verified(
+    site: Site, bus: Bus, campus: Campus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = await client(bus, campus).open()
+    verified: list[bytes] = []
+
+    def counted(data: bytes, *others: Any) -> Answer:
+        verified.append(data)
+        return read_receipt(data, *others)
+
+    monkeypatch.setattr("ledger.client.read_receipt", counted)
+    told = Answer(
+        code=RECORDED, community=campus.community, device=OPERATOR, envelope="0" * 64, heads=[],
+        recorded_at=MORNING,
+    )  # fmt: skip
+    for receipt in (*sign_receipts(campus.community, [told], campus.keys[SERVICE]), b"junk"):
+        await site.bus.publish_receipt(campus.community, OPERATOR, receipt)
+    await operator.append("registry", [FeederAdded(feeder="f-9", name="Nine")])
+    assert len(verified) == 1, "that of the envelope that was sent"

@@ -199,6 +199,22 @@ async def test_a_rejected_message_waits_no_longer_and_is_kept(
     assert (await read_book(served.site.store, "campus")).heads["meter/m-0"].sequence == 1
 
 
+async def test_nothing_of_a_message_is_locked_while_it_is_sent_again(
+    served: Api, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (digest,) = await refused(served, b"one")
+    begin, sent = len(served.bus.received), served.backend.bus.publish_envelope
+
+    async def judged_before_it_returns(community: str, device: str, data: bytes) -> None:
+        await sent(community, device, data)
+        assert (await served.bus.answer(b"one", begin)).code == "malformed"
+
+    monkeypatch.setattr(served.backend.bus, "publish_envelope", judged_before_it_returns)
+    assert (await operator.post(f"{V1}/quarantine/{digest}/release")).status_code == 202
+    again = await state(operator, digest)
+    assert (again["times"], again["resolved_at"], again["resolution"]) == (2, None, None)
+
+
 async def test_a_release_that_the_bus_does_not_take_decides_nothing(
     served: Api, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from ledger.receipt import (
     Answer,
     Refusal,
     StreamHead,
+    addressed,
     read_receipt,
     sign_receipts,
 )
@@ -183,3 +184,10 @@ def test_any_change_to_the_bytes_of_a_receipt_leaves_its_answer_or_is_refused(da
     # White space around the answer is all that may change.
     with suppress(BadInput):
         assert read_receipt(bytes(receipt), COMMUNITY, SERVICE) == ANSWERS[2]
+
+
+def test_whom_a_receipt_answers_is_known_before_who_signed_it() -> None:
+    (receipt,) = sign_receipts(COMMUNITY, [answer(7)], STRANGER_KEY)
+    assert addressed(receipt) == ("gw-1", answer(7).envelope)
+    for junk in (b"", b"{}", b"\xff", b"[" * 5_000, b'{"answer":{"device":1,"envelope":"x"}}'):
+        assert addressed(junk) is None
