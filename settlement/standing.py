@@ -96,6 +96,11 @@ class Standings:
             tally.grid_export += grid_export
             tally.grid_income += income
 
+    def merge(self, later: "Standings") -> None:
+        """Count in what others have added up."""
+        for building, tally in later._tallies.items():
+            self._tallies.setdefault(building, Tally()).add(tally)
+
     def rows(self) -> Iterator[Standing]:
         """Every building in order of names."""
         whole = self._whole()

@@ -44,6 +44,19 @@ class Seen:
             self.apart_min = apart if self.apart_min is None else min(apart, self.apart_min)
         self.latest = interval.start
 
+    def merge(self, later: "Seen") -> None:
+        """Count in what was seen of the intervals after these."""
+        self.intervals += later.intervals
+        self.rows += later.rows
+        self.trades += later.trades
+        self.upside_down += later.upside_down
+        self.idle = self.idle or later.idle
+        if self.latest is not None and later.first is not None:
+            between = later.first - self.latest
+            self.apart_min = min(filter(None, (self.apart_min, between, later.apart_min)))
+        self.first = later.first if self.first is None else self.first
+        self.latest = later.latest or self.latest
+
 
 def _has_both_sides(interval: PlainInterval) -> bool:
     return any(each.import_milliwh for each in interval.metered) and any(

@@ -1,9 +1,10 @@
 """Rows of plain files in order of time, whatever order they came in and however many they are.
 
-They go through a file of SQLite's that is gone afterwards, so memory stays flat.
+They go through a file of SQLite's, so memory stays flat. When all are in, other processes may read some.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -80,6 +81,7 @@ class SortedRows:
 
     def __init__(self, connection: sqlite3.Connection, energies: Path, orders: Path | None) -> None:
         self._connection = connection
+        self._starts: Counter[int] = Counter()
         self._energies = energies
         self._orders = orders
         self.buildings: set[str] = set()
@@ -88,6 +90,7 @@ class SortedRows:
         """Take in energies."""
         for batch in self._batches("add_energies", rows):
             self.buildings.update(row[1] for row in batch)
+            self._starts.update(row[0] for row in batch)
             told("energies read", batch[-1][2])
 
     def add_orders(self, rows: Iterable[OrderRow], told: Told) -> None:
@@ -95,16 +98,33 @@ class SortedRows:
         for batch in self._batches("add_orders", rows):
             told("orders read", batch[-1][2])
 
+    def end(self) -> None:
+        """All rows are in, and others may read them."""
+        self._connection.execute("COMMIT")
+
+    def middle(self) -> tuple[int, int]:
+        """How many energies there are, and the interval at which half of them are passed."""
+        passed, total = 0, self._starts.total()
+        for start in sorted(self._starts):
+            if passed >= total // 2:
+                break
+            passed += self._starts[start]
+        return total, start
+
     def _batches(self, statement: str, rows: Iterable[Row]) -> Iterator[list[Row]]:
         left = iter(rows)
         while batch := list(islice(left, _BATCH_ROWS)):
             self._connection.executemany(_statement(statement), batch)
             yield batch
 
-    def intervals(self) -> Iterator[PlainInterval]:
-        """The intervals in order of time. Raises `DuplicateRow`, `MixedPrices` and `StrayOrder`."""
-        energies: Iterator[EnergyRow] = self._connection.execute(_statement("list_energies"))
-        orders: Iterator[OrderRow] = self._connection.execute(_statement("list_orders"))
+    def intervals(self, begin: int, until: int) -> Iterator[PlainInterval]:
+        """The intervals that start in [begin, until), in order of time.
+
+        Raises `DuplicateRow`, `MixedPrices` and `StrayOrder`.
+        """
+        span = (begin, until)
+        energies: Iterator[EnergyRow] = self._connection.execute(_statement("list_energies"), span)
+        orders: Iterator[OrderRow] = self._connection.execute(_statement("list_orders"), span)
         order = next(orders, None)
         for start, group in groupby(energies, key=itemgetter(0)):
             rows = list(group)
@@ -152,17 +172,30 @@ class SortedRows:
 
 
 @contextmanager
-def sorted_rows(energies: Path, orders: Path | None) -> Iterator[SortedRows]:
-    """A place for the rows of these files, gone with the block. Raises `NoRoom`."""
-    connection = sqlite3.connect("", isolation_level=None)  # without a name: a file that nobody else sees
-    try:
+def new_rows(file: Path, energies: Path, orders: Path | None) -> Iterator[SortedRows]:
+    """A new file for the rows of these files. Raises `NoRoom`."""
+    with _opened(file) as connection:
         connection.executescript(_statement("create_tables"))
         connection.execute("BEGIN")
         yield SortedRows(connection, energies, orders)
+
+
+@contextmanager
+def sorted_rows(file: Path, energies: Path, orders: Path | None) -> Iterator[SortedRows]:
+    """Such a file, to read from it. Raises `NoRoom`."""
+    with _opened(file) as connection:
+        yield SortedRows(connection, energies, orders)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(file, isolation_level=None)
+    try:
+        yield connection
     except sqlite3.OperationalError as error:
         raise NoRoom(
             f"rows cannot be put in order: {error}",
-            hint="SQLITE_TMPDIR names a folder with room for the files",
+            hint=f"there has to be room for the files in {file.parent.parent}, and where SQLITE_TMPDIR says",
         ) from error
     finally:
         connection.close()

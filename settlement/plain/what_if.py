@@ -1,22 +1,28 @@
 """A what-if on plain files: who would have paid what under other rules."""
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from ledger.grid import Grid, UnknownZone
 from ledger.words import did_you_mean
+from ledger.workers import Aside
 from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules, settle
 from settlement.known_building import UnknownBuilding
 from settlement.plain.notes import Seen, notes
 from settlement.plain.reading import GridPrices, read_energies, read_orders
-from settlement.plain.rows import PlainInterval, Told, sorted_rows
+from settlement.plain.rows import PlainInterval, Told, new_rows, sorted_rows
 from settlement.plain.rules import RulesFile, RulesInvalid, parameters_of, place_in, read_rules
-from settlement.plain.writing import ResultFiles, result_files
+from settlement.plain.values import SECONDS_MAX
+from settlement.plain.writing import RowFiles, more_rows, result_files
 from settlement.standing import Standing, Standings
 from settlement.tariff import Tariff, UnknownTariff, load_tariff
 
+ROWS = "rows"
+WORTH_A_PROCESS = 200_000
+"""Rows of energies: fewer are settled before another process has started."""
 DEFAULT_ZONE = "Asia/Bangkok"
 
 
@@ -32,51 +38,106 @@ class Result(NamedTuple):
     notes: list[str]
 
 
+class _Files(NamedTuple):
+    """What is settled, and by what."""
+
+    energies: Path
+    rules: Path
+    orders: Path | None
+
+
+class _Read(NamedTuple):
+    """The rules as they were read."""
+
+    file: RulesFile
+    tariff: Tariff | None
+    grid: Grid
+    rules: Rules
+
+
+class _Part(NamedTuple):
+    """What came of some intervals."""
+
+    standings: Standings
+    seen: Seen
+
+
 def settle_files(
     energies: Path, rules: Path, orders: Path | None, out: Path, told: Told = lambda what, done: None
 ) -> Result:
     """Settle `energies` by `rules` and write the result into the folder `out`.
 
-    Raises a `BadInput` that names file, line and column; then nothing is written.
+    Raises a `BadInput` that names file, line and column; then nothing is written. Also `WorkerLost`.
     """
-    file = read_rules(rules)
-    tariff = tariff_of(file, rules)
-    grid = _grid(file, tariff, rules)
-    settled_by = Rules(
-        file.mechanism, parameters_of(file.parameters), file.routes(), _feeders(file, rules),
-        file.operator_fee_micro_per_kwh,
-    )  # fmt: skip
-    with sorted_rows(energies, orders) as rows:
-        rows.add_energies(read_energies(energies, grid, _prices(file, tariff)), told)
-        _check_buildings(file, rows.buildings, rules)
-        if orders is not None:
-            feeders = file.feeders() if file.wheeling else ()
-            rows.add_orders(read_orders(orders, grid, feeders), told)
-        standings, seen = Standings(), Seen()
-        with result_files(out) as files:
-            with no_search_for_cycles():
-                for interval in rows.intervals():
-                    try:
-                        _settle(interval, settled_by, files, standings, seen)
-                    except UnknownBuilding as error:
-                        error.where = f"{energies}: line {interval.lines[error.building]}, building"
-                        raise
-                    told("intervals settled", seen.intervals)
-            buildings = list(standings.rows())
-            files.buildings(buildings)
+    given = _Files(energies, rules, orders)
+    file, tariff, grid, settled_by = read = _read(rules)
+    with result_files(out) as files:
+        rows_file = files.folder / ROWS
+        with new_rows(rows_file, energies, orders) as rows:
+            rows.add_energies(read_energies(energies, grid, _prices(file, tariff)), told)
+            _check_buildings(file, rows.buildings, rules)
+            if orders is not None:
+                feeders = file.feeders() if file.wheeling else ()
+                rows.add_orders(read_orders(orders, grid, feeders), told)
+            rows.end()
+            count, middle = rows.middle()
+            if count < WORTH_A_PROCESS or (os.cpu_count() or 1) < 2:
+                standings, seen = _settled(given, read, rows.intervals(0, SECONDS_MAX), files, told)
+            else:
+                with Aside(_settle_rest, given, rows_file, middle) as rest:
+                    standings, seen = _settled(given, read, rows.intervals(0, middle), files, told)
+                    later = rest.result()
+                standings.merge(later.standings)
+                seen.merge(later.seen)
+                files.append_rows()
+                told("intervals settled", seen.intervals)
+        buildings = list(standings.rows())
+        files.buildings(buildings)
     told_of = list(notes(file, settled_by, tariff, grid, seen, buildings, has_orders=orders is not None))
     return Result(
         seen.intervals, seen.trades, buildings, standings.total(), file.currency, file.mechanism, told_of
     )
 
 
-def _settle(
-    interval: PlainInterval, rules: Rules, files: ResultFiles, standings: Standings, seen: Seen
-) -> None:
-    settled = settle(rules, interval.band, interval.metered, interval.orders)
-    files.interval(interval.shown, settled.trades, settled.shares, settled.journal())
-    standings.add(interval.band, interval.metered, settled)
-    seen.add(interval, len(settled.trades))
+def _read(path: Path) -> _Read:
+    file = read_rules(path)
+    tariff = tariff_of(file, path)
+    rules = Rules(
+        file.mechanism, parameters_of(file.parameters), file.routes(), _feeders(file, path),
+        file.operator_fee_micro_per_kwh,
+    )  # fmt: skip
+    return _Read(file, tariff, _grid(file, tariff, path), rules)
+
+
+def _settle_rest(given: _Files, rows_file: Path, begin: int) -> _Part:
+    """Settle the intervals from `begin` on, in a process of its own."""
+    with (
+        sorted_rows(rows_file, given.energies, given.orders) as rows,
+        more_rows(rows_file.parent) as files,
+    ):
+        return _settled(given, _read(given.rules), rows.intervals(begin, SECONDS_MAX), files, _tell_nobody)
+
+
+def _tell_nobody(what: str, done: int) -> None:
+    """Who started this process counts by itself."""
+
+
+def _settled(
+    given: _Files, read: _Read, intervals: Iterable[PlainInterval], files: RowFiles, told: Told
+) -> _Part:
+    standings, seen = Standings(), Seen()
+    with no_search_for_cycles():
+        for interval in intervals:
+            try:
+                settled = settle(read.rules, interval.band, interval.metered, interval.orders)
+            except UnknownBuilding as error:
+                error.where = f"{given.energies}: line {interval.lines[error.building]}, building"
+                raise
+            files.interval(interval.shown, settled.trades, settled.shares, settled.journal())
+            standings.add(interval.band, interval.metered, settled)
+            seen.add(interval, len(settled.trades))
+            told("intervals settled", seen.intervals)
+    return _Part(standings, seen)
 
 
 def tariff_of(file: RulesFile, path: Path) -> Tariff | None:

@@ -25,6 +25,8 @@ _FILES = {
     "buildings.csv": Standing._fields,
     "journal.csv": JOURNAL,
 }
+_OF_INTERVALS = ("trades.csv", "shares.csv", "journal.csv")
+_MORE = ".more"
 _BUFFER_BYTES = 1 << 20
 _DRAFT = ".what-if-"
 
@@ -42,15 +44,14 @@ class CannotWrite(BadInput):
     code = "cannot-write"
 
 
-class ResultFiles:
+class RowFiles:
     """Takes rows as they are settled. Those of intervals are millions, and are put together here: the library
     looks at each cell for what has to be quoted, and only names can have it."""
 
-    def __init__(self, files: Mapping[str, CsvFile]) -> None:
-        self._trades = files["trades.csv"].text.write
-        self._shares = files["shares.csv"].text.write
-        self._journal = files["journal.csv"].text.write
-        self._buildings = files["buildings.csv"].rows.writerows
+    def __init__(self, files: Mapping[str, TextIO]) -> None:
+        self._trades = files["trades.csv"].write
+        self._shares = files["shares.csv"].write
+        self._journal = files["journal.csv"].write
 
     def interval(
         self, shown: str, trades: Iterable[Trade], shares: Iterable[Share], postings: Iterable[Posting]
@@ -82,9 +83,39 @@ class ResultFiles:
             )
         )
 
+
+class ResultFiles(RowFiles):
+    """All files of a what-if, in the draft's `folder`."""
+
+    def __init__(self, files: Mapping[str, CsvFile]) -> None:
+        super().__init__({name: file.text for name, file in files.items()})
+        self._files = files
+        self.folder = Path(files["trades.csv"].text.name).parent
+
+    def append_rows(self) -> None:
+        """Take over the rows that `more_rows` brought, which come after those that are here already."""
+        for name in _OF_INTERVALS:
+            file = self._files[name].text
+            file.flush()
+            with (self.folder / f"{name}{_MORE}").open("rb") as more:
+                shutil.copyfileobj(more, file.buffer, _BUFFER_BYTES)
+
     def buildings(self, standings: Iterable[Standing]) -> None:
         """The summary."""
-        self._buildings(standings)
+        self._files["buildings.csv"].rows.writerows(standings)
+
+
+@contextmanager
+def more_rows(folder: Path) -> Iterator[RowFiles]:
+    """Rows for the files in a draft's folder, written by another process."""
+    with ExitStack() as files:
+        yield RowFiles(
+            {name: files.enter_context(_opened(folder / f"{name}{_MORE}")) for name in _OF_INTERVALS}
+        )
+
+
+def _opened(path: Path) -> TextIO:
+    return path.open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
 
 
 @lru_cache(100_000)
@@ -114,9 +145,7 @@ def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[di
             with ExitStack() as files:
                 opened = {}
                 for each, header in headers.items():
-                    path = Path(draft, each)
-                    file = path.open("w", newline="", encoding="utf-8", buffering=_BUFFER_BYTES)
-                    text = files.enter_context(file)
+                    text = files.enter_context(_opened(Path(draft, each)))
                     opened[each] = CsvFile(text, csv.writer(text, lineterminator="\n"))
                     opened[each].rows.writerow(header)
                 yield opened

@@ -1,2 +1,3 @@
--- All energies in order of time.
-SELECT start, building, line, shown, import, export, retail, feed_in FROM energies ORDER BY start, building, line
+-- The energies of [begin, until) in order of time.
+SELECT start, building, line, shown, import, export, retail, feed_in FROM energies
+WHERE start >= ? AND start < ? ORDER BY start, building, line
