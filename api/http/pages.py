@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -62,11 +62,11 @@ def key_of(cursor: str, first: Sequence[Any]) -> Sequence[Any]:
             urlsafe_b64decode(padded.encode()),
             type=tuple[kinds],  # type: ignore[valid-type]  # known at run time only
         )
-    except (ValueError, msgspec.DecodeError) as error:
+        return [part.astimezone(UTC) if isinstance(part, datetime) else part for part in found]
+    except (ValueError, OverflowError, msgspec.DecodeError) as error:  # overflow: before or after all years
         raise BadCursor(
             "this is no cursor of this list", where="after", hint="leave it out to begin"
         ) from error
-    return found
 
 
 async def page_of(

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.http.pages import cursor_of
 from ledger.bus import BusUnavailable
 from ledger.embedded import EmbeddedNats
 from ledger.events import AlarmRaised
@@ -148,6 +149,17 @@ async def test_what_is_unknown_or_no_digest_is_told_so(operator: httpx.AsyncClie
         assert (await operator.request(method, f"{V1}/quarantine/xyz{path}")).status_code == 400
     cursor = await operator.get(f"{V1}/quarantine", params={"after": "xyz"})
     assert (cursor.status_code, cursor.json()["code"]) == (422, "bad-cursor")
+
+
+@pytest.mark.parametrize("path", ["quarantine", "requests"])
+async def test_a_cursor_at_the_edge_of_time_is_no_failure(operator: httpx.AsyncClient, path: str) -> None:
+    rest: tuple[Any, ...] = ("", "") if path == "quarantine" else ("",)
+    for instant, status in (
+        ("0001-01-01T00:00:00Z", 200), ("9999-12-31T23:59:59.999999Z", 200),
+        ("0001-01-01T00:00:00+14:00", 422), ("9999-12-31T23:59:59-14:00", 422),
+    ):  # fmt: skip
+        answer = await operator.get(f"{V1}/{path}", params={"after": cursor_of((instant, *rest))})
+        assert answer.status_code == status, answer.text
 
 
 async def test_a_released_message_is_judged_again_and_waits_again_if_it_is_refused(

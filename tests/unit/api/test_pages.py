@@ -1,6 +1,7 @@
 """Pages: all rows once and in order, whatever the page's size; a cursor that no page gave is refused."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -46,6 +47,20 @@ def test_what_is_no_cursor_is_refused_and_never_a_failure(text: str) -> None:
     except BadCursor:
         return
     assert [type(part) for part in found] == [str, int]
+
+
+@pytest.mark.parametrize("instant", [
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z",
+    "2026-06-01T00:00:00",
+])  # fmt: skip
+def test_a_cursor_outside_of_all_years_is_refused(instant: str) -> None:
+    with pytest.raises(BadCursor):
+        key_of(cursor_of((instant,)), (datetime.now(UTC),))
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_cursor_is_the_instant_it_was_made_of(instant: datetime) -> None:
+    assert list(key_of(cursor_of((instant,)), (instant,))) == [instant]
 
 
 def test_a_cursor_of_another_list_is_refused() -> None:
