@@ -11,9 +11,10 @@ from api.http.backend import Backend
 from api.http.desk import OrderDesk
 from api.http.guard import guard
 from api.http.in_flight import InFlight
+from api.http.live.hub import Hub
 from api.http.metrics import Metrics
 from api.http.openapi import Description
-from api.http.problems import HANDLERS
+from api.http.problems import HANDLERS, keep_refusal
 from api.http.repeating import Repeating
 from api.http.routes import (
     agreements,
@@ -21,6 +22,7 @@ from api.http.routes import (
     billing,
     buildings,
     devices,
+    live,
     log,
     operations,
     operators,
@@ -45,21 +47,27 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     """The application around a backend; it makes nothing and asks nobody until it is asked."""
     community = Router("/v1/communities/{community:str}", route_handlers=OF_A_COMMUNITY)
     handlers = [*ROUTES, community]
+    desk = OrderDesk(backend)
     return Litestar(
         route_handlers=handlers,
         guards=[guard],
         middleware=[InFlight(), Repeating(backend)],
         exception_handlers=HANDLERS,
+        after_exception=[keep_refusal],
         state=State(
             {
                 "backend": backend,
                 "metrics": metrics,
                 "description": Description(handlers),
-                "desk": OrderDesk(backend),
+                "desk": desk,
+                "live": Hub(backend, desk),
             }
         ),
         compression_config=CompressionConfig(
-            backend="gzip", minimum_size=GZIP_BYTES_MIN, gzip_compress_level=5
+            backend="gzip",
+            minimum_size=GZIP_BYTES_MIN,
+            gzip_compress_level=5,
+            exclude_opt_key=live.UNCOMPRESSED,
         ),
         openapi_config=None,  # `reference.document` serves it, completed
         request_max_body_size=backend.settings.body_bytes_max,

@@ -6,17 +6,21 @@
     an answer nobody reads      SEND_SECONDS                                        closed
     between two requests        the library's keep-alive time                       closed
     all connections             CONNECTIONS_MAX                                     closed
+    a WebSocket's messages      MESSAGE_BYTES_MAX, and SEND_SECONDS for what nobody reads
 
 A request that was taken is answered before its connection is closed: also when the client has closed its own
-side (RFC 9112, section 9.6), and when the server ends.
+side (RFC 9112, section 9.6), and when the server ends. Only an answer without end goes with its client.
 """
 
 import asyncio
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from api.http.middleware import OPEN_ENDED
 from api.http.problems import LIBRARY, MEDIA_TYPE, problem
 
 HEAD_SECONDS = 10.0
@@ -24,7 +28,25 @@ HEAD_BYTES_MAX = 32 * 1024
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
 PIPELINED_MAX = 32
-CONNECTIONS_MAX = 800
+CONNECTIONS_MAX = 5_000
+DESCRIPTORS_KEPT = 200
+"""So many files the process may open besides: the store, the bus, a book that is exported."""
+MESSAGE_BYTES_MAX = 1_024
+"""Of a message to a WebSocket, which is there to tell and not to be told."""
+
+
+def raise_descriptors() -> None:
+    """Let the process have as many connections as its account may: the usual limit is for programs that wait
+    with `select`, which this one does not."""
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + DESCRIPTORS_KEPT
+    if soft < wanted:
+        setrlimit(RLIMIT_NOFILE, (wanted if hard == RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def connections_max() -> int:
+    """How many connections there may be at a time."""
+    return min(CONNECTIONS_MAX, max(getrlimit(RLIMIT_NOFILE)[0] - DESCRIPTORS_KEPT, 1))
 
 
 class _Refused(Exception):
@@ -46,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- what the transport tells -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library
-        if len(self.connections) >= CONNECTIONS_MAX:
+        if len(self.connections) >= connections_max():
             transport.abort()
             return
         super().connection_made(transport)
@@ -61,7 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # the library always closes
         """A client that sends no more still waits for what is under way; then the connection is closed."""
-        if self._is_in_body or self._is_idle():
+        if self._is_in_body or self._is_idle() or self.cycle.scope["state"].get(OPEN_ENDED):
             return None
         self.cycle.keep_alive = False
         self._cancel()
@@ -104,6 +126,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._head_bytes, self._is_in_body = 0, False
         self._cancel()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, if nothing else is under way on it."""
+        self._cancel()
+        if not self._is_idle() or not self.url.isascii() or self.scope["method"] != "GET":
+            self._refuse(400, "this is not a request for a WebSocket")
+            return
+        super().handle_websocket_upgrade()
 
     # --- what the answer meets ----------------------------------------------------------------
 
@@ -153,3 +183,29 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self.transport.write(STATUS_LINE[status] + head.encode() + body)
         self.transport.close()
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """A connection that became a WebSocket."""
+
+    _unread: asyncio.TimerHandle | None = None
+
+    async def send(self, message: Any) -> None:
+        """Send it. A refusal completes the handshake too, which the library forgets to note."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)

@@ -1,10 +1,11 @@
-"""What happens to every request before it is looked at what it asks for.
+"""What happens to every request, also for a WebSocket, before it is looked at what it asks for.
 
 Traced        gives it an id, binds that to its log lines, measures it, notes it in the access log
 Identifying   finds out who asks, and refuses who asks too often
 """
 
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import structlog
 from litestar.enums import ScopeType
@@ -15,13 +16,18 @@ from api.http.backend import Backend
 from api.http.limits import network_of
 from api.http.metrics import Metrics
 from api.http.principal import Principal
-from api.http.problems import NotKnown, failed, refuse
+from api.http.problems import NotKnown, failed, refusal_of, refuse
 from ledger.clock import monotonic_seconds
 from ledger.errors import LedgerError
 from ledger.event import new_salt
 
 ID_HEADER = b"x-request-id"
 ID_LENGTH_MAX = 64
+IS_HEAD = "is_head"
+"""Where the state of a request says that it asks with HEAD, which is answered as GET."""
+OPEN_ENDED = "open_ended"
+"""Where it says that the answer has no end: it is noted when it begins, and goes with its client."""
+SWITCHED = 101
 GONE = 499
 """What is noted of a request whose client went away before it was answered; nobody is sent it."""
 
@@ -60,15 +66,25 @@ class Traced:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
-        method, given = str(scope["method"]), header(scope, ID_HEADER)
+        is_http = scope["type"] == ScopeType.HTTP
+        method, given = str(scope.get("method", "GET")), header(scope, ID_HEADER)
         is_fit = len(given) <= ID_LENGTH_MAX and given.isascii() and given.isalnum()
         name = given if is_fit else new_salt()
-        inner: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
-        inner.setdefault("state", {})["request_id"] = name
-        begin, answer = monotonic_seconds(), _Answer(receive, send, name)
+        inner = cast(Scope, {**scope, "method": "GET"} if method == "HEAD" else scope)
+        inner.setdefault("state", {}).update({"request_id": name, IS_HEAD: method == "HEAD"})
+        begin, is_noted = monotonic_seconds(), False
+
+        def note(status: int) -> None:
+            nonlocal is_noted
+            if is_noted:
+                return
+            seconds, is_noted = monotonic_seconds() - begin, True
+            principal: Principal | None = inner.get("user")
+            self._metrics.request(method, status, seconds)
+            self._log.note(name, principal, method, inner["path"], status, seconds)
+
+        answer: _Answer | _Handshake
+        answer = (_Answer if is_http else _Handshake)(inner, receive, send, name, note)
         with structlog.contextvars.bound_contextvars(request=name):
             try:
                 await self._app(inner, answer.receive, answer.send)
@@ -77,10 +93,11 @@ class Traced:
                     raise  # the server closes the connection: half an answer is none
                 await failed(inner, error)(answer.send)
             finally:
-                seconds = monotonic_seconds() - begin
-                principal: Principal | None = inner.get("user")
-                self._metrics.request(method, answer.status, seconds)
-                self._log.note(name, principal, method, inner["path"], answer.status, seconds)
+                note(answer.status)
+
+
+Note = Callable[[int], None]
+"""Notes the request with its status; once, however often it is called."""
 
 
 def _varied(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
@@ -93,10 +110,12 @@ def _varied(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
 class _Answer:
     """What goes out to one request, with the headers that every answer has."""
 
-    def __init__(self, receive: Receive, send: Send, name: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, name: str, note: Note) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._name = name
+        self._note = note
         self._is_gone = False
         self.is_begun = False
         self.status = GONE
@@ -112,13 +131,57 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.is_begun = True
             self.status = GONE if self._is_gone else message["status"]
-            said = {key.lower() for key, _ in message["headers"]}
-            added = [(key, value) for key, value in UNLESS_SAID.items() if key not in said]
-            message["headers"] = [
-                *map(_varied, message["headers"]), *added, *SECURITY_HEADERS,
-                (ID_HEADER, self._name.encode()),
-            ]  # fmt: skip
+            message["headers"] = _headers(message["headers"], self._name)
+            if self._scope["state"].get(OPEN_ENDED):
+                self._note(self.status)
         await self._send(message)
+
+
+def _headers(given: Iterable[tuple[bytes, bytes]], name: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with those that every answer has."""
+    given = list(given)
+    said = {key.lower() for key, _ in given}
+    added = [(key, value) for key, value in UNLESS_SAID.items() if key not in said]
+    return [*map(_varied, given), *added, *SECURITY_HEADERS, (ID_HEADER, name.encode())]
+
+
+class _Handshake:
+    """What goes out to a WebSocket: it is opened, or the request for it is answered as any other.
+
+    The library closes what it refuses, without saying why; what was wrong is answered as a problem here
+    (ASGI's extension `websocket.http.response`).
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, name: str, note: Note) -> None:
+        self._scope = scope
+        self._send = send
+        self._name = name
+        self._note = note
+        self.receive = receive
+        self.is_begun = False
+        self.status = GONE
+
+    async def send(self, message: Message) -> None:
+        """Pass it on."""
+        sent = cast(dict[str, Any], message)
+        match message["type"]:
+            case "websocket.close" if not self.is_begun:
+                await refusal_of(self._scope)(self.send)
+                return
+            case "websocket.accept":
+                self._begin(SWITCHED)
+                sent["headers"] = [*sent.get("headers", ()), (ID_HEADER, self._name.encode())]
+            case "http.response.start":
+                self._begin(sent["status"])
+                headers = _headers(sent["headers"], self._name)
+                sent = {**sent, "type": "websocket.http.response.start", "headers": headers}
+            case "http.response.body":
+                sent = {**sent, "type": "websocket.http.response.body"}
+        await self._send(cast(Message, sent))
+
+    def _begin(self, status: int) -> None:
+        self.is_begun, self.status = True, status
+        self._note(status)
 
 
 class Identifying:
@@ -133,12 +196,11 @@ class Identifying:
         self._backend = backend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            try:
-                scope["user"] = await self._principal(scope)
-            except LedgerError as error:
-                await refuse(scope, error)(send)
-                return
+        try:
+            scope["user"] = await self._principal(scope)
+        except LedgerError as error:
+            await refuse(scope, error)(send)
+            return
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal | None:

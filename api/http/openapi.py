@@ -23,6 +23,7 @@ from api.http.guard import LOG, PUBLIC
 from api.http.problems import MEDIA_TYPE, Problem, problem
 from api.http.repeating import KEY_LENGTH_MAX
 
+EVENT_STREAM = "text/event-stream"
 MEDIA_TYPE_DOCUMENT = "application/vnd.oai.openapi+json"
 
 PROBLEMS: dict[int, tuple[str, str]] = {
@@ -140,7 +141,7 @@ def _complete(
             answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         else:  # an answer of its own, or a problem
             answers[str(status)].setdefault("content", {}).update(_problem(status)["content"])
-    if method == "GET":
+    if method == "GET" and EVENT_STREAM not in answers["200"].get("content", {}):
         answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
     if method == "POST":
         parameters.append(_idempotency_key())

@@ -170,6 +170,11 @@ def coded(request: Request[Any, Any, Any], error: LedgerError) -> Response[bytes
 
 def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """The answer to what the library refuses."""
+    return _answer(*_refused(error, request_id(request.scope)))
+
+
+def _refused(error: HTTPException, instance: str) -> tuple[Problem, dict[str, str]]:
+    """What the library refuses as a problem, and the headers that go with it."""
     status = error.status_code
     detail, where = error.detail, ""
     if isinstance(error, ValidationException) and error.extra:
@@ -177,13 +182,9 @@ def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
         if isinstance(first, dict):
             detail, where = str(first.get("message", detail)), str(first.get("key", ""))
     found = problem(
-        status,
-        LIBRARY.get(status, "refused"),
-        detail[:300],
-        where=where[:100],
-        instance=request_id(request.scope),
+        status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], instance=instance
     )
-    return _answer(found, dict(error.headers or {}))
+    return found, dict(error.headers or {})
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -215,6 +216,25 @@ def refuse(scope: Scope, error: LedgerError) -> Callable[[Send], Awaitable[None]
 def failed(scope: Scope, error: Exception) -> Callable[[Send], Awaitable[None]]:
     """Sends the answer to a failure of our own."""
     return _sender(_failure(scope, error), {})
+
+
+REFUSED_BY = "refused_by"
+
+
+async def keep_refusal(error: Exception, scope: Scope) -> None:
+    """Remember what a request was refused by: the library asks nobody how a WebSocket is to be told."""
+    scope["state"][REFUSED_BY] = error
+
+
+def refusal_of(scope: Scope) -> Callable[[Send], Awaitable[None]]:
+    """Sends the answer to what a request was refused by."""
+    match scope["state"].get(REFUSED_BY):
+        case LedgerError() as error:
+            return refuse(scope, error)
+        case HTTPException() as error:
+            return _sender(*_refused(error, request_id(scope)))
+        case error:
+            return failed(scope, error or NotThere("nobody answers here"))
 
 
 def _sender(found: Problem, headers: dict[str, str]) -> Callable[[Send], Awaitable[None]]:

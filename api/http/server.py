@@ -10,7 +10,7 @@ import uvicorn
 from api.http.access_log import AccessLog
 from api.http.app import build_app
 from api.http.backend import Backend
-from api.http.connection import BoundedProtocol
+from api.http.connection import MESSAGE_BYTES_MAX, BoundedProtocol, BoundedWebSocket, raise_descriptors
 from api.http.metrics import Metrics
 from api.http.middleware import Identifying, Traced
 from api.http.repeating import keep_forgetting
@@ -76,7 +76,9 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     settings = backend.settings
     metrics = Metrics(backend.community)
     access = AccessLog(backend.access, backend.clock)
-    app = Traced(Identifying(build_app(backend, metrics), backend), access, metrics)
+    inner = build_app(backend, metrics)
+    app = Traced(Identifying(inner, backend), access, metrics)
+    raise_descriptors()
     server = _Server(_config(app, settings))
     stop = asyncio.Event()
     kept = asyncio.gather(access.keep(stop), keep_forgetting(backend.access, backend.clock, stop))
@@ -88,6 +90,7 @@ async def served(backend: Backend) -> AsyncIterator[str]:
         try:
             yield _address(listening)
         finally:
+            await inner.state.live.close()
             server.should_exit = True
             await task
     finally:
@@ -98,7 +101,8 @@ async def served(backend: Backend) -> AsyncIterator[str]:
 def _config(app: Traced, settings: ApiSettings) -> uvicorn.Config:
     """The library's settings, all of them said: none is looked up in the environment."""
     return uvicorn.Config(
-        app, host=settings.host, port=settings.port, loop="none", http=BoundedProtocol, ws="none",
+        app, host=settings.host, port=settings.port, loop="none", http=BoundedProtocol,
+        ws=BoundedWebSocket, ws_max_size=MESSAGE_BYTES_MAX, ws_per_message_deflate=False,
         lifespan="off", log_config=None, log_level="error", access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=END_SECONDS,
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),

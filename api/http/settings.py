@@ -25,7 +25,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
     are hashes. `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
-    `body_bytes_max` for each request. `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
+    `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
+    `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.
     """
 
@@ -35,6 +36,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_log: bool = False
     requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000
     requests_a_minute_without_key: Annotated[int, msgspec.Meta(ge=1)] = 600
+    listeners: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 2_000
+    listeners_a_key: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 20
     trusted_proxies: tuple[Text, ...] = ()
     body_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
     outgoing_allow: tuple[Text, ...] = ()

@@ -25,6 +25,7 @@ FILES = [
     "0007_access.sql",
     "0008_enrolment.sql",
     "0009_inspection.sql",
+    "0010_settled_by_run.sql",
 ]
 NEXT = len(FILES) + 1
 

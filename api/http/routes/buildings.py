@@ -17,7 +17,7 @@ from api.http.caching import told
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
 from api.http.pages import BadCursor, Cursor, Limit, Page, page_of
-from api.http.routes import building_meters, building_money
+from api.http.routes import building_meters, building_money, live
 from api.http.span import Begin, Until, span_of
 from ledger.postgres.buildings import BuildingStore, IntervalRow
 
@@ -69,7 +69,7 @@ async def intervals(
 router = Router(
     "/buildings",
     route_handlers=[
-        buildings, intervals, *building_money.HANDLERS, *building_meters.HANDLERS,
+        buildings, intervals, *building_money.HANDLERS, *building_meters.HANDLERS, *live.HANDLERS,
     ],
     tags=["Buildings"],
 )  # fmt: skip
