@@ -23,11 +23,15 @@ class Metrics:
             "energy_ledger_request_seconds", "What requests took.", ("method",), buckets=SECONDS,
             registry=self._registry,
         )  # fmt: skip
+        self._receipts = Counter(
+            "energy_ledger_receipts", "Receipts answered over HTTP.", ("code",), registry=self._registry
+        )
         self._gauges = {
             name: Gauge(f"energy_ledger_{name}", text, ("community",), registry=self._registry)
             for name, text in {
                 "events": "Events in the book.",
                 "projection_lag_events": "Events that the projections have not applied yet.",
+                "measured_age_seconds": "Since the newest interval of a meter's energy began; -1 before one.",
                 "recorded_age_seconds": "Since the newest event was recorded.",
                 "quarantine_open": "Messages in quarantine that nothing resolved yet.",
                 "settled_age_seconds": "Since the end of the newest settled interval; -1 before the first.",
@@ -40,9 +44,14 @@ class Metrics:
         self._requests.labels(method, str(status)).inc()
         self._seconds.labels(method).observe(seconds)
 
+    def receipt(self, code: str) -> None:
+        """An envelope was answered with a receipt that says this."""
+        self._receipts.labels(code).inc()
+
     def text(self, health: Health, now: datetime) -> bytes:
         """All of it, in Prometheus' own format."""
         ages = {
+            "measured_age_seconds": health.measured_at,
             "recorded_age_seconds": health.recorded_at,
             "settled_age_seconds": health.settled_until,
             "block_age_seconds": health.sealed_at,

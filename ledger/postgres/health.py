@@ -16,6 +16,7 @@ class Health(NamedTuple):
     projected: int
     quarantine: int
     settled_until: datetime | None
+    measured_at: datetime | None  # the beginning of the newest interval whose energy is known
     sealed_at: datetime | None
 
     @property

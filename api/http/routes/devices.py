@@ -24,6 +24,7 @@ from litestar.params import FromPath, JSONBody
 from api.http.backend import Backend
 from api.http.caching import told
 from api.http.guard import PUBLIC
+from api.http.metrics import Metrics
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.principal import Principal
 from api.http.problems import BY_CODE, NotAllowed, NotKnown, NotThere
@@ -173,6 +174,8 @@ async def envelopes(request: Req, state: State) -> Response[bytes]:
         kept = msgspec.json.encode(Kept(sha256(data).hexdigest()))
         return Response(kept, status_code=202, media_type=JSON, headers={"Retry-After": str(RETRY_SECONDS)})
     answer, receipt = received
+    measured: Metrics = state.metrics
+    measured.receipt(answer.code)
     status = 200 if answer.is_safe else BY_CODE.get(answer.code, 422)
     return Response(receipt, status_code=status, media_type=JSON)
 

@@ -9,8 +9,11 @@ from litestar.datastructures import State
 from api.http.backend import Backend
 from api.http.guard import PUBLIC
 from api.http.metrics import Metrics
+from api.http.principal import Principal
+from api.http.readiness import WELL
 from ledger.postgres.health import read_health
 
+NOT_WELL = "not ok"
 PROMETHEUS = "text/plain; version=1.0.0"
 
 
@@ -21,7 +24,8 @@ class Liveness(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether requests can be sent here, and what each part says; `ok`, or what is wrong with it."""
+    """Whether requests can be sent here, and what each part says: `ok`, or what is wrong with it, or to
+    strangers only that it is `not ok`."""
 
     ready: bool
     parts: dict[str, str]
@@ -34,17 +38,25 @@ async def livez() -> Liveness:
 
 
 @get("/readyz", may=PUBLIC, tags=["Operations"], summary="Whether requests can be sent here")
-async def readyz(state: State) -> Response[Readiness]:
-    """503 until the store answers, its migrations are done, the projections are near and JetStream syncs."""
+async def readyz(request: Request[Any, Any, State], state: State) -> Response[Readiness]:
+    """503 until the store answers, its migrations are done, the projections are near and JetStream syncs; as
+    of a second ago at the most. What is wrong with a part is told to the operator alone."""
     backend: Backend = state.backend
-    parts = await backend.parts()
-    ready = all(word == "ok" for word in parts.values())
+    said = await backend.parts.said()
+    ready = all(word == WELL for word in said.values())
+    principal: Principal | None = request.scope.get("user")
+    is_told = principal is not None and (principal.role, principal.community) == (
+        "operator",
+        backend.community,
+    )
+    parts = {name: word if is_told or word == WELL else NOT_WELL for name, word in said.items()}
     return Response(Readiness(ready, parts), status_code=200 if ready else 503)
 
 
 @get("/metrics", may={"operator"}, tags=["Operations"], summary="Measurements for Prometheus")
 async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
-    """Requests, lag of the projections, age of settlement and blocks, quarantine."""
+    """Requests and receipts of this process; of the community: size of the book, lag of the projections,
+    age of what was measured, recorded, settled and sealed last, quarantine."""
     backend: Backend = state.backend
     measured: Metrics = state.metrics
     health = await read_health(backend.pool, backend.community)

@@ -5,4 +5,10 @@ SELECT
     coalesce((SELECT position FROM positions WHERE community = $1), 0) AS projected,
     (SELECT count(*) FROM book.quarantine WHERE community = $1 AND resolved_at IS NULL) AS quarantine,
     (SELECT max(until) FROM settlement.runs WHERE community = $1 AND kind = 'provisional') AS settled_until,
+    (
+        SELECT max(newest.start) FROM meters m CROSS JOIN LATERAL (
+            SELECT i.start FROM meter_intervals i
+            WHERE i.community = m.community AND i.meter = m.meter ORDER BY i.start DESC LIMIT 1
+        ) newest WHERE m.community = $1
+    ) AS measured_at,
     (SELECT sealed_at FROM blocks WHERE community = $1 ORDER BY number DESC LIMIT 1) AS sealed_at

@@ -7,10 +7,14 @@ from time import sleep
 import httpx
 import pytest
 
-from ledger.clock import monotonic_seconds
+from ledger.clock import VirtualClock, monotonic_seconds
 from ledger.embedded import EmbeddedNats
-from tests.support.api import api
+from ledger.postgres.health import Health, read_health
+from ledger.postgres.pool import Pool
+from tests.support.api import V1, api
+from tests.support.campus import GATEWAY, MORNING, QUARTER
 from tests.support.place import WAIT_SECONDS, Place
+from tests.support.trading import DAY, HOUR, quarters
 
 SETTINGS = """\
 [community]
@@ -41,34 +45,99 @@ def place(server_folder: Path) -> Place:
 async def test_it_is_ready_when_every_part_is(
     database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with api(database, nats_server, tmp_path) as found, found.client() as client:
+    monkeypatch.setattr("api.http.readiness.REMEMBERED_SECONDS", 0)
+    async with (
+        api(database, nats_server, tmp_path) as found,
+        found.client() as client,
+        found.client("operator") as operator,
+        found.client("auditor") as auditor,
+    ):
         early = await client.get("/readyz")
         assert early.status_code == 503
-        assert early.json()["parts"]["projections"] != "ok"
+        assert early.json()["parts"] == {"migrations": "ok", "projections": "not ok", "jetstream": "ok"}
+        assert (await auditor.get("/readyz")).json() == early.json()
         await found.site.projector.catch_up()
         ready = await client.get("/readyz")
         assert ready.json() == {
             "ready": True, "parts": {"migrations": "ok", "projections": "ok", "jetstream": "ok"},
         }  # fmt: skip
-        monkeypatch.setattr("api.http.backend.LAG_EVENTS_MAX", -1)
-        late = await client.get("/readyz")
+        monkeypatch.setattr("api.http.readiness.LAG_EVENTS_MAX", -1)
+        late = await operator.get("/readyz")
         assert late.status_code == 503
         assert "behind" in late.json()["parts"]["projections"]
         assert (await client.get("/livez")).json() == {"status": "ok"}
+
+
+async def test_however_many_ask_the_parts_are_looked_at_once_a_second(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    async def counted(pool: Pool, community: str) -> Health:
+        looked.append(community)
+        return await read_health(pool, community)
+
+    monkeypatch.setattr("api.http.readiness.read_health", counted)
+    monkeypatch.setattr("api.http.readiness.REMEMBERED_SECONDS", 1_000)
+    async with api(database, nats_server, tmp_path) as found, found.client() as client:
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert looked == ["campus"]
+
+
+async def measured(client: httpx.AsyncClient) -> dict[str, float]:
+    """What Prometheus reads: the community's own by their bare names."""
+    text = (await client.get("/metrics")).text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    own = '{community="campus"}'
+    return {name.removeprefix("energy_ledger_").removesuffix(own): float(value) for name, value in lines}
 
 
 async def test_prometheus_reads_what_is_measured(
     database: str, nats_server: EmbeddedNats, tmp_path: Path
 ) -> None:
     async with api(database, nats_server, tmp_path) as found, found.client("operator") as client:
-        await found.site.projector.catch_up()
+        site, clock = found.site, VirtualClock(MORNING + DAY)
+        found.backend.clock = clock
+        await site.projector.catch_up()
         await client.get("/nowhere")
-        text = (await client.get("/metrics")).text
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert float(values['energy_ledger_events{community="campus"}']) > 10
-    assert float(values['energy_ledger_projection_lag_events{community="campus"}']) == 0
-    assert float(values['energy_ledger_settled_age_seconds{community="campus"}']) == -1
-    assert float(values['energy_ledger_requests_total{method="GET",status="404"}']) == 1
+        new = await measured(client)
+        assert new["events"] > 10
+        assert new['requests_total{method="GET",status="404"}'] == 1
+        for never in ("settled", "block", "measured"):
+            assert new[f"{never}_age_seconds"] == -1
+        assert (new["quarantine_open"], new["projection_lag_events"]) == (0, 0)
+
+        await quarters(site, 0, 4)  # MORNING to an hour later, recorded a day later
+        await found.bus.send(GATEWAY, b"no envelope")
+        behind = await measured(client)
+        assert behind["projection_lag_events"] == behind["events"] - new["events"] >= 15
+        assert (behind["quarantine_open"], behind["recorded_age_seconds"]) == (1, 0)
+
+        await site.clock.sleep_until(MORNING + DAY)
+        await site.settle()
+        await site.writer.book.seal()
+        await site.projector.catch_up()
+        clock.advance(QUARTER)
+        late = await measured(client)
+        assert late["projection_lag_events"] == 0
+        assert late["block_age_seconds"] == late["recorded_age_seconds"] == 900
+        assert late["settled_age_seconds"] == QUARTER.total_seconds()
+        assert late["measured_age_seconds"] == (DAY - HOUR + 2 * QUARTER).total_seconds()
+
+
+async def test_receipts_are_counted_by_what_they_say(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with api(database, nats_server, tmp_path) as found, found.client("operator") as client:
+        await found.site.projector.catch_up()
+        await found.site.ledgers_clock.sleep_until(MORNING + DAY)
+        data = found.site.campus.read(0, 4)
+        for each in (data, data, data.replace(b"measured", b"mismatch", 1)):
+            await client.post(f"{V1}/envelopes", content=each, headers={"Content-Type": "application/json"})
+        told = await measured(client)
+    for code in ("recorded", "duplicate", "malformed"):
+        assert told[f'receipts_total{{code="{code}"}}'] == 1
 
 
 async def test_under_up_the_api_answers_what_it_took_when_it_is_asked_to_stop(place: Place) -> None:
