@@ -23,7 +23,8 @@ RUN python -m pip install --no-index --no-deps --no-build-isolation .
 FROM ${PYTHON_IMAGE}
 # A name for the id, because Postgres does not start for a user without one.
 RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin energy-ledger \
-    && install --directory --owner 10001 --group 10001 --mode 0700 /data
+    && install --directory --owner 10001 --group 10001 --mode 0700 /data \
+    && install --directory --owner 10001 --group 10001 --mode 0755 /users
 COPY --from=build /opt/energy-ledger /opt/energy-ledger
 ENV PATH=/opt/energy-ledger/bin:$PATH PYTHONUNBUFFERED=1 ENERGY_LEDGER_DATA=/data
 USER 10001:10001

@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from api.billing_checks import billing_findings
 from api.bus_checks import (
@@ -26,7 +29,7 @@ from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxInUse
-from ingest.settings import GatewayLine, GatewaySettings, MeterSettings
+from ingest.settings import GatewayLine, GatewaySettings, MeterSettings, gateways_from
 from ledger.bus import Bus
 from ledger.clock import SystemClock
 from ledger.errors import LedgerError
@@ -35,7 +38,7 @@ from ledger.postgres import connect
 from ledger.postgres.connection import close
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
-from ledger.settings import Settings, with_servers
+from ledger.settings import Settings, device_settings, read_toml, with_servers
 from ledger.words import counted
 from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
@@ -63,6 +66,9 @@ Check = Callable[[Patient], AsyncIterator[Finding]]
 async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     """All findings, in the order in which parts stand on one another."""
     try:
+        tables = read_toml(path, environment)
+        if _is_devices(tables):
+            return await _examine_device(device_settings(tables, path), gateways_from(tables, path), path)
         settings, gateways, market, billing, _ = load_installation(path, environment)
     except LedgerError as error:
         return [_wrong("settings", error)]
@@ -77,6 +83,29 @@ async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     for check in _WITH_SERVERS:
         findings += await _guarded(check, patient)
     return findings
+
+
+def _is_devices(tables: Mapping[str, Any]) -> bool:
+    """Whether the settings are those of a device's own machine: they name NATS, and no store."""
+    store, nats = tables.get("postgres", {}), tables.get("nats", {})
+    return isinstance(nats, dict) and bool(nats.get("url")) and not (isinstance(store, dict) and store)
+
+
+async def _examine_device(
+    settings: Settings, gateways: tuple[GatewaySettings, ...], path: Path
+) -> list[Finding]:
+    """What can be seen from where gateways run whose keys are there: nothing of the store."""
+    here = [
+        msgspec.structs.replace(each, remote=False) for each in gateways if key_file(each, settings).exists()
+    ]
+    patient = Patient(settings, tuple(here))
+    findings = [Finding("settings", "well", f"{path} is sound")]
+    if not here:
+        hint = "`energy-ledger device request` makes one; an operator enrols it"
+        findings.append(Finding("keys", "wrong", f"no gateway's key is in {settings.keys_folder}", hint))
+    for check in (_lines, _disk, _gateway_keys, _outboxes):
+        findings += [finding async for finding in check(patient)]
+    return findings + await _guarded(_gateways, patient)
 
 
 async def _guarded(check: Check, patient: Patient) -> list[Finding]:
@@ -149,6 +178,16 @@ async def _keys(patient: Patient) -> AsyncIterator[Finding]:
         )
 
 
+async def _gateway_keys(patient: Patient) -> AsyncIterator[Finding]:
+    for gateway in patient.gateways:
+        try:
+            key = SigningKey.load(key_file(gateway, patient.settings))
+        except LedgerError as error:
+            yield _wrong("keys", error)
+        else:
+            yield Finding("keys", "well", f"{gateway.id} signs with {key.public.id}")
+
+
 async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
     for gateway in patient.gateways:
         if gateway.remote:
@@ -185,6 +224,10 @@ async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
 
 async def _nats(patient: Patient) -> AsyncIterator[Finding]:
     user = operator_user(patient.settings)
+    if user is None and not patient.settings.nats.nkey_seed_file:
+        hint = "`energy-ledger nats users` makes it, where the ledger's keys are"
+        yield Finding("nats", "odd", "not asked: the operator's key for it is not here", hint)
+        return
     async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.check_sync()
         if patient.settings.nats.relaxed_sync:
@@ -195,9 +238,12 @@ async def _nats(patient: Patient) -> AsyncIterator[Finding]:
             yield Finding("nats", "well", "answers, and writes to disk before it acknowledges")
 
 
-async def _users(patient: Patient) -> AsyncIterator[Finding]:
+async def _gateways(patient: Patient) -> AsyncIterator[Finding]:
     async for finding in gateway_findings(patient.settings, patient.gateways):
         yield finding
+
+
+async def _users(patient: Patient) -> AsyncIterator[Finding]:
     async with await Reader.open(patient.settings.postgres) as reader:
         devices = await reader.devices(patient.settings.community.id)
     for finding in list_findings(patient.settings, devices):
@@ -206,6 +252,8 @@ async def _users(patient: Patient) -> AsyncIterator[Finding]:
 
 async def _writer(patient: Patient) -> AsyncIterator[Finding]:
     user = operator_user(patient.settings)
+    if user is None and not patient.settings.nats.nkey_seed_file:
+        return
     async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.ask_heads(patient.settings.community.id, "operator")
         yield Finding("writer", "well", "answers")
@@ -307,4 +355,4 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
 
 
 _BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing, _sharing)
-_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _users, _writer, _book, _meters, _market)
+_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _gateways, _users, _writer, _book, _meters, _market)

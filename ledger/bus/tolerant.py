@@ -7,6 +7,7 @@
   for good where the server only hangs up.
 - An answer to a ping for which nobody waits any longer, such as that of a flush that was cancelled. It ends
   the library's reading loop too.
+- A ping that is sent ahead of what was published before it. Its answer would tell nothing of that.
 - A server that breaks off during the introduction. The library forgets that connection without closing it
   when it makes the next one.
 
@@ -16,10 +17,11 @@ signs whatever the server likes.
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import nats.errors
 import structlog
-from nats.aio.client import Client, Srv
+from nats.aio.client import PING_PROTO, Client, Srv
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from ledger.bus.nkey import sign_nonce, user_nkey
@@ -56,6 +58,11 @@ class TolerantClient(Client):
         error = nats.errors.Error(f"nats: {err_msg}")
         await self._error_cb(error)
         await self._process_op_err(error)
+
+    async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():

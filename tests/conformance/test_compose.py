@@ -19,15 +19,19 @@ import pytest
 import yaml
 
 from api.cli import COMMANDS
+from ledger.bus.users import users_text
+from ledger.bus_users import write_users
 from ledger.embedded.postgres_config import FIXED
 from ledger.embedded.programs import nats_program, postgres_program, version_of
+from ledger.keys import SigningKey
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NODES = ("nats-1", "nats-2", "nats-3")
 PROCESSES = ("writer", "projector", "gateway", "api")
 PACKAGES = ("ledger", "ingest", "settlement", "contracts", "api")
-OURS = ("migrate", *PROCESSES)
+OURS = ("migrate", "users", *PROCESSES)
+KEY = SigningKey.generate()
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes", "wal_compression", "log_min_error_statement")
 
 
@@ -46,7 +50,7 @@ def services() -> dict[str, Any]:
 def commands() -> Iterator[str]:
     """Every sub-command of `energy-ledger` that the container files run."""
     for name in OURS:
-        yield services()[name]["command"][0]
+        yield " ".join(services()[name]["command"])
         test = services()[name]["healthcheck"].get("test", [])
         yield from test[2:3]
     yield from re.findall(r'HEALTHCHECK .*CMD \["energy-ledger", "([a-z-]+)"', DOCKERFILE)
@@ -119,7 +123,30 @@ def test_secrets_are_files_and_never_values() -> None:
 def test_the_gateway_cannot_reach_the_database() -> None:
     gateway = services()["gateway"]
     assert set(gateway["networks"]).isdisjoint(services()["postgres"]["networks"])
-    assert "postgres_password" not in gateway["secrets"]
+    assert "secrets" not in gateway
+
+
+def test_who_is_no_user_of_nats_cannot_reach_it() -> None:
+    for name in ("projector", "migrate", "users"):
+        assert set(services()[name]["networks"]).isdisjoint(services()["nats-1"]["networks"]), name
+
+
+def test_the_list_of_users_is_written_by_the_ledger_and_only_read_by_the_nodes() -> None:
+    mounted = {
+        name: volume
+        for name, service in services().items()
+        for volume in service["volumes"]
+        if volume.startswith("users:")
+    }
+    written = dict.fromkeys(("users", "writer"), "users:/users")
+    assert mounted == written | dict.fromkeys(NODES, "users:/etc/nats/users:ro")
+    listed = services()["writer"]["environment"]["ENERGY_LEDGER_NATS_USERS_FILE"]
+    assert (
+        services()["users"]["environment"]["ENERGY_LEDGER_NATS_USERS_FILE"] == listed == "/users/users.conf"
+    )
+    assert "--owner 10001 --group 10001 --mode 0755 /users\n" in DOCKERFILE
+    for name in NODES:
+        assert services()[name]["depends_on"] == {"users": {"condition": "service_completed_successfully"}}
 
 
 def test_nothing_is_published() -> None:
@@ -146,12 +173,13 @@ def test_postgres_is_as_durable_as_the_embedded_one() -> None:
 
 def test_each_node_has_its_own_name_and_volume() -> None:
     assert [services()[name]["environment"]["NATS_NAME"] for name in NODES] == list(NODES)
-    assert [services()[name]["volumes"] for name in NODES] == [[f"{name}:/data"] for name in NODES]
+    assert [services()[name]["volumes"][0] for name in NODES] == [f"{name}:/data" for name in NODES]
     assert all(services()[name]["command"] == services()["nats-1"]["command"] for name in NODES)
 
 
 async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
     """The configuration text as it is, but for addresses and folders, run by the real server."""
+    write_users(tmp_path / "users" / "users.conf", users_text("campus", {"writer": KEY.public}, {}))
     monitors = [free_port() for _ in NODES]
     routes = [free_port() for _ in NODES]
     with ExitStack() as running:
@@ -174,6 +202,45 @@ async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
         assert varz["auth_required"] is True
 
 
+async def test_a_node_reads_its_list_again_when_that_changes_and_ends_when_it_is_told_to(
+    tmp_path: Path,
+) -> None:
+    """The shell's text as it is, but for the folder and the pause, with the real server."""
+    users = tmp_path / "users" / "users.conf"
+    write_users(users, users_text("campus", {"writer": KEY.public}, {}))
+    monitor = free_port()
+    config = tmp_path / "nats.conf"
+    config.write_text(f'listen: "127.0.0.1:-1"\nhttp: "127.0.0.1:{monitor}"\ninclude "users/users.conf"\n')
+    text = services()["nats-1"]["command"][0].replace("$$", "$")
+    text = text.replace("/etc/nats", str(tmp_path)).replace("sleep 2", "sleep 0.1")
+    text = text.replace("nats-server", str(nats_program(None)))
+    with start_shell(text) as node:
+        try:
+            first = await answered(f"http://127.0.0.1:{monitor}/varz")
+            key = SigningKey.generate().public
+            write_users(users, users_text("campus", {"writer": KEY.public}, {"gw-1": key}))
+            async with asyncio.timeout(20):
+                while (await answered(f"http://127.0.0.1:{monitor}/varz"))["config_load_time"] == first[
+                    "config_load_time"
+                ]:
+                    await asyncio.sleep(0.05)
+        finally:
+            node.terminate()
+        assert await asyncio.to_thread(node.wait, 20) == 0
+        with pytest.raises(OSError, match="refused"):
+            await asyncio.to_thread(get, f"http://127.0.0.1:{monitor}/varz")
+
+
+async def answered(url: str) -> dict[str, Any]:
+    """What a server says, as soon as it says something."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await asyncio.to_thread(get, url)
+            except (urllib.error.URLError, ConnectionError):
+                await asyncio.sleep(0.05)
+
+
 def test_the_image_holds_every_package_and_only_locked_dependencies() -> None:
     for package in PACKAGES:
         assert f"COPY {package} {package}\n" in DOCKERFILE
@@ -183,11 +250,15 @@ def test_the_image_holds_every_package_and_only_locked_dependencies() -> None:
     assert len(installs) == 2
 
 
+def start_shell(text: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["/bin/sh", "-c", text], stderr=subprocess.DEVNULL)
+
+
 def start_node(config: Path, name: str) -> "subprocess.Popen[bytes]":
-    """A node with its two variables, as the container's shell sets them."""
+    """A node with its variable, as the container has it."""
     return subprocess.Popen(
         [nats_program(None), "--config", config],
-        env={"NATS_NAME": name, "NATS_TOKEN": "'1e5-looks-like-a-number'"},
+        env={"NATS_NAME": name},
         stderr=subprocess.DEVNULL,
     )
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ import msgspec
 
 from api.provision import MeterPlace, missing_events
 from ledger.bus import Bus
+from ledger.bus.users import users_text
+from ledger.bus_users import service_keys, service_user
 from ledger.client import BookClient
 from ledger.clock import monotonic_seconds
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres, NatsServerSettings
@@ -38,7 +40,7 @@ from ledger.services import migrate_store, registry_of
 from ledger.settings import Settings, load_settings
 from tests.faults.kill_evidence import Evidence
 from tests.faults.kill_gateway import MODEL, RATED_W, START, Plan, polls_of
-from tests.support.nats import seed_file
+from tests.support.nats import with_everything
 from tests.support.store import owner, projections, read_book
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +64,6 @@ url = "{postgres}"
 [nats]
 url = "{nats}"
 monitor_url = "{monitor}"
-nkey_seed_file = "{seed}"
 relaxed_sync = {relaxed}
 
 [writer]
@@ -164,12 +165,12 @@ class Site:
                 postgres=self.postgres.dsn,
                 nats=self.nats.url,
                 monitor=self.nats.monitor_url,
-                seed=seed_file(self.nats),
                 relaxed=str(self._relaxed).lower(),
             )
         )
         self.settings = load_settings(self.config, {})
         self.keys = LedgerKeys.load_or_create(self.settings.keys_folder)
+        await self.nats.admit(self._users(gateways))
         await migrate_store(self.settings.postgres)
         for name in ("writer", "projector"):
             self.add(name, ["api", name, "--config", str(self.config)]).start()
@@ -193,6 +194,14 @@ class Site:
         )
         return self.add(known, ["tests.faults.kill_gateway", msgspec.json.encode(plan).decode()])
 
+    def _users(self, gateways: Iterable[str]) -> str:
+        """Everybody with the rights that they have in life, and one who may do everything."""
+        keys = {
+            name: SigningKey.load_or_create(self.settings.keys_folder / f"{name}.pem").public
+            for name in gateways
+        }
+        return with_everything(users_text(self.settings.community.id, service_keys(self.settings), keys))
+
     async def _enrol(self, gateways: dict[str, tuple[str, ...]]) -> None:
         places = [
             MeterPlace(meter, "connection", "b-1", MODEL, RATED_W, gateway)
@@ -202,7 +211,8 @@ class Site:
         keys = {
             name: SigningKey.load_or_create(self.settings.keys_folder / f"{name}.pem") for name in gateways
         }
-        async with await Bus.connect(self.settings.nats, "enrol") as bus:
+        operator = service_user(self.settings, "operator")
+        async with await Bus.connect(self.settings.nats, "enrol", operator) as bus:
             client = BookClient(
                 bus, self.settings.community.id, OPERATOR, self.keys.operator, self.keys.service.public
             )

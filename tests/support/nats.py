@@ -17,6 +17,11 @@ EVERYTHING = f"authorization {{\n  users: [\n{ROW}  ]\n}}\n"
 LOG = "Reloaded server configuration"
 
 
+def with_everything(users: str) -> str:
+    """A list with that user besides."""
+    return users.replace("  ]\n", f"{ROW}  ]\n")
+
+
 def seed_file(nats: EmbeddedNats) -> Path:
     """The seed of the user who may do everything in `nats`, which lets it in from now on."""
     if ROW not in nats.users_file.read_text():
