@@ -75,6 +75,12 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("key rotate", "api.access_commands:rotate", "Make a key in the place of another."),
         Command("key revoke", "api.access_commands:revoke", "Let a key open nothing any more."),
     ),
+    "People": (
+        Command("person add", "api.people_commands:add", "Let somebody log in to the API by a password."),
+        Command("person list", "api.people_commands:people", "List who may log in, and who might before."),
+        Command("person password", "api.people_commands:password", "Give somebody another password."),
+        Command("person end", "api.people_commands:end", "Let somebody log in no more."),
+    ),
     "On site": (
         Command("meter scan", "ingest.meter_commands:scan", "Find the meters behind a converter."),
         Command("meter test", "ingest.meter_commands:test", "Read one meter and say what is odd."),
@@ -97,6 +103,7 @@ GROUPS = {
     "device": "Keys of devices: request, enrol, rotate, revoke.",
     "nats": "Servers of NATS: who may connect to them.",
     "key": "Keys of the API: create, list, rotate, revoke.",
+    "person": "People who log in to the API by a password: add, list, password, end.",
     "meter": "For an installer on site: scan, test, models.",
 }
 """First words that have several commands behind them."""

@@ -28,6 +28,7 @@ from api.http.routes import (
     operators,
     orders,
     reference,
+    session,
     what_if,
 )
 
@@ -39,7 +40,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
-    agreements.router, devices.envelopes, devices.router, audit.router,
+    agreements.router, devices.envelopes, devices.router, audit.router, session.router,
 )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from api.http.door import Door
 from api.http.envelopes import Envelopes
 from api.http.limits import RateLimit
+from api.http.logins import Logins
 from api.http.operator_signing import Operator
 from api.http.principal import Keys
 from api.http.readiness import Parts
 from api.http.recording import Recorder
+from api.http.sessions import Sessions
 from api.http.settings import ApiSettings
 from api.http.what_if import WhatIf
 from ledger.bus import Bus
@@ -17,6 +19,7 @@ from ledger.clock import Clock
 from ledger.opening import LedgerKeys
 from ledger.postgres.access import AccessStore
 from ledger.postgres.devices import DeviceStore
+from ledger.postgres.people import PeopleStore
 from ledger.postgres.pool import Pool
 from ledger.settings import Settings
 from settlement.billing.settings import BillingSettings
@@ -38,6 +41,9 @@ class Backend:
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
     door: Door = field(init=False)
+    people: PeopleStore = field(init=False)
+    sessions: Sessions = field(init=False)
+    logins: Logins = field(init=False)
     envelopes: Envelopes = field(init=False)
     operator: Operator = field(init=False)
     limit: RateLimit = field(init=False)
@@ -55,8 +61,11 @@ class Backend:
             DeviceStore(self.pool, self.community), self.community, self.ledger.service, self.clock
         )
         self.envelopes = Envelopes(self.bus, self.door)
+        self.people = PeopleStore(self.pool)
+        self.sessions = Sessions(self.people, self.clock)
+        self.logins = Logins(self.people, self.community, self.clock)
         self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
-        self.limit = RateLimit(self.settings.requests_a_minute, "this key")
+        self.limit = RateLimit(self.settings.requests_a_minute, "who asks")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
         self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)

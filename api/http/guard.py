@@ -4,7 +4,7 @@
 
 `may` names roles. A building may where the path names its own building and nowhere else, `OWN`; who may
 everything of the community needs no building. `PUBLIC` is everybody; `LOG` is everybody where the operator
-allows it, and every key of the community elsewhere.
+allows it, and everybody known to the community elsewhere. `SELF` is everybody known, about themselves.
 """
 
 from collections.abc import Set as AbstractSet
@@ -21,6 +21,7 @@ from ledger.access import ROLES
 PUBLIC: AbstractSet[str] = frozenset({"public"})
 LOG: AbstractSet[str] = frozenset({"log"})
 OWN: AbstractSet[str] = frozenset({"building"})
+SELF: AbstractSet[str] = frozenset({"self"})
 ALL_KEYS: AbstractSet[str] = frozenset(ROLES)
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -38,14 +39,14 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         return
     if principal is None:
         raise NotKnown(
-            "this needs a key", hint="Authorization: Bearer PREFIX.SECRET; the operator gives it out"
+            "this needs a key, or a session", hint="Authorization: Bearer PREFIX.SECRET, or log in"
         )
     if principal.community != backend.community:
-        raise NotAllowed("this key is of another community")
-    if may & LOG:
+        raise NotAllowed("who asks is of another community")
+    if may & (LOG | SELF):
         return
     if principal.role not in may:
-        raise NotAllowed(f"a key of role {principal.role} may not do this")
+        raise NotAllowed(f"the role {principal.role} may not do this")
     building = connection.path_params.get("building")
     if principal.role == "building" and building != principal.building:
         raise NotAllowed("this is another building's", where=str(building)[:80])

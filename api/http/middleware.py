@@ -13,10 +13,13 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 
 from api.http.access_log import AccessLog
 from api.http.backend import Backend
+from api.http.cookies import session_token
 from api.http.limits import network_of
 from api.http.metrics import Metrics
 from api.http.principal import Principal
 from api.http.problems import NotKnown, failed, refusal_of, refuse
+from api.http.scopes import header, headers_of
+from api.http.sessions import check_own_page, principal_of
 from ledger.clock import monotonic_seconds
 from ledger.errors import LedgerError
 from ledger.event import new_salt
@@ -40,18 +43,14 @@ SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
 ]  # fmt: skip
 UNLESS_SAID: dict[bytes, bytes] = {
     b"cache-control": b"private, no-cache",
-    b"vary": b"Accept-Encoding, Authorization",
+    b"vary": b"Accept-Encoding, Authorization, Cookie",
 }
 
 
-def headers_of(scope: Scope, name: bytes) -> list[str]:
-    """Every value of a header."""
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+class TwoCredentials(NotKnown):
+    """A request shows a key and a session's cookie: whose it is cannot be told."""
 
-
-def header(scope: Scope, name: bytes) -> str:
-    """A header's first value; empty where there is none."""
-    return next(iter(headers_of(scope, name)), "")
+    code = "two-credentials"
 
 
 class Traced:
@@ -104,7 +103,7 @@ def _varied(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     """A header; `Vary` with what every answer here depends on."""
     key, value = told
     is_vary = key.lower() == b"vary" and b"authorization" not in value.lower()
-    return (key, value + b", Authorization") if is_vary else told
+    return (key, value + b", Authorization, Cookie") if is_vary else told
 
 
 class _Answer:
@@ -185,10 +184,11 @@ class _Handshake:
 
 
 class Identifying:
-    """Puts who asks into the scope. A token that opens nothing is refused here; none is let through.
+    """Puts who asks into the scope. A key that opens nothing is refused here; none is let through, and so is
+    a session's cookie that opens nothing: browsers show it unasked, also to log in anew.
 
-    Each key has its own limit. Without one, or with one that has not opened anything yet, it is the
-    address that is counted, and a key that opens is not counted twice.
+    Each key and each person has a limit. Without one, or with what has not opened anything yet, it is the
+    address that is counted, and who is let in is not counted twice.
     """
 
     def __init__(self, app: ASGIApp, backend: Backend) -> None:
@@ -204,14 +204,41 @@ class Identifying:
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal | None:
-        """Who shows the key of a request. Raises `NotKnown`, `TooMany`, `StoreUnavailable`."""
-        keys, limit, strangers = self._backend.keys, self._backend.limit, self._backend.strangers
+        """Who shows the key or the session of a request.
+
+        Raises `NotKnown`, `TwoCredentials`, `CrossSite`, `TooMany`, `StoreUnavailable`.
+        """
         client = scope.get("client")
         address = network_of(client[0] if client else "")
-        shown = headers_of(scope, b"authorization")
-        if not shown:
+        shown, session = headers_of(scope, b"authorization"), session_token(scope)
+        if shown and session is not None:
+            self._backend.strangers.take(address)
+            raise TwoCredentials("this shows a key and a session", hint="show the one or the other")
+        if session is not None:
+            return await self._in_session(scope, session, address)
+        if shown:
+            return await self._with_key(shown, address)
+        self._backend.strangers.take(address)
+        return None
+
+    async def _in_session(self, scope: Scope, token: str, address: str) -> Principal | None:
+        sessions, strangers = self._backend.sessions, self._backend.strangers
+        is_new = not sessions.remembers(token)
+        if is_new:
             strangers.take(address)
+        session = await sessions.session(token)
+        if session is None:
+            if not is_new:  # it did once, and counts as a stranger's from now on
+                strangers.take(address)
             return None
+        if is_new:
+            strangers.give_back(address)
+        self._backend.limit.take(session.person)
+        check_own_page(scope, token)
+        return principal_of(session)
+
+    async def _with_key(self, shown: list[str], address: str) -> Principal:
+        keys, limit, strangers = self._backend.keys, self._backend.limit, self._backend.strangers
         scheme, _, token = shown[0].partition(" ")
         token = token.strip() if scheme.lower() == "bearer" and len(shown) == 1 else ""
         is_new = not keys.remembers(token)

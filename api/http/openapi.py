@@ -19,9 +19,11 @@ from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
+from api.http.cookies import SECURE_NAME
 from api.http.guard import LOG, PUBLIC
 from api.http.problems import MEDIA_TYPE, Problem, problem
 from api.http.repeating import KEY_LENGTH_MAX
+from api.http.sessions import SAFE
 
 EVENT_STREAM = "text/event-stream"
 MEDIA_TYPE_DOCUMENT = "application/vnd.oai.openapi+json"
@@ -29,7 +31,7 @@ MEDIA_TYPE_DOCUMENT = "application/vnd.oai.openapi+json"
 PROBLEMS: dict[int, tuple[str, str]] = {
     400: ("bad-request", "a parameter or the body cannot be read"),
     401: ("not-authenticated", "this key opens nothing"),
-    403: ("not-allowed", "a key of role auditor may not do this"),
+    403: ("not-allowed", "the role auditor may not do this"),
     404: ("not-found", "there is no such community here"),
     409: ("contradiction", "this does not fit what the book says already"),
     413: ("too-large", "Request Entity Too Large"),
@@ -76,7 +78,19 @@ CONFIG = OpenAPIConfig(
                 type="http",
                 scheme="bearer",
                 description="A key PREFIX.SECRET from the operator: `energy-ledger key create`.",
-            )
+            ),
+            "session": SecurityScheme(
+                type="apiKey",
+                security_scheme_in="cookie",
+                name=SECURE_NAME,
+                description="A person's session, for browsers: `POST session` begins it.",
+            ),
+            "csrf": SecurityScheme(
+                type="apiKey",
+                security_scheme_in="header",
+                name="X-CSRF-Token",
+                description="What `GET session` tells as `csrf_token`; with it come all requests but GET.",
+            ),
         }
     ),
     use_handler_docstrings=True,
@@ -131,7 +145,7 @@ def _complete(
     may: AbstractSet[str] = handler.opt.get("may", frozenset())
     tag = operation.get("tags", ["other"])[0].lower().replace(" ", "_")
     operation["operationId"] = f"{tag}_{handler.fn.__name__}"
-    operation["security"] = [] if may & PUBLIC else [{"key": []}, {}] if may & LOG else [{"key": []}]
+    operation["security"] = _security(may, method)
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
         _describe(parameter)
@@ -154,10 +168,20 @@ def _complete(
                 content["example"] = example(content["schema"], schemas)
 
 
+def _security(may: AbstractSet[str], method: str) -> list[dict[str, list[str]]]:
+    """The ways to be let in, each by all that it names."""
+    if may & PUBLIC:
+        return []
+    session: dict[str, list[str]] = {"session": []} if method in SAFE else {"session": [], "csrf": []}
+    return [{"key": []}, session, *([{}] if may & LOG else [])]
+
+
 def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool) -> Iterator[int]:
     """The statuses of the problems that an operation may answer with."""
     yield from (401, 429, 503)  # whoever shows a key may show a wrong one
-    if not may & PUBLIC:
+    if (
+        not may & PUBLIC or method not in SAFE
+    ):  # also what is public is changed by a page of this server alone
         yield 403
     if "{" in path:
         yield 404

@@ -6,8 +6,7 @@ import msgspec
 
 from api.http.shapes import Amount, amount
 from ledger.market_events import MarketRulesPublished, TariffPublished
-from ledger.postgres.access import Asked
-from ledger.postgres.inspection import AlarmRow, RegistryRows
+from ledger.postgres.inspection import AlarmRow, RegistryRows, RequestRow
 from ledger.postgres.quarantine_store import RefusedRow
 from ledger.quarantine import what_to_do
 from settlement.tariff import parse_tariff
@@ -200,12 +199,13 @@ def message_shape(digest: bytes, rows: list[RefusedRow], message: bytes) -> Mess
 
 
 class RequestShape(msgspec.Struct, frozen=True):
-    """A request that was answered: when, by which id, with whose key in which role, and how long it took in
-    microseconds."""
+    """A request that was answered: when, by which id, with whose key or by which person, in which role, and
+    how long it took in microseconds. `key` is a key's prefix, or the id of the `person`."""
 
     at: datetime
     id: str
     key: str | None
+    person: str | None
     role: str | None
     method: str
     path: str
@@ -213,6 +213,6 @@ class RequestShape(msgspec.Struct, frozen=True):
     micros: int
 
 
-def request_shape(row: Asked) -> RequestShape:
+def request_shape(row: RequestRow) -> RequestShape:
     """As the API shows it."""
     return RequestShape(*row)

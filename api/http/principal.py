@@ -13,12 +13,17 @@ REMEMBERED_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody with a role in a community; `building` is theirs, if the role is that of a building."""
+    """Somebody with a role in a community; `building` is theirs, if the role is that of a building.
+
+    `prefix` names them in the access log: the prefix of a key, or a person's id. `person` is the name of one
+    who has logged in.
+    """
 
     prefix: str
     community: str
     role: Role
     building: str | None = None
+    person: str | None = None
 
 
 class Keys:

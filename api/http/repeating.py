@@ -21,9 +21,9 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.backend import Backend
-from api.http.middleware import header
 from api.http.principal import Principal
 from api.http.problems import InProgress, NotKept, OtherRequest
+from api.http.scopes import header
 from ledger.clock import Clock
 from ledger.errors import BadInput, LedgerError, Unavailable
 from ledger.postgres.access import AccessStore

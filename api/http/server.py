@@ -81,7 +81,10 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     raise_descriptors()
     server = _Server(_config(app, settings))
     stop = asyncio.Event()
-    kept = asyncio.gather(access.keep(stop), keep_forgetting(backend.access, backend.clock, stop))
+    kept = asyncio.gather(
+        access.keep(stop), keep_forgetting(backend.access, backend.clock, stop),
+        backend.sessions.keep_forgetting(stop),
+    )  # fmt: skip
     try:
         listening = _listening(settings)
         task = asyncio.ensure_future(server.serve([listening]))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.market_events import MarketRulesPublished, TariffPublished
-from ledger.postgres.access import Asked
 from ledger.postgres.connection import statement, transaction
 from ledger.postgres.pool import Pool
 from ledger.postgres.reader import Reader, Row
@@ -22,6 +21,20 @@ class AlarmRow(NamedTuple):
     meter: str | None
     detail: str
     at: datetime
+
+
+class RequestRow(NamedTuple):
+    """A request, and who asked: the prefix of a key, or a person's id and name."""
+
+    at: datetime
+    id: str
+    prefix: str | None
+    person: str | None
+    role: str | None
+    method: str
+    path: str
+    status: int
+    micros: int
 
 
 class RegistryRows(NamedTuple):
@@ -74,8 +87,8 @@ class Inspection:
             rows = await connection.fetch(statement("alarms_page"), self._community, after[0], limit)
         return [AlarmRow(*row) for row in rows]
 
-    async def requests(self, after: Sequence[Any], limit: int, path: str) -> list[Asked]:
-        """Who asked for what, newest first, behind (at, id): with a key of the community, or under `path`."""
+    async def requests(self, after: Sequence[Any], limit: int, path: str) -> list[RequestRow]:
+        """Who asked for what, newest first, behind (at, id): somebody of the community, or under `path`."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(statement("requests_page"), self._community, *after, path, limit)
-        return [Asked(*row) for row in rows]
+        return [RequestRow(*row) for row in rows]

@@ -37,6 +37,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "sqlite3": ("ingest/", "settlement/plain/", "settlement/replay/"),
     "web3": "contracts/",
     "litestar": "api/",
+    "argon2": "api/passwords.py",
     "segno": "settlement/billing/",
     "typst": "settlement/billing/",
     "xlsxwriter": "settlement/billing/",

@@ -1,7 +1,7 @@
 """The API's own description as a page to read, and a page for each code of a problem."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from http import HTTPStatus
 from typing import Any
@@ -120,11 +120,14 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     answers = ", ".join(
         f"{status} {HTTPStatus(int(status)).phrase}" for status in sorted(operation["responses"])
     )
-    yield f"<p>{_KEY[len(operation['security'])]}. Answers: {answers}.</p>"
+    yield f"<p>{_let_in(operation['security'])}. Answers: {answers}.</p>"
 
 
-_KEY = ("Needs no key", "Needs a key", "Needs a key, unless the operator made the log public")
-"""By how many ways there are to be let in."""
+def _let_in(ways: Sequence[Mapping[str, Any]]) -> str:
+    """By which ways one is let in."""
+    if not ways:
+        return "Needs no key"
+    return f"Needs a key or a session{', unless the operator made the log public' if {} in ways else ''}"
 
 
 def _prose(text: str) -> str:

@@ -1,0 +1,2 @@
+-- End a session. $1 digest
+DELETE FROM access.sessions WHERE digest = $1
