@@ -29,6 +29,7 @@ from api.http.routes import (
     orders,
     reference,
     session,
+    webhooks,
     what_if,
 )
 
@@ -41,6 +42,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
     agreements.router, devices.envelopes, devices.router, audit.router, session.router,
+    webhooks.router,
 )  # fmt: skip
 
 

@@ -14,9 +14,12 @@ from api.http.recording import Recorder
 from api.http.sessions import Sessions
 from api.http.settings import ApiSettings
 from api.http.what_if import WhatIf
+from api.webhooks.parts import Webhooks
 from ledger.bus import Bus
 from ledger.clock import Clock
 from ledger.opening import LedgerKeys
+from ledger.outgoing.addresses import networks
+from ledger.outgoing.door import Outgoing
 from ledger.postgres.access import AccessStore
 from ledger.postgres.devices import DeviceStore
 from ledger.postgres.people import PeopleStore
@@ -50,6 +53,7 @@ class Backend:
     strangers: RateLimit = field(init=False)
     recorder: Recorder = field(init=False)
     what_if: WhatIf = field(init=False)
+    webhooks: Webhooks = field(init=False)
     parts: Parts = field(init=False)
     extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
     buildings: set[str] = field(default_factory=set)  # that were asked for and are in the book, for good
@@ -69,6 +73,8 @@ class Backend:
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
         self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
+        outgoing = Outgoing(networks(self.settings.outgoing_allow))
+        self.webhooks = Webhooks.of(self.pool, self.community, self.ledger.service, outgoing)
         self.parts = Parts(self.pool, self.bus, self.community)
         self.extracts = asyncio.Semaphore(EXTRACTS_AT_ONCE)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ledger.postgres.health import Health
+from ledger.webhooks import Backlog
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 NEVER = -1.0
@@ -23,6 +24,12 @@ class Metrics:
             "energy_ledger_request_seconds", "What requests took.", ("method",), buckets=SECONDS,
             registry=self._registry,
         )  # fmt: skip
+        self._deliveries = Counter(
+            "energy_ledger_webhook_deliveries",
+            "Tries to deliver to webhooks, by what became of each: delivered, retried, failed or gone.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._receipts = Counter(
             "energy_ledger_receipts", "Receipts answered over HTTP.", ("code",), registry=self._registry
         )
@@ -36,6 +43,9 @@ class Metrics:
                 "quarantine_open": "Messages in quarantine that nothing resolved yet.",
                 "settled_age_seconds": "Since the end of the newest settled interval; -1 before the first.",
                 "block_age_seconds": "Since the newest block was sealed; -1 before the first.",
+                "webhook_backlog": "Messages that webhooks have not taken yet.",
+                "webhook_backlog_age_seconds": "Since the oldest of them was made; -1 where there is none.",
+                "webhooks_disabled": "Webhooks that are told nothing until somebody enables them.",
             }.items()
         }
 
@@ -44,22 +54,29 @@ class Metrics:
         self._requests.labels(method, str(status)).inc()
         self._seconds.labels(method).observe(seconds)
 
+    def delivery(self, outcome: str) -> None:
+        """A webhook was tried."""
+        self._deliveries.labels(outcome).inc()
+
     def receipt(self, code: str) -> None:
         """An envelope was answered with a receipt that says this."""
         self._receipts.labels(code).inc()
 
-    def text(self, health: Health, now: datetime) -> bytes:
+    def text(self, health: Health, backlog: Backlog, now: datetime) -> bytes:
         """All of it, in Prometheus' own format."""
         ages = {
             "measured_age_seconds": health.measured_at,
             "recorded_age_seconds": health.recorded_at,
             "settled_age_seconds": health.settled_until,
             "block_age_seconds": health.sealed_at,
+            "webhook_backlog_age_seconds": backlog.oldest,
         }
         values = {
             "events": float(health.size),
             "projection_lag_events": float(health.lag),
             "quarantine_open": float(health.quarantine),
+            "webhook_backlog": float(backlog.waiting),
+            "webhooks_disabled": float(backlog.disabled),
             **{name: NEVER if at is None else (now - at).total_seconds() for name, at in ages.items()},
         }
         for name, value in values.items():

@@ -21,6 +21,7 @@ from litestar.types import ControllerRouterHandler
 
 from api.http.cookies import SECURE_NAME
 from api.http.guard import LOG, PUBLIC
+from api.http.openapi_webhooks import told_webhooks
 from api.http.problems import MEDIA_TYPE, Problem, problem
 from api.http.repeating import KEY_LENGTH_MAX
 from api.http.sessions import SAFE
@@ -53,6 +54,8 @@ TOLD: dict[str, tuple[str, Any]] = {
     "device": ("The device's id.", "gw-1"),
     "number": ("Its number.", 1),
     "digest": ("The SHA-256 of the message, in hex.", "ab" * 32),
+    "webhook": ("The webhook's id.", "wh_0123456789abcdef"),
+    "delivery": ("The delivery's id.", "msg_0f0e0d0c0b0a09080706050403020100"),
 }
 """What a parameter is, and an example, for those that do not say it themselves."""
 EXAMPLES: dict[str, Any] = {
@@ -135,6 +138,7 @@ def _completed(app: Litestar) -> dict[str, Any]:
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, path, method, handler, components["schemas"])
+    document["webhooks"] = told_webhooks(components["schemas"])
     return document
 
 

@@ -15,6 +15,7 @@ from api.http.metrics import Metrics
 from api.http.middleware import Identifying, Traced
 from api.http.repeating import keep_forgetting
 from api.http.settings import ApiSettings
+from api.webhooks.dispatcher import Dispatcher
 from ledger.bus import Bus
 from ledger.clock import Clock, SystemClock
 from ledger.errors import BadInput
@@ -81,9 +82,10 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     raise_descriptors()
     server = _Server(_config(app, settings))
     stop = asyncio.Event()
+    dispatcher = Dispatcher(backend.webhooks, backend.clock, metrics.delivery)
     kept = asyncio.gather(
         access.keep(stop), keep_forgetting(backend.access, backend.clock, stop),
-        backend.sessions.keep_forgetting(stop),
+        backend.sessions.keep_forgetting(stop), dispatcher.run(stop),
     )  # fmt: skip
     try:
         listening = _listening(settings)

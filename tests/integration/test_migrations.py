@@ -26,6 +26,8 @@ FILES = [
     "0008_enrolment.sql",
     "0009_inspection.sql",
     "0010_settled_by_run.sql",
+    "0011_webhooks.sql",
+    "0012_people.sql",
 ]
 NEXT = len(FILES) + 1
 

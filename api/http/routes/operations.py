@@ -56,8 +56,9 @@ async def readyz(request: Request[Any, Any, State], state: State) -> Response[Re
 @get("/metrics", may={"operator"}, tags=["Operations"], summary="Measurements for Prometheus")
 async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
     """Requests and receipts of this process; of the community: size of the book, lag of the projections,
-    age of what was measured, recorded, settled and sealed last, quarantine."""
+    age of what was measured, recorded, settled and sealed last, quarantine, webhooks."""
     backend: Backend = state.backend
     measured: Metrics = state.metrics
     health = await read_health(backend.pool, backend.community)
-    return Response(measured.text(health, backend.clock.now()), media_type=PROMETHEUS)
+    backlog = await backend.webhooks.store.backlog()
+    return Response(measured.text(health, backlog, backend.clock.now()), media_type=PROMETHEUS)
