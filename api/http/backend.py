@@ -1,10 +1,10 @@
 """What handlers work with: store, bus, the ledger's keys, the clock. Made once, by whoever serves."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from api.http.door import Door
 from api.http.envelopes import Envelopes
+from api.http.held_files import Extracts
 from api.http.limits import RateLimit
 from api.http.logins import Logins
 from api.http.operator_signing import Operator
@@ -26,8 +26,6 @@ from ledger.postgres.people import PeopleStore
 from ledger.postgres.pool import Pool
 from ledger.settings import Settings
 from settlement.billing.settings import BillingSettings
-
-EXTRACTS_AT_ONCE = 2
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Backend:
     what_if: WhatIf = field(init=False)
     webhooks: Webhooks = field(init=False)
     parts: Parts = field(init=False)
-    extracts: asyncio.Semaphore = field(init=False)  # each holds a connection for long
+    extracts: Extracts = field(default_factory=Extracts)
     buildings: set[str] = field(default_factory=set)  # that were asked for and are in the book, for good
 
     def __post_init__(self) -> None:
@@ -76,7 +74,6 @@ class Backend:
         outgoing = Outgoing(networks(self.settings.outgoing_allow))
         self.webhooks = Webhooks.of(self.pool, self.community, self.ledger.service, outgoing)
         self.parts = Parts(self.pool, self.bus, self.community)
-        self.extracts = asyncio.Semaphore(EXTRACTS_AT_ONCE)
 
     @property
     def community(self) -> str:

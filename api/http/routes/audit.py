@@ -39,7 +39,7 @@ def _store(state: State) -> AuditStore:
 
 
 @get("/export", may=READERS, media_type=JSONL, summary="The whole book as a file that proves itself")
-async def export(state: State) -> Stream:
+async def export(request: Req, state: State) -> Stream:
     """What `energy-ledger export` writes: every event with its signature, the keys, the blocks and the
     checkpoint. `energy-ledger verify` checks it offline."""
     backend: Backend = state.backend
@@ -47,7 +47,7 @@ async def export(state: State) -> Stream:
     async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
         return await export_community(snapshot, backend.community, path, durable=False)
 
-    return await downloaded(backend, backend.community, write)
+    return await downloaded(request, backend, backend.community, write)
 
 
 @get("/streams", may=READERS, summary="Streams with their heads, by name")

@@ -72,7 +72,7 @@ async def chain(
     media_type=JSONL,
     summary="A meter's part of the book as a file that proves itself",
 )
-async def extract(state: State, building: BuildingPath, meter: MeterPath) -> Stream:
+async def extract(request: Req, state: State, building: BuildingPath, meter: MeterPath) -> Stream:
     """What `energy-ledger export --meter` writes: the meter's events with signatures, keys, inclusion proofs
     and the checkpoint, nobody else's readings. `energy-ledger verify` checks it offline."""
     backend: Backend = state.backend
@@ -82,7 +82,7 @@ async def extract(state: State, building: BuildingPath, meter: MeterPath) -> Str
     async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
         return await export_meter(snapshot, backend.community, meter, path, durable=False)
 
-    return await downloaded(backend, f"{backend.community}-{meter}", write)
+    return await downloaded(request, backend, f"{backend.community}-{meter}", write)
 
 
 HANDLERS = (meters, chain, extract)

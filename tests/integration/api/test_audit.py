@@ -1,5 +1,6 @@
 """What an auditor fetches besides the log: the book as a file, streams, entries, signatures."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -93,6 +94,46 @@ async def test_the_whole_book_comes_as_a_file_that_proves_itself(
     report = verify_file(tmp_path / name, str(served.site.campus.verifier))
     assert (report.verified, report.size) == (True, exported.size)
     assert answer.content == exported.path.read_bytes()
+
+
+async def test_who_asks_for_the_head_of_the_book_has_no_file_written(
+    auditor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def written(*_: Any, **__: Any) -> None:
+        raise AssertionError("nobody reads it")
+
+    monkeypatch.setattr("api.http.routes.audit.export_community", written)
+    answer = await auditor.head(f"{V1}/export")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/jsonl")
+
+
+async def nothing_is_held(served: Api) -> None:
+    async with asyncio.timeout(10):
+        while served.backend.extracts.held:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_file_is_gone_when_it_was_read_and_when_its_reader_is_gone(
+    served: Api, auditor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.extracts.PIECE_BYTES", 7)
+    await auditor.get(f"{V1}/export")
+    await nothing_is_held(served)
+    async with auditor.stream("GET", f"{V1}/export") as answer:
+        assert answer.status_code == 200
+    await nothing_is_held(served)
+    monkeypatch.setattr("api.http.held_files.HELD_OF_A_KEY_MAX", 0)
+    refused = await auditor.get(f"{V1}/export")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+
+
+async def test_a_file_that_is_read_too_slowly_is_broken_off(
+    served: Api, auditor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.extracts.GRACE_SECONDS", -1_000)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await auditor.get(f"{V1}/export", headers={"Accept-Encoding": "identity"})
+    await nothing_is_held(served)
 
 
 async def test_every_stream_is_listed_once_with_the_head_its_entries_lead_to(
