@@ -17,7 +17,7 @@ import structlog
 from ledger.bus.nkey import user_nkey
 from ledger.bus.users import SERVICES, Service, User, users_text
 from ledger.errors import LedgerError, Unavailable
-from ledger.keys import PublicKey, SigningKey
+from ledger.keys import KeyFile, PublicKey, SigningKey
 from ledger.registry import OPERATOR, SERVICE, Registry
 from ledger.settings import Settings
 
@@ -48,8 +48,12 @@ def service_key_file(settings: Settings, service: Service) -> Path:
 
 def service_user(settings: Settings, service: Service) -> User:
     """As whom a service connects; its key is made where there is none. Raises `KeyFile`."""
-    key = SigningKey.load_or_create(service_key_file(settings, service))
-    return User(settings.community.id, "service", service, key)
+    path = service_key_file(settings, service)
+    try:
+        settings.keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFile(f"the folder of the keys cannot be made: {error.strerror}", where=str(path)) from error
+    return User(settings.community.id, "service", service, SigningKey.load_or_create(path))
 
 
 def user_of(settings: Settings, device: str, key: SigningKey) -> User:

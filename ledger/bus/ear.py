@@ -56,7 +56,9 @@ class Ear:
             return
         if PERMISSIONS_ERR in said:
             self._denied.append(said)
-        log.warning("bus error", connection=self._name, error=type(error).__name__, detail=str(error))
+        # Until it is let in, an error ends the attempt to connect, and is told there if it is the last.
+        tell = log.warning if self.is_let_in else log.info
+        tell("bus error", connection=self._name, error=type(error).__name__, detail=str(error))
 
     def let_in(self) -> None:
         """The server has let the user in for the first time."""

@@ -1,6 +1,7 @@
 """An installation as people meet it: from `init` to a book that proves itself, by the command line alone."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 import structlog
 
 from api.cli import main
+from ledger.bus.nkey import user_nkey
 from ledger.clock import monotonic_seconds
+from ledger.keys import SigningKey
 from tests.support.place import COMMAND, ROOT, WAIT_SECONDS, Place, environment
 
 SIMULATION = """\
@@ -221,6 +224,69 @@ def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
     again = place.run("device", "revoke", "gw-2", "--reason", "twice", code=2)
     assert again.startswith("request-invalid: ")
     assert place.run("device", "enrol", "gw-2.request", code=2).startswith("contradiction: ")
+
+
+# --- NATS' users ---------------------------------------------------------------------------------
+
+FAR = """\
+[community]
+id = "campus"
+
+[data]
+folder = "."
+keys = "."
+
+[nats]
+url = "{url}"
+
+[[gateways]]
+id = "gw-1"
+remote = true
+
+[[gateways.lines]]
+host = "127.0.0.1"
+
+[[gateways.lines.meters]]
+id = "m-school"
+unit = 1
+model = "sdm630"
+building = "school"
+rated_w = 10_000
+"""
+
+
+def test_everybody_who_may_connect_is_listed_by_a_public_key(place: Place) -> None:
+    listed = place.run("nats", "users")
+    gateway = SigningKey.load(place.folder / "data" / "keys" / "gw-1.pem")
+    assert f"# device gw-1\n    {{nkey: {user_nkey(gateway.public)}, " in listed
+    for service in ("writer", "api", "settler", "operator"):
+        key = SigningKey.load(place.folder / "data" / "keys" / "nats" / f"{service}.pem")
+        assert f"# service {service}\n    {{nkey: {user_nkey(key.public)}, " in listed
+    assert (
+        listed.count("nkey:") == len([row for row in place.ask("status")["devices"] if row["public_key"]]) + 2
+    )
+    place.run("nats", "users", "--to", "users.conf")
+    assert (place.folder / "users.conf").read_text() == listed
+
+
+def test_the_doctor_finds_the_users_of_nats_well(place: Place) -> None:
+    told = {(each["what"], each["verdict"]): each["found"] for each in place.ask("doctor")}
+    assert told["nats users", "well"] == "1 gateway let in, each by its own key"
+
+
+def test_a_gateways_own_machine_is_examined_without_the_store(place: Place) -> None:
+    far = Place(place.folder / "far")
+    far.folder.mkdir()
+    running = json.loads((place.folder / "data" / "running.json").read_bytes())
+    far.config.write_text(FAR.format(**running["nats"]))
+    assert far.run("doctor", code=1).startswith("unwell: ")  # no key
+    SigningKey.generate().save(far.folder / "gw-1.pem")
+    assert far.run("doctor", code=1).startswith("unwell: ")  # nobody enrolled it
+    (far.folder / "gw-1.pem").unlink()
+    shutil.copy(place.folder / "data" / "keys" / "gw-1.pem", far.folder)
+    told = {each["what"]: (each["verdict"], each["found"]) for each in far.ask("doctor")}
+    assert told["nats users"] == ("well", "1 gateway let in, each by its own key")
+    assert {"settings", "disk", "keys", "outbox gw-1"} <= set(told)
 
 
 # --- stopping and starting -----------------------------------------------------------------------

@@ -132,13 +132,14 @@ async def live(folder: Path, config: Path, begin: datetime) -> None:
         here = msgspec.structs.replace(gateway_there, lines=(line,))
         async with running(wanted._replace(gateways=(here,)), clock) as installation:
             keys = installation.keys
-            client = BookClient(installation.bus, "campus", OPERATOR, keys.operator, keys.service.public)
-            await client.open()
             placed = OrderPlaced(
                 order="early", side="sell", limit_micro_per_kwh=3_000_000, begin=begin + 2 * QUARTER,
                 until=begin + 6 * QUARTER, salt=new_salt(),
             )  # fmt: skip
-            await client.append("building/sun", [placed])
+            async with await installation.connect("operator") as bus:
+                client = BookClient(bus, "campus", OPERATOR, keys.operator, keys.service.public)
+                await client.open()
+                await client.append("building/sun", [placed])
             gateway = installation.gateways["gw-1"]
             for number in range(INTERVALS + 1):
                 await clock.sleep_until(begin + number * QUARTER)

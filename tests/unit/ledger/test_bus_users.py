@@ -22,12 +22,13 @@ from ledger.bus_users import (
     device_keys,
     service_key_file,
     service_keys,
+    service_user,
     still_fits,
     user_of,
     write_users,
 )
 from ledger.envelope import RunHead, signed_text
-from ledger.keys import SigningKey
+from ledger.keys import KeyFile, SigningKey
 from ledger.registry import OPERATOR, SERVICE, Device, Registry, possession_text
 from ledger.settings import CommunitySettings, DataSettings, Settings
 
@@ -123,9 +124,17 @@ def test_services_have_keys_of_their_own_that_nobody_else_can_read(tmp_path: Pat
     assert {name: key.id for name, key in again.items()} == {name: key.id for name, key in made.items()}
     assert len({key.id for key in made.values()}) == len(SERVICES)
     for service in SERVICES:
-        assert service_key_file(here, service).stat().st_mode & 0o777 == 0o600
+        path = service_key_file(here, service)
+        modes = [each.stat().st_mode & 0o777 for each in (path, path.parent, here.keys_folder)]
+        assert modes == [0o600, 0o700, 0o700]
     assert still_fits(users_text("campus", made, {}), made)
     assert not still_fits("", made)
+
+
+def test_a_folder_of_keys_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeyFile):
+        service_user(settings(tmp_path / "file"), "writer")
 
 
 def test_who_signs_as_operator_or_service_connects_by_another_key(tmp_path: Path) -> None:
