@@ -29,7 +29,7 @@ TRIED_AT = AT.replace(second=5)
 DELIVERY = "msg_0f0e0d0c0b0a09080706050403020100"
 WEBHOOK = "wh_0123456789abcdef"
 HOW = (
-    " Sent with `webhook-id`, the same at every try, `webhook-timestamp`, the seconds since 1970 of the try,"
+    "Sent with `webhook-id`, the same at every try, `webhook-timestamp`, the seconds since 1970 of the try,"
     " and `webhook-signature`, by the Standard Webhooks specification: `v1,` and the base64 of the"
     " HMAC-SHA256 of id, timestamp and body with dots between, under the bytes whose base64 stands behind"
     " `whsec_` in the secret; two signatures with a space between while a secret is replaced. Check one over"
@@ -125,7 +125,7 @@ def _operation(topic: str) -> dict[str, Any]:
         "operationId": f"told_{topic.replace('.', '_').replace('-', '_')}",
         "tags": ["Webhooks"],
         "summary": text.rstrip("."),
-        "description": f"{text}{who}{HOW}",
+        "description": f"{text}{who} {HOW}",
         "security": [],
         "parameters": [_header(name, shown[name]) for name in shown if name.startswith("webhook-")],
         "requestBody": {

@@ -89,26 +89,41 @@ class Dispatcher:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _try_step(self) -> None:
-        """A step; what stands in its way is told once."""
-        try:
-            await self._step()
-        except LedgerError as error:
-            if str(error) != self._stands_in_the_way:
-                log.warning("webhooks wait", code=error.code, what=error.what)
-            self._stands_in_the_way = str(error)
-        else:
-            self._stands_in_the_way = ""
+        """A step; what stands in its way is told once, and keeps nothing else from being done."""
+        wrong = ""
+        for part in (self._send_due, self._fill, self._forget):
+            try:
+                await part()
+            except LedgerError as error:
+                wrong = str(error)
+                if wrong != self._stands_in_the_way:
+                    log.warning("webhooks wait", code=error.code, what=error.what)
+            except Exception as error:
+                wrong = repr(error)
+                if wrong != self._stands_in_the_way:
+                    log.error("webhooks wait", exc_info=error)
+        self._stands_in_the_way = wrong
 
-    async def _step(self) -> None:
-        outbox, now = self._webhooks.outbox, self._clock.now()
+    async def _fill(self) -> None:
+        begin, now = monotonic_seconds(), self._clock.now()
+        if begin - self._filled_seconds < POLL_SECONDS:
+            return
+        self._filled_seconds = begin
+        since = now - FORKS_LOOKED_BACK
+        names = await self._webhooks.outbox.behind(since)
+        for name in names:
+            await self._webhooks.outbox.fill(name, since, now)
+        if names:
+            self._webhooks.wake.set()
+
+    async def _forget(self) -> None:
         begin = monotonic_seconds()
-        if begin - self._filled_seconds >= POLL_SECONDS:
-            self._filled_seconds = begin
-            for name in await outbox.behind(now - FORKS_LOOKED_BACK):
-                await outbox.fill(name, now - FORKS_LOOKED_BACK, now)
         if begin - self._forgot_seconds >= FORGET_SECONDS:
             self._forgot_seconds = begin
-            await outbox.forget(now - KEPT)
+            await self._webhooks.outbox.forget(self._clock.now() - KEPT)
+
+    async def _send_due(self) -> None:
+        outbox, now = self._webhooks.outbox, self._clock.now()
         free = AT_ONCE - len(self._at_work)
         if free > 0:
             busy = [name for name, count in Counter(self._at_work.values()).items() if count >= OF_EACH]
@@ -121,22 +136,25 @@ class Dispatcher:
         del self._at_work[task]
         self._webhooks.wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a webhook was not told", exc_info=error)
+            log.error("what became of a delivery was not noted", exc_info=error)
 
     async def _send(self, due: Due) -> None:
         """Try once, and note what became of it. What cannot be noted is tried again, as if it had failed."""
         with structlog.contextvars.bound_contextvars(webhook=due.webhook, delivery=due.delivery):
+            reply, code = None, NOT_TAKEN
             try:
-                try:
-                    reply = await self._reply(due)
-                except LedgerError as error:
-                    await self._not_taken(due, None, error.code)
-                    return
-                if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+                reply = await self._reply(due)
+            except LedgerError as error:
+                code = error.code
+            except Exception as error:  # a failure of our own: it is given up in the end as any other
+                code = "internal-error"
+                log.error("a delivery failed", exc_info=error)
+            try:
+                if reply and HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
                     await self._webhooks.outbox.note_delivered(due, reply.status)
                     self._count("delivered")
                 else:
-                    await self._not_taken(due, reply, NOT_TAKEN)
+                    await self._not_taken(due, reply, code)
             except LedgerError as error:
                 log.warning("what became of a delivery was not noted", code=error.code)
 

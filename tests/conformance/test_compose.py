@@ -151,7 +151,10 @@ def test_the_list_of_users_is_written_by_the_ledger_and_only_read_by_the_nodes()
 
 def test_nothing_is_published() -> None:
     assert not [name for name, service in services().items() if "ports" in service]
-    assert [name for name, one in compose()["networks"].items() if not one.get("internal")] == ["field"]
+    open_to = {name for name, one in compose()["networks"].items() if not one.get("internal")}
+    assert {
+        name: open_to & set(one["networks"]) for name, one in services().items() if "networks" in one
+    } == {name: {"gateway": {"field"}, "api": {"outside"}}.get(name, set()) for name in services()}
 
 
 def test_only_files_are_mounted_into_a_read_only_service() -> None:

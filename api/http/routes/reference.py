@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from api.http.caching import SECONDS, answered
 from api.http.guard import PUBLIC
 from api.http.openapi import MEDIA_TYPE_DOCUMENT, Description
+from api.http.openapi_webhooks import HOW
 from api.http.problems import LIBRARY, NotThere, status_of
 from ledger.errors import LedgerError
 
@@ -103,7 +104,15 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
         '<p>For programs: <a href="/v1/openapi.json">openapi.json</a> (OpenAPI 3.1).</p>'
     ]
     parts += [f"<h2>{escape(tag)}</h2>{''.join(operations)}" for tag, operations in sorted(by_tag.items())]
+    parts.append(f"<h2>What webhooks are told</h2><p>{_prose(HOW)}</p>")
+    parts += [_told(topic, item["post"]) for topic, item in document["webhooks"].items()]
     yield from _document(info["title"], parts)
+
+
+def _told(topic: str, operation: dict[str, Any]) -> str:
+    """A message that is sent, with its body as an example."""
+    body = escape(operation["x-signed-example"]["body"])
+    return f"<h3><code>{topic}</code></h3><p>{escape(operation['summary'])}.</p><pre>{body}</pre>"
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:

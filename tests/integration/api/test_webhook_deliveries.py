@@ -18,7 +18,7 @@ from ledger.embedded import EmbeddedNats
 from ledger.outgoing.addresses import networks
 from ledger.outgoing.door import Outgoing
 from ledger.postgres import StoreUnavailable
-from ledger.webhooks import Due
+from ledger.webhooks import Due, Message
 from tests.support.api import Api, api
 from tests.support.receiver import Received, Receiver, answer, receiving
 from tests.support.trading import quarters
@@ -257,6 +257,28 @@ async def test_a_message_waits_for_the_next_start(
         assert json.loads(sent.body)["data"]["number"] == 1
 
 
+async def test_what_cannot_be_filled_or_sent_keeps_nothing_else_from_being_told(
+    served: Api, operator: httpx.AsyncClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = served.backend.webhooks
+    path, _ = await made(operator, receiver.url, "run.provisional")
+
+    def broken(*_: object) -> Message:
+        raise RuntimeError("a failure of our own")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.telling, "settled", broken)
+        await a_run(served)
+        await operator.post(f"{path}/ping")
+        await receiver.until(1)
+        await until(lambda: deliveries(operator, path, "delivered"))
+        patch.setattr(parts.seal, "open", broken)
+        await operator.post(f"{path}/ping")
+        (failed,) = await until(lambda: deliveries(operator, path, "failed"))
+        assert failed["code"] == "internal-error"
+    await until(lambda: delivered(operator, path, 2))
+
+
 # --- led astray -------------------------------------------------------------------------------------------
 
 
@@ -327,7 +349,8 @@ async def test_what_is_not_taken_for_three_days_is_given_up_and_the_webhook_disa
     monkeypatch.setattr("api.webhooks.dispatcher.POLL_SECONDS", -1.0)
     begin = clock.now()
     while not (await deliveries(operator, path, "failed")):
-        await dispatcher._step()
+        await dispatcher._fill()
+        await dispatcher._send_due()
         while dispatcher._at_work:
             await asyncio.sleep(0.01)
         clock.advance(timedelta(minutes=30))

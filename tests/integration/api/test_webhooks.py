@@ -343,3 +343,17 @@ async def test_a_seal_that_does_not_open_is_told_and_never_sent(
     assert (failed["code"], failed["status"]) == ("seal-broken", None)
     assert (await billing.post(f"{path}/rotate")).json()["code"] == "seal-broken"
     assert receiver.received == []
+
+
+# --- the description -----------------------------------------------------------------------------------
+
+
+async def test_programs_and_people_are_told_what_is_sent(served: Api) -> None:
+    async with served.client() as client:
+        document = (await client.get("/v1/openapi.json")).json()
+        page = (await client.get("/docs")).text
+    assert set(document["webhooks"]) == {*TOPICS, "ping"}
+    for topic, item in document["webhooks"].items():
+        kind = item["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["data"]
+        assert kind["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+        assert f"<code>{topic}</code>" in page
