@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ from ledger.outgoing.door import Outgoing
 from ledger.postgres import StoreUnavailable
 from ledger.webhooks import Due, Message
 from tests.support.api import Api, api
+from tests.support.place import ROOT, environment
 from tests.support.receiver import Received, Receiver, answer, receiving
 from tests.support.trading import quarters
 from tests.support.webhooks import LOOPBACK, deliveries, hurry, is_signed, made, until
@@ -188,6 +191,47 @@ async def test_what_a_process_took_that_died_is_sent_by_another_when_its_time_is
     await parts.outbox.note_failed(died, now, now, None, "late")
     (after,) = await deliveries(operator, path)
     assert (after["state"], after["code"]) == ("delivered", None), "a word that comes late does not count"
+
+
+async def test_a_process_that_is_killed_while_it_sends_leaves_that_to_another(
+    served: Api,
+    database: str,
+    operator: httpx.AsyncClient,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+
+    async def kill_it(request: Received, writer: asyncio.StreamWriter) -> None:
+        if not killed:
+            teller.kill()
+            killed.append(await teller.wait())
+        await answer(204)(request, writer)
+
+    receiver.answering = kill_it
+    path, secret = await made(operator, receiver.url, "run.provisional")
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatcher, "_try_step", nothing)  # of the API that is served
+        await a_run(served)
+        teller = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.telling", database, cwd=ROOT, env=environment()
+        )
+        try:
+            await until(lambda: is_over(killed))
+        finally:
+            if teller.returncode is None:
+                teller.kill()
+    (done,) = await until(lambda: deliveries(operator, path, "delivered"))
+    assert (killed, done["tries"]) == ([-signal.SIGKILL], 2)
+    one, two = receiver.received
+    assert one.headers["webhook-id"] == two.headers["webhook-id"]
+    assert one.body == two.body
+    assert is_signed(one, secret)
+    assert is_signed(two, secret)
+
+
+async def is_over(killed: list[int]) -> bool:
+    return bool(killed)
 
 
 async def nothing(*_: object) -> list[Due]:
