@@ -4,9 +4,10 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ledger.errors import LedgerError
+from ledger.output import end_output, let_go, open_output, told_as
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -142,17 +143,20 @@ def build_app(arguments: Sequence[str] = ()) -> "App":
 
 def main() -> None:
     """Run the command that the arguments name; coded errors are told to people, not thrown at them."""
-    with _ended_by_ctrl_c():
-        command, bound, _ = build_app(sys.argv[1:]).parse_args(sys.argv[1:])
     try:
+        with _ended_by_ctrl_c():
+            open_output()
+            command, bound, _ = build_app(sys.argv[1:]).parse_args(sys.argv[1:])
         command(*bound.args, **bound.kwargs)
+        end_output()
     except LedgerError as error:
-        _tell(error)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if (told := told_as(error)) is None:
+            raise
+        _end(told)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
     finally:
         _end_by_ctrl_c()  # the interpreter's own end is a moment in which it would be a traceback, or nothing
 
@@ -171,7 +175,11 @@ def _end_by_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _tell(error: LedgerError) -> None:
+def _end(error: LedgerError) -> NoReturn:
     from rich.console import Console  # noqa: PLC0415 - loaded when there is something to tell
 
-    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(error.diagnostics())
+    try:
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(error.diagnostics())
+    except OSError:
+        let_go(sys.stderr)  # the exit code says it
+    sys.exit(error.exit_code)

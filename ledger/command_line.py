@@ -13,6 +13,8 @@ import structlog
 import uvloop
 from cyclopts import Parameter
 
+from ledger.output import let_go
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -55,8 +57,7 @@ class _Log:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
         except BrokenPipeError:
-            # What is left in the buffer would fail again at the program's end, and change its exit code.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            let_go(sys.stderr)
         except OSError:
             pass
 

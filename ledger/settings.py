@@ -5,7 +5,6 @@ Each package owns its tables of the file: here are those of the book. Secrets ar
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +18,7 @@ from ledger.event import Name, Text
 from ledger.grid import Grid, UnknownZone
 from ledger.misfit import misfit
 from ledger.postgres.connection import PostgresSettings
+from ledger.toml_file import parse_text, read_text
 from ledger.words import did_you_mean
 from ledger.writer import WriterSettings
 
@@ -33,6 +33,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "ENERGY_LEDGER_NATS_NKEY_SEED_FILE": ("nats", "nkey_seed_file"),
 }
 """Variables that override a key of the file: (table, key)."""
+
+TOML_HINT = "text stands in quotes, numbers do not, and every [header] and key stands once"
 
 DROPPED = {
     (
@@ -155,17 +157,15 @@ def read_toml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     Relative paths in `data` and of secrets' files are taken from the file's own folder.
     """
     try:
-        tables = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise SettingsInvalid(
-            "there is no settings file", where=str(path), hint="`energy-ledger init` writes one to start from"
-        ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsInvalid(
-            f"cannot be read: {error}",
-            where=str(path),
-            hint="text stands in quotes, numbers do not, and every [header] and key stands once",
-        ) from error
+        text = read_text(path, SettingsInvalid)
+    except SettingsInvalid as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            error.what, error.hint = (
+                "there is no settings file",
+                "`energy-ledger init` writes one to start from",
+            )
+        raise
+    tables = parse_text(text, str(path), SettingsInvalid, TOML_HINT)
     for (table, key), hint in DROPPED.items():
         if isinstance(tables.get(table), dict) and key in tables[table]:
             raise SettingsInvalid(f"{table}.{key} means nothing any more", where=str(path), hint=hint)

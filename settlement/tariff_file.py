@@ -7,7 +7,6 @@ is left. A period has one price, or *blocks* that the energy of a month fills on
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,6 +20,8 @@ import msgspec
 from ledger.errors import BadInput
 from ledger.event import Name
 from ledger.misfit import misfit
+from ledger.toml_file import parse_text
+from ledger.toml_file import read_text as read_file
 from settlement.amounts import MICRO, MILLIWH_PER_KWH, PPM
 from settlement.toml_place import located
 
@@ -259,26 +260,19 @@ F = TypeVar("F", bound=msgspec.Struct)
 
 def read_text(path: Path, error_type: type[BadInput] = TariffInvalid) -> str:
     """A file of UTF-8. Raises `error_type`."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise error_type(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise error_type(f"this is no UTF-8: {error}", where=str(path)) from error
+    return read_file(path, error_type)
 
 
 def parse_tables(text: str, kind: type[F], where: str, error_type: type[BadInput] = TariffInvalid) -> F:
     """What the TOML of `where` says. Raises `error_type`, naming the place and what may stand there."""
+    tables = parse_text(text, where, error_type, parse_float=Decimal)
     try:
-        return msgspec.convert(tomllib.loads(text, parse_float=Decimal), kind)
+        return msgspec.convert(tables, kind)
     except msgspec.ValidationError as error:
         what, place, hint = misfit(error, kind)
         unknown = re.search("unknown field `(.+)`", what)
         found = located(where, text, place, unknown[1] if unknown else "")
         raise error_type(what, where=found, hint=hint) from error
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        # Numbers of thousands of digits and tables in tables without end are no TOML either.
-        raise error_type(f"this is no TOML: {error}", where=where) from error
 
 
 def parse_file(text: str, where: str) -> TariffFile:

@@ -148,7 +148,11 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
         (f'{SMALLEST}[[feeders]]\nid = "f"\n[[feeders]]\nid = "f"', "f is listed twice", "feeders", ""),
         (f'{SMALLEST}[[buildings]]\nid = "b"\nfeeder = "f"', "feeder f, which is not", "buildings", "none"),
         (f"{SMALLEST}[", "cannot be read", "", "text stands in quotes"),
-        (f"{SMALLEST}name = Campus", "cannot be read: Invalid value (at line 3", "", "text stands in quotes"),
+        (f"{SMALLEST}name = Campus", "TOML: Invalid value (at line 3", "", "text stands in quotes"),
+        (f"{SMALLEST}[writer]\nseal_seconds = {'9' * 5_000}", "cannot be read", "", "text stands in quotes"),
+        (f"{SMALLEST}[writer]\nseal_seconds = {'9' * 4_000}", "Expected `int` <=", "writer.seal_seconds", ""),
+        (f"{SMALLEST}[writer]\nseal_seconds = {'[' * 3_000}", "cannot be read", "", "text stands in quotes"),
+        (f"{SMALLEST}origin = {'[' * 300}{']' * 300}", "got `array`", "origin", "text is meant"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_was_perhaps_meant(
@@ -166,6 +170,18 @@ def test_a_table_that_another_package_owns_may_be_what_was_meant(tmp_path: Path)
     with pytest.raises(SettingsInvalid) as told:
         read(tmp_path, f'{SMALLEST}[[gateway]]\nid = "gw-1"', others=["gateways"])
     assert told.value.hint.startswith("did you mean `gateways`? allowed in this file: buildings, ")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        read_toml(tmp_path / name, {})
+
+
+def test_a_file_that_an_editor_began_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "energy-ledger.toml"
+    path.write_bytes(SMALLEST.encode("utf-8-sig"))
+    assert read_toml(path, {})["community"] == {"id": "campus"}
 
 
 def test_the_environment_cannot_break_a_file_that_is_wrong_already(tmp_path: Path) -> None:
