@@ -33,11 +33,9 @@ COPY_FIRST = (
 def keys_findings(market: MarketSettings) -> Iterator[Finding]:
     """What there is to say of what buildings are entitled to. No server is asked."""
     whole = sum(market.keys.values())
-    if market.mechanism == "sharing_key" and market.key_kind in ("static", "cascading") and whole != PPM:
-        found = (
-            f"keys sum to {whole:,}; each counts as its part of that" if whole else "no building has a key"
-        )
-        yield Finding("market", "well", f"a remark: {found}")
+    if market.has_told_keys and whole != PPM:
+        found = f"a remark: keys sum to {whole:,}; each counts as its part of that"
+        yield Finding("market", "well", found)
 
 
 async def market_findings(

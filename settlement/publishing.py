@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from ledger.entry import is_name
 from ledger.event import Event
 from ledger.grid import Grid
 from ledger.market import Market
@@ -51,13 +52,19 @@ def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
 
     `book` are the tables of the book beside the market. Raises `UnknownTariff`, `NoPrice` for what a tariff's
     files lack or do not fit, `ContractMissing`, and `SettingsInvalid` for a building or a feeder that is not
-    listed.
+    listed, for missing keys and for a name that the book cannot have.
     """
     try:
         documents = tariff_documents(settings.tariff)
     except UnknownTariff as error:
         error.where = "market.tariff"
         raise
+    if not is_name(documents.name):
+        raise SettingsInvalid(
+            f"the book cannot call a tariff {documents.name!r}",
+            where="market.tariff",
+            hint="rename its file: before .toml there are 1 to 64 of [a-z0-9._-], no capitals, no spaces",
+        )
     tariff = parse_tariff(*documents)
     check_fits(tariff, book.community.currency, book.community.zone)
     for period in tariff.file.versions[-1].periods:
@@ -75,6 +82,12 @@ def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
             hint="say how much, in watts: contracted_w = 1500000",
         )
     _check_named(settings, book)
+    if settings.has_told_keys and not any(settings.keys.values()):
+        raise SettingsInvalid(
+            f"a {settings.key_kind} key needs the buildings' shares",
+            where="market.keys",
+            hint="tell them, such as keys = {mall = 500_000, school = 300_000, clinic = 200_000}",
+        )
     return documents
 
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ledger.event import Name, Natural
+from ledger.events import YEAR_MAX, YEAR_MIN
 from ledger.market_events import GATE_MINUTES_MAX, MechanismName, Ppm, Price
-from ledger.settings import Id, convert
+from ledger.settings import Id, PathText, SettingsInvalid, convert
 
 TABLE = "market"
 
@@ -43,7 +44,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     mechanism: MechanismName
-    tariff: str
+    tariff: PathText
     gate_minutes: Annotated[int, msgspec.Meta(ge=0, le=GATE_MINUTES_MAX)] = 60
     settle_after_minutes: Annotated[int, msgspec.Meta(ge=0, le=24 * 60)] = 15
     final_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 7
@@ -57,6 +58,11 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     begin: date | None = None
     wheeling: list[WheelingTable] = []
 
+    @property
+    def has_told_keys(self) -> bool:
+        """Whether the buildings' shares are what `keys` says."""
+        return self.mechanism == "sharing_key" and self.key_kind in ("static", "cascading")
+
 
 class _File(msgspec.Struct, frozen=True):
     market: MarketSettings | None = None
@@ -69,6 +75,14 @@ def market_from(tables: Mapping[str, Any], path: Path) -> MarketSettings | None:
     """
     mine = {TABLE: tables[TABLE]} if TABLE in tables else {}
     market = convert(mine, _File, path).market
-    if market is not None and market.tariff.endswith(".toml"):
+    if market is None:
+        return None
+    if market.begin is not None and not YEAR_MIN < market.begin.year < YEAR_MAX:
+        raise SettingsInvalid(
+            f"rules cannot begin on {market.begin}",
+            where=f"{path}: {TABLE}.begin",
+            hint=f"a day between the years {YEAR_MIN} and {YEAR_MAX} is meant, such as begin = 2026-07-01",
+        )
+    if market.tariff.endswith(".toml"):
         return msgspec.structs.replace(market, tariff=str(path.parent.absolute().joinpath(market.tariff)))
     return market

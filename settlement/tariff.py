@@ -145,7 +145,7 @@ def tariff_documents(name: str, folder: Path = FOLDER) -> Documents:
     names = tariff_names(folder)
     is_path = name.endswith(".toml")
     path = Path(name) if is_path else folder / f"{name}.toml"
-    if not (path.is_file() if is_path else name in names):
+    if not (_is_file(path) if is_path else name in names):
         raise UnknownTariff(
             f"there is no file {name}" if is_path else f"there is no tariff {name!r}",
             hint=f"{did_you_mean(path.stem, names)}known by name: {', '.join(names)}",
@@ -156,6 +156,13 @@ def tariff_documents(name: str, folder: Path = FOLDER) -> Documents:
         own = path.parent / needed
         beside[needed] = read_text(own if own.is_file() else FOLDER / needed)
     return Documents(path.stem, document, beside)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a file's name can be
+        return False
 
 
 def _needed(file: TariffFile) -> list[str]:

@@ -101,7 +101,6 @@ def test_nothing_is_settled_by_a_tariff_in_another_currency() -> None:
         ({"a": 500_000, "b": 400_000}, "static", ["keys sum to 900,000; each counts as its part of that"]),
         ({"a": 500_000, "b": 500_000}, "static", []),
         ({"a": 1}, "proportional", []),
-        ({}, "cascading", ["no building has a key"]),
     ],
 )
 def test_keys_that_are_not_parts_a_million_are_remarked(

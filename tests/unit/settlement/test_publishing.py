@@ -14,7 +14,7 @@ from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings,
 from settlement.publishing import missing_events
 from settlement.rules_in_force import OtherCurrency, OtherZone
 from settlement.settings import MarketSettings, market_from
-from settlement.tariff import NoSinglePrice, UnknownTariff
+from settlement.tariff import NoSinglePrice, UnknownTariff, tariff_documents
 from settlement.utility_bill import ContractMissing
 
 GRID = Grid(15, "Asia/Bangkok")
@@ -118,6 +118,11 @@ def test_a_community_without_a_market_has_none() -> None:
         ({"keys": {"school": 0.5}}, "500_000 for a half"),
         ({"keys": {"school": -1}}, "market.keys.school"),
         ({"keys": {"My School": 1}}, "market.keys.My School a name is"),
+        ({"tariff": "a\0b.toml"}, "market.tariff a path, without a zero byte"),
+        ({"begin": date(1, 1, 1)}, "on 0001-01-01 energy-ledger.toml: market.begin"),
+        ({"begin": date(2000, 1, 1)}, "a day between the years 2000 and 2199"),
+        ({"begin": date(2500, 1, 1)}, "begin = 2026-07-01"),
+        ({"begin": date(9999, 12, 31)}, "market.begin"),
     ],
 )
 def test_a_market_that_does_not_fit_is_told_with_its_place(more: dict[str, Any], told: str) -> None:
@@ -149,10 +154,31 @@ def test_a_tariff_whose_price_hangs_on_the_months_sum_is_not_published() -> None
         missing_events(Market(), market(tariff="th-mea-1.2"), BOOK, NOW)
 
 
-def test_a_tariff_that_is_not_there_is_told_with_its_place() -> None:
+@pytest.mark.parametrize("tariff", ["th-x", "x.toml", f"{'x' * 400}.toml"])
+def test_a_tariff_that_is_not_there_is_told_with_its_place(tariff: str) -> None:
     with pytest.raises(UnknownTariff) as caught:
-        missing_events(Market(), market(tariff="th-x"), BOOK, NOW)
+        missing_events(Market(), market(tariff=tariff), BOOK, NOW)
     assert caught.value.where == "market.tariff"
+
+
+def test_a_tariffs_file_that_the_book_cannot_call_by_its_name_is_not_published(tmp_path: Path) -> None:
+    documents = tariff_documents("th-mea-4.2-12-24kv")
+    for name, text in {"My Tariff.toml": documents.document, **documents.beside}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    settings = market(tariff=str(tmp_path / "My Tariff.toml"))
+    with pytest.raises(SettingsInvalid, match="cannot call a tariff 'My Tariff'") as caught:
+        missing_events(Market(), settings, BOOK, NOW)
+    assert caught.value.where == "market.tariff"
+
+
+@pytest.mark.parametrize("kind", ["static", "cascading"])
+@pytest.mark.parametrize("keys", [{}, {"a": 0}])
+def test_shares_that_nobody_has_are_not_published(kind: str, keys: dict[str, int]) -> None:
+    with pytest.raises(SettingsInvalid, match=f"a {kind} key needs the buildings' shares") as caught:
+        missing_events(Market(), market(mechanism="sharing_key", key_kind=kind, keys=keys), BOOK, NOW)
+    assert caught.value.where == "market.keys"
+    assert missing_events(Market(), market(key_kind=kind, keys=keys), BOOK, NOW), "another mechanism's"
 
 
 WAY = {"from": "f-1", "to": "f-2"}
