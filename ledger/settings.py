@@ -36,12 +36,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 
 TOML_HINT = "text stands in quotes, numbers do not, and every [header] and key stands once"
 
-DROPPED = {
-    (
-        "nats",
-        "token_file",
-    ): "take the line out: everybody has a key of their own for NATS, and no token opens it",
-}
+DROPPED = {("nats", "token_file"): "take the line out: no token opens NATS, everybody has a key of their own"}
 """Keys of earlier versions, and what to do about them."""
 
 DEVICE_TABLES = ("community", "data", "nats")

@@ -215,6 +215,14 @@ def test_a_device_needs_nothing_of_the_store_and_is_told_of_a_misspelt_table(tmp
 # --- how embedded servers are found ------------------------------------------------------------------
 
 
+def test_a_key_of_an_earlier_version_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "energy-ledger.toml"
+    path.write_text('[nats]\nurl = "nats://x"\ntoken_file = "token"\n')
+    with pytest.raises(SettingsInvalid, match="token_file means nothing any more") as failed:
+        read_toml(path, {})
+    assert failed.value.hint.startswith("take the line out")
+
+
 RUNS = Running(pid=1, postgres=PostgresSettings(url="postgresql:///x"), nats=BusSettings(url="nats://y"))
 
 
