@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from api.finding import Finding
 from ledger.settings import Settings
 from ledger.words import counted
-from settlement.billing.settings import BillingSettings, is_thai_tax_id
+from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
 from settlement.tariff import load_tariff
 
@@ -29,19 +29,13 @@ def _of_seller(market: MarketSettings, billing: BillingSettings, currency: str) 
     tariff = load_tariff(market.tariff)
     if not billing.tax_id and any(version.vat for version in tariff.file.versions):
         yield "who bills has no tax_id: drafts are shown, and no invoice with tax is issued"
-    yield from _of_tax_id("who bills", billing.tax_id, currency)
+    for table, tax_id in billing.odd_tax_ids(currency):
+        yield f"{table}: {tax_id} is no Thai tax ID: it has 13 digits, and the last one checks the others"
     if not (billing.name and billing.address):
         yield "who bills has no name or address on its invoices"
 
 
-def _of_tax_id(whose: str, tax_id: str, currency: str) -> Iterator[str]:
-    if tax_id and currency == "THB" and not is_thai_tax_id(tax_id):
-        yield f"{whose}: {tax_id} is no Thai tax ID: it has 13 digits, and the last one checks the others"
-
-
 def _of_buyers(settings: Settings, billing: BillingSettings) -> Iterator[str]:
-    for building, buyer in billing.buildings.items():
-        yield from _of_tax_id(building, buyer.tax_id, settings.community.currency)
     bare = [
         building.id
         for building in settings.buildings

@@ -92,7 +92,7 @@ def balances(month: str | None = None, *, json: bool = False, config: ConfigPath
             f"{settings.community.currency}": [decimal(each.amount_micro, 2, MICRO) for each in rows],
         }
         print_table(out, columns)
-        out.print("got (+) and gave (-), with tax and rounding as far as it was billed")
+        out.print("got (+) and gave (-); tax and rounding stand in the month in which they were billed")
     else:
         out.print(_nothing(month) if month else "nothing is settled yet")
 

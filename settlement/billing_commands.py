@@ -57,6 +57,8 @@ def invoices(
     found, refused = run(_made(settings, billing, first, issue=issue))
     for each in refused:
         out.print(f"not billed: {each}")
+    for table, tax_id in billing.odd_tax_ids(settings.community.currency):
+        out.print(f"{table}: {tax_id} is no Thai tax ID; nothing is issued with it")
     if not found:
         out.print(f"there is nothing to bill for {month}")
         return
@@ -89,9 +91,9 @@ def credit(
             return await biller.credit(number, reason, _today(settings), await _recorder(settings, bus))
 
     note = run(made())
-    write_documents([note], folder)
+    write_documents([note], folder, tables=False)
     _print([note])
-    out.print(f"written to {folder}")
+    out.print(f"written to {folder}; the month's tables come with `invoices {note.period_begin:%Y-%m}`")
 
 
 def _so_far(until: datetime, zone: ZoneInfo) -> str:
@@ -110,7 +112,8 @@ async def _made(settings: Settings, billing: BillingSettings, month: date, *, is
             drafts = await biller.preview(month, _today(settings))
             return drafts._replace(invoices=[*await biller.issued(month), *drafts.invoices])
         async with await _connected(settings, "invoices") as bus:
-            return await biller.issue(month, _today(settings), await _recorder(settings, bus))
+            bills = await biller.issue(month, _today(settings), await _recorder(settings, bus))
+        return bills._replace(invoices=await biller.issued(month))  # the tables are the month's
 
 
 @asynccontextmanager

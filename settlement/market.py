@@ -123,11 +123,12 @@ def trade(
     if not (market.operator_fee_micro_per_kwh or wheeling != NO_WHEELING):
         return _trade((seller, buyer, energy_milliwh, price_micro_per_kwh, amount, 0, 0, 0, 0))
     lost = part(energy_milliwh, wheeling.loss_ppm)
+    fee = 0 if seller == buyer else market.operator_fee_micro_per_kwh  # of one's own nobody pays for
     return Trade(
         seller, buyer, energy_milliwh, price_micro_per_kwh, amount,
         amount_micro(energy_milliwh, wheeling.fee_micro_per_kwh), lost,
         amount_micro(lost, market.band.retail_micro_per_kwh),
-        amount_micro(energy_milliwh, market.operator_fee_micro_per_kwh),
+        amount_micro(energy_milliwh, fee),
     )  # fmt: skip
 
 

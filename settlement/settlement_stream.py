@@ -26,7 +26,7 @@ class SettlementStream:
     async def append(self, events: Sequence[Event], check: Check | None = None) -> None:
         """Go on from where the chain is now: somebody else may have had a turn since.
 
-        `check` looks whether `events` still fit when that place is known: what comes to the stream after it,
+        `check` looks whether `events` still fit when that place is known: what comes to the stream after it
         makes a fork of them, and the book refuses them. Raises what `check` does and as `BookClient.append`.
         """
         await self._client.ask_heads()

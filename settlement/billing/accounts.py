@@ -67,7 +67,7 @@ class Statement(NamedTuple):
 
 
 class Accounts:
-    """The accounts of one community. `book` is what is known of it; without one the book is read each time."""
+    """The accounts of one community. `book` is what is known of it; without one it is read each time."""
 
     def __init__(self, community: str, settlement: SettlementStore, book: BookState | None = None) -> None:
         self._community = community

@@ -50,7 +50,7 @@ class Printer:
             raise NotPrintable(
                 f"cannot be printed: {error.message}",
                 where=invoice.number or f"preview of {invoice.building}",
-                hint="names and addresses are in Thai or Latin letters",
+                hint="names, addresses and reasons are in Thai or Latin letters",
             ) from error
         assert isinstance(printed, bytes)  # noqa: S101 - a PDF is one file, whatever its pages
         return printed

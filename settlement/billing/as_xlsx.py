@@ -61,19 +61,17 @@ _LOOKS = {
 }
 
 
-def write_invoices(invoices: Iterable[Invoice], entries: Iterable[Entry], file: BinaryIO, on: date) -> None:
-    """Write documents, their lines and the journal behind them; `on` is the date the workbook bears.
+def write_invoices(invoices: Iterable[Invoice], file: BinaryIO, on: date) -> None:
+    """Write documents and their lines; `on` is the date the workbook bears.
 
-    Raises `JournalUnbalanced` and `TooManyRows`; the file is then of no use.
+    Raises `TooManyRows`; the file is then of no use.
     """
     all_invoices = list(invoices)
-    _write(
-        ((INVOICES, all_invoices), (LINES, billed_lines(all_invoices)), (JOURNAL, booked(entries))), file, on
-    )
+    _write(((INVOICES, all_invoices), (LINES, billed_lines(all_invoices))), file, on)
 
 
 def write_journal(entries: Iterable[Entry], file: BinaryIO, on: date) -> None:
-    """Write a journal alone. Raises as `write_invoices` does."""
+    """Write a journal. Raises `JournalUnbalanced` and `TooManyRows`; the file is then of no use."""
     _write(((JOURNAL, booked(entries)),), file, on)
 
 

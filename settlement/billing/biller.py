@@ -8,12 +8,13 @@ recording ends early, issuing again goes on with the buildings that are left.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from ledger.canonical import INTEGER_MAX, encode
-from ledger.errors import BadInput, Unavailable
+from ledger.errors import BadInput, Contradiction, Unavailable
 from ledger.event import new_salt
 from ledger.market_events import InvoiceIssued
 from ledger.postgres.billing import BillingStore
@@ -27,14 +28,20 @@ from settlement.billing.numbering import next_number, parse
 from settlement.billing.settings import BillingSettings
 from settlement.billing.totals import check, reversed_lines, totalled
 from settlement.book_state import BookState
-from settlement.month import Month, month_of
+from settlement.month import Month, midnight, month_of
 from settlement.shared_bill import CHARGES, month_charges
 
 AMOUNT_MAX = INTEGER_MAX // 2
 """Of a line, in micro-units: the lines' sum is then a number in JSON, too."""
+REASON_MAX = 200
+"""Characters, as many as a text in the book may have."""
 
-Record = Callable[[Sequence[InvoiceIssued]], Awaitable[None]]
-"""Appends documents to the book, and returns when the book has them."""
+Check = Callable[[], Awaitable[None]]
+"""Looks whether documents still fit the book."""
+
+Record = Callable[[Sequence[InvoiceIssued], Check], Awaitable[None]]
+"""Appends documents to the book, and returns when the book has them. It has to call the check when the place
+is known where they go on: what comes to the stream after it makes a fork of them, and the book refuses it."""
 
 
 class NotSettled(BadInput):
@@ -55,10 +62,22 @@ class AlreadyIssued(BadInput):
     code = "already-issued"
 
 
+class IssuedMeanwhile(Contradiction):
+    """Documents have been issued while others were drafted."""
+
+    code = "issued-meanwhile"
+
+
 class TaxIdMissing(BadInput):
     """Who bills may not show a tax."""
 
     code = "tax-id-missing"
+
+
+class TaxIdInvalid(BadInput):
+    """A tax ID on a document is none: most likely it was mistyped."""
+
+    code = "tax-id-invalid"
 
 
 class AmountTooLarge(BadInput):
@@ -71,6 +90,12 @@ class UnknownDocument(BadInput):
     """There is no such document."""
 
     code = "unknown-document"
+
+
+class ReasonInvalid(BadInput):
+    """Why an invoice is cancelled is not said, or cannot be printed."""
+
+    code = "reason-invalid"
 
 
 class AlreadyCancelled(BadInput):
@@ -109,8 +134,8 @@ class Biller:
         return [each for each in await self._documents() if _is_of(each, month)]
 
     async def issue(self, month: date, today: date, record: Record) -> Bills:
-        """Bill a month for good. Raises `NotSettled`, `AlreadyIssued`, `TaxIdMissing`, `NotPrintable`,
-        `RunNotRecorded` or `StreamBusy`; then nothing is issued."""
+        """Bill a month for good. Raises `NotSettled`, `AlreadyIssued`, `TaxIdMissing`, `TaxIdInvalid`,
+        `NotPrintable`, `IssuedMeanwhile`, `RunNotRecorded` or `StreamBusy`; then nothing is issued."""
         async with self._settlement.turn(self._community):
             documents = await self._documents()
             drafts, run = await self._drafts(month, today, "invoice", documents)
@@ -126,13 +151,20 @@ class Biller:
     async def credit(self, number: str, reason: str, today: date, record: Record) -> Invoice:
         """Cancel an invoice by a credit note; the building's month can be billed again after it.
 
-        Raises `UnknownDocument`, `AlreadyCancelled` or `StreamBusy`.
+        Raises `ReasonInvalid`, `UnknownDocument`, `AlreadyCancelled`, `IssuedMeanwhile` or `StreamBusy`.
         """
+        _check_reason(reason)
         async with self._settlement.turn(self._community):
             issued = await issued_documents(self._billing, self._community)
             found = next((each for each in issued if each.invoice.number == number), None)
-            if found is None or found.invoice.kind != "invoice":
+            if found is None:
                 raise UnknownDocument("there is no such invoice in the book", where=number)
+            if found.invoice.kind != "invoice":
+                raise UnknownDocument(
+                    f"this is a credit note, which cancels {found.invoice.cancels}",
+                    where=number,
+                    hint="`energy-ledger invoices --issue` bills the month anew",
+                )
             for each in issued:
                 if each.invoice.cancels == number:
                     raise AlreadyCancelled("the invoice was cancelled before", where=each.invoice.number)
@@ -158,11 +190,22 @@ class Biller:
             last = next_number(series, today.year, last)
             invoices.append(msgspec.structs.replace(draft, number=last))
             check(invoices[-1])
-            await asyncio.to_thread(
-                printer.pdf, invoices[-1]
-            )  # what cannot be printed must not become a fact
-        await record([_event(invoice, run) for invoice in invoices])
+            # What cannot be printed must not become a fact.
+            await asyncio.to_thread(printer.pdf, invoices[-1])
+        await record([_event(invoice, run) for invoice in invoices], partial(self._check_since, documents))
         return invoices
+
+    async def _check_since(self, documents: Sequence[Invoice]) -> None:
+        """Return if the book has these documents and no others. Raises `IssuedMeanwhile`.
+
+        An issue whose receipt did not come in time is on its way, and may have come into the book since.
+        """
+        if len(now := await self._documents()) != len(documents):
+            raise IssuedMeanwhile(
+                "an issue that was under way has come into the book meanwhile",
+                where=now[-1].number,
+                hint="look at what was issued; then issue what is left",
+            )
 
     async def _documents(self) -> list[Invoice]:
         """All documents that the book has, in their order."""
@@ -194,6 +237,7 @@ class Biller:
             so_far = until if until is not None and until < month.until else None
             if kind == "invoice":
                 self._check_seller(terms)
+                self._check_tax_ids(book)
             drafts, refused = [], []
             for building in sorted(set(book.registry.buildings) - before):
                 lines = await drafting.lines(building)
@@ -219,6 +263,16 @@ class Biller:
                 "the tariff has VAT, and who bills has no tax ID",
                 where="[billing]",
                 hint='give its own: tax_id = "0105561000011"; or use a tariff of your own without `vat`',
+            )
+
+    def _check_tax_ids(self, book: BookState) -> None:
+        """A document cannot be mended when it is a fact."""
+        assert book.registry.opened is not None  # noqa: S101 - what was settled comes after it
+        for table, tax_id in self._settings.odd_tax_ids(book.registry.opened.currency):
+            raise TaxIdInvalid(
+                f"{tax_id} is no Thai tax ID",
+                where=table,
+                hint="it has 13 digits, and the last one checks the others; or leave it out",
             )
 
     def _draft(
@@ -285,14 +339,22 @@ def _is_of(invoice: Invoice, month: date) -> bool:
 def _not_closed(month: Month, standing: Standing, book: BookState) -> NotSettled:
     settled, rules = standing.settled_until, book.registry.market.rules_at(month.until - book.step)
     days = rules.final_days if rules is not None else 0
-    also = "all of it is settled"
-    if days:
-        also = f"{counted(days, 'day')} of the next month are settled too (`final_days` of the market)"
+    last = midnight(month.next_first + timedelta(days=days), book.grid.zone)
     return NotSettled(
         f"{month.first:%B %Y} is not settled for good yet",
         where=f"settled until {settled.astimezone(book.grid.zone):%Y-%m-%d %H:%M}" if settled else "",
-        hint=f"that is when {also}; until then there is the preview",
+        hint=f"it can be billed when all is settled until {last.astimezone(book.grid.zone):%Y-%m-%d %H:%M}"
+        f" (`final_days` of the market is {days}); until then there is the preview",
     )
+
+
+def _check_reason(reason: str) -> None:
+    """A credit note says why it is (Revenue Code, section 86/10)."""
+    hint = f"tell what was wrong, in one line of up to {REASON_MAX} characters, Thai or Latin"
+    if not reason.strip():
+        raise ReasonInvalid("a credit note says why it is", where="reason", hint=hint)
+    if len(reason) > REASON_MAX or not reason.isprintable():
+        raise ReasonInvalid(f"this cannot be printed as a reason: {reason[:40]!r}", where="reason", hint=hint)
 
 
 def _credit_note(invoice: Invoice, reason: str, today: date) -> Invoice:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -20,27 +21,37 @@ class CannotWrite(BadInput):
     code = "cannot-write"
 
 
-def write_documents(documents: Sequence[Invoice], folder: Path) -> None:
-    """A PDF and a JSON file a document, and all of them as CSV and as a workbook.
+def write_documents(documents: Sequence[Invoice], folder: Path, *, tables: bool = True) -> None:
+    """A PDF and a JSON file a document, and as `tables` all of them as CSV and as a workbook.
 
     Raises `CannotWrite`, and `NotPrintable` for the first that cannot be printed when all else is written.
     """
     printer = Printer()
     failed: list[NotPrintable] = []
     for each in documents:
-        name = each.number or f"preview-{each.building}"
+        preview = f"preview-{each.building}"
+        name = each.number or preview
+        if each.number:  # what was a draft is none any more
+            _remove(folder.joinpath(f"{preview}.json"), folder.joinpath(f"{preview}.pdf"))
         write_file(folder.joinpath(f"{name}.json"), as_json(each))
         try:
             write_file(folder.joinpath(f"{name}.pdf"), printer.pdf(each))
         except NotPrintable as error:
             failed.append(error)
-    write_file(folder.joinpath("invoices.csv"), as_csv(INVOICES, documents))
-    write_file(folder.joinpath("lines.csv"), as_csv(LINES, billed_lines(documents)))
-    workbook = BytesIO()
-    write_invoices(documents, (), workbook, documents[0].issued_on)
-    write_file(folder.joinpath("invoices.xlsx"), workbook.getvalue())
+    if tables:
+        write_file(folder.joinpath("invoices.csv"), as_csv(INVOICES, documents))
+        write_file(folder.joinpath("lines.csv"), as_csv(LINES, billed_lines(documents)))
+        workbook = BytesIO()
+        write_invoices(documents, workbook, documents[0].issued_on)
+        write_file(folder.joinpath("invoices.xlsx"), workbook.getvalue())
     if failed:
         raise failed[0]
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.unlink()
 
 
 def as_csv(sheet: Sheet[Row], rows: Iterable[Row]) -> bytes:

@@ -9,7 +9,7 @@ due_days = 15
 name = "School"
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +57,14 @@ class BillingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Who is billed; a building that is not listed by the name that the registry has for it."""
         return self.buildings.get(building, PartyTable(name or building)).party()
 
+    def odd_tax_ids(self, currency: str) -> Iterator[tuple[str, str]]:
+        """Tables of the settings file with tax IDs that are none, and these; judged are Thailand's."""
+        parties = {f"[{TABLE}]": self.tax_id}
+        parties |= {f"[{TABLE}.buildings.{name}]": each.tax_id for name, each in self.buildings.items()}
+        for table, tax_id in parties.items():
+            if tax_id and currency == "THB" and not _is_thai_tax_id(tax_id):
+                yield table, tax_id
+
 
 class _File(msgspec.Struct, frozen=True):
     billing: BillingSettings = BillingSettings()
@@ -75,7 +83,7 @@ def billing_from(tables: Mapping[str, Any], path: Path, buildings: Collection[st
     return billing
 
 
-def is_thai_tax_id(text: str) -> bool:
+def _is_thai_tax_id(text: str) -> bool:
     """Whether it is a Thai taxpayer's number: 13 digits, the last of which checks the others (modulo 11)."""
     if len(text) != _THAI_DIGITS or not (text.isascii() and text.isdecimal()):
         return False

@@ -76,7 +76,7 @@ def read_energies(path: Path, grid: Grid, prices: GridPrices) -> Iterator[Energy
     columns = [
         Column("interval_start", start),
         Column("building", name),
-        Column("interval_start", str),
+        Column("interval_start", str.strip),
         *prices.columns(start),
     ]
     with open_table(path, [column.name for column in columns], [_IMPORT, _EXPORT]) as table:

@@ -36,7 +36,7 @@ from settlement.toml_place import located
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Feeder = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
-Price = Natural | str
+Price = Natural | Annotated[str, msgspec.Meta(min_length=1)]
 """Micro-units a kilowatt-hour, or the name of a column that holds them."""
 KEY_MAX = 10**9
 KEY_DIGITS = 9

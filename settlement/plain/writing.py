@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ _FILES = {
 }
 _OF_INTERVALS = ("trades.csv", "shares.csv", "journal.csv")
 _MORE = ".more"
+_QUOTED = re.compile('[",\r\n]')
 _BUFFER_BYTES = 1 << 20
 _DRAFT = ".what-if-"
 
@@ -120,8 +122,8 @@ def _opened(path: Path) -> TextIO:
 
 @lru_cache(100_000)
 def _cell(text: str) -> str:
-    """A name or an instant as a cell (RFC 4180); neither has commas or line ends."""
-    return '"{}"'.format(text.replace('"', '""')) if '"' in text else text
+    """A name, or an instant as it was written, as a cell (RFC 4180)."""
+    return '"{}"'.format(text.replace('"', '""')) if _QUOTED.search(text) else text
 
 
 @contextmanager
@@ -134,8 +136,9 @@ def result_files(folder: Path) -> Iterator[ResultFiles]:
 @contextmanager
 def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[dict[str, CsvFile]]:
     """Files of CSV that move into `folder` when the block ends well. Raises `CannotWrite`."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made: list[Path] = []
     try:
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for each in headers:
             if folder.joinpath(each).is_dir():
@@ -149,14 +152,36 @@ def csv_files(folder: Path, headers: Mapping[str, Sequence[str]]) -> Iterator[di
                     opened[each] = CsvFile(text, csv.writer(text, lineterminator="\n"))
                     opened[each].rows.writerow(header)
                 yield opened
-            for each in headers:
-                os.replace(Path(draft, each), folder / each)
+            _replace(folder, Path(draft), list(headers))
     except BaseException as error:
         for empty in made:
             with suppress(OSError):
                 os.rmdir(empty)
         if isinstance(error, OSError):
             raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
+        raise
+
+
+def _replace(folder: Path, draft: Path, names: Sequence[str]) -> None:
+    """Put the files of a draft into the place of those of before; where one cannot, all of those come back.
+
+    A program that is killed meanwhile leaves fewer files than there should be, and never old ones among new.
+    """
+    before = [name for name in names if folder.joinpath(name).exists()]
+    aside = draft / "before"
+    aside.mkdir()
+    moved: list[str] = []
+    try:
+        for name in before:
+            os.replace(folder.joinpath(name), aside.joinpath(name))
+            moved.append(name)
+        for name in names:
+            os.replace(draft.joinpath(name), folder.joinpath(name))
+    except OSError:
+        for name in set(names).difference(before):
+            folder.joinpath(name).unlink(missing_ok=True)
+        for name in moved:
+            os.replace(aside.joinpath(name), folder.joinpath(name))
         raise
 
 

@@ -22,14 +22,18 @@ from settlement.billing.biller import (
     AlreadyCancelled,
     AlreadyIssued,
     Biller,
+    Check,
+    IssuedMeanwhile,
     NotSettled,
+    ReasonInvalid,
     RunNotRecorded,
+    TaxIdInvalid,
     TaxIdMissing,
     UnknownDocument,
 )
 from settlement.billing.files import CannotWrite, write_documents
 from settlement.billing.proving import NotProven, Prover, UnknownLine, proof_steps
-from settlement.billing.settings import BillingSettings
+from settlement.billing.settings import BillingSettings, PartyTable
 from settlement.billing.totals import check
 from settlement.settler import Settler
 from tests.support.billing import (
@@ -92,12 +96,34 @@ async def test_a_month_is_issued_once(site: Site) -> None:
 async def test_who_has_no_tax_id_drafts_and_issues_nothing(site: Site) -> None:
     unregistered = Biller("campus", site.settlement, BillingSettings(name="Campus Energy"))
 
-    async def record(events: Sequence[InvoiceIssued]) -> None:
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
         raise AssertionError
 
     with pytest.raises(TaxIdMissing):
         await unregistered.issue(JUNE, date(2026, 7, 2), record)
     assert len((await unregistered.preview(JUNE, date(2026, 7, 2))).invoices) == 3
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\n", "x" * 201, "two\nlines"])
+async def test_a_credit_note_says_why_it_is_in_a_line_that_can_be_printed(site: Site, reason: str) -> None:
+    first, *_ = await issue(site)
+    with pytest.raises(ReasonInvalid):
+        await credit(site, first.number, date(2026, 7, 3), reason=reason)
+    assert len(await biller(site).issued(JUNE)) == 3
+
+
+async def test_a_tax_id_that_is_none_is_shown_in_drafts_and_not_issued(site: Site) -> None:
+    """A document cannot be mended when it is in the book."""
+    mistyped = replace(SELLER, buildings={"b-2": PartyTable("Two", "1 Road", "0105561000012")})
+    billed = Biller("campus", site.settlement, mistyped)
+
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+        raise AssertionError
+
+    with pytest.raises(TaxIdInvalid) as raised:
+        await billed.issue(JUNE, date(2026, 7, 2), record)
+    assert raised.value.where == "[billing.buildings.b-2]"
+    assert len((await billed.preview(JUNE, date(2026, 7, 2))).invoices) == 3
 
 
 async def test_a_bill_that_no_document_can_hold_keeps_nobody_elses_back(
@@ -115,7 +141,8 @@ async def test_another_series_begins_with_one_and_the_first_goes_on(site: Site) 
     _, second, _ = await issue(site)
     other = Biller("campus", site.settlement, replace(SELLER, series="campus-cn"))
 
-    async def record(events: Sequence[InvoiceIssued]) -> None:
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+        await check()
         await site.tell(SERVICE, "settlement", *events)
 
     note = await other.credit(second.number, "a mistake", date(2026, 7, 3), record)
@@ -182,7 +209,8 @@ async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None
     async with await SettlementStore.open(site.store) as other:
         second = Biller("campus", other, SELLER)
 
-        async def record(events: Sequence[InvoiceIssued]) -> None:
+        async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+            await check()
             await site.tell(SERVICE, "settlement", *events)
 
         today = date(2026, 7, 2)
@@ -193,6 +221,18 @@ async def test_two_who_issue_at_once_bill_each_building_once(site: Site) -> None
     (issued,) = (each for each in found if not isinstance(each, BaseException))
     assert isinstance(refused, AlreadyIssued)
     assert [each.number[-1] for each in issued.invoices] == ["1", "2", "3"]
+
+
+async def test_what_came_into_the_book_while_others_were_drafted_is_not_issued_again(site: Site) -> None:
+    """As an issue does whose receipt did not come in time."""
+
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+        await site.tell(SERVICE, "settlement", *events)
+        await check()
+
+    with pytest.raises(IssuedMeanwhile) as raised:
+        await biller(site).issue(JUNE, date(2026, 7, 2), record)
+    assert raised.value.where == "campus-2026-000003"
 
 
 async def test_who_waits_too_long_for_the_stream_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +283,7 @@ async def test_a_month_that_closes_with_its_last_interval_is_told_so(site: Site)
     await site.settle()
     with pytest.raises(NotSettled) as caught:
         await issue(site, JULY, date(2026, 7, 10))
-    assert caught.value.hint == "that is when all of it is settled; until then there is the preview"
+    assert caught.value.hint.startswith("it can be billed when all is settled until 2026-08-01 00:00 (")
 
 
 async def test_the_book_holds_the_documents_by_their_codes(site: Site) -> None:

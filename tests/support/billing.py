@@ -8,7 +8,7 @@ from ledger.events import MeterAdded, MeterAssigned
 from ledger.market_events import InvoiceIssued
 from ledger.postgres import PostgresSettings
 from ledger.registry import OPERATOR, SERVICE
-from settlement.billing.biller import Biller
+from settlement.billing.biller import Biller, Check
 from settlement.billing.invoice import Invoice
 from settlement.billing.settings import BillingSettings
 from tests.support.campus import GATEWAY, MORNING
@@ -68,7 +68,8 @@ async def issue(
 ) -> Sequence[Invoice]:
     """Bill a month; `change` makes of each document what the book is told instead."""
 
-    async def record(events: Sequence[InvoiceIssued]) -> None:
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+        await check()
         await site.tell(SERVICE, "settlement", *(told for event in events for told in change(event)))
 
     return (await biller(site).issue(month, today, record)).invoices
@@ -83,7 +84,8 @@ async def credit(
 ) -> Invoice:
     """Cancel an invoice, likewise."""
 
-    async def record(events: Sequence[InvoiceIssued]) -> None:
+    async def record(events: Sequence[InvoiceIssued], check: Check) -> None:
+        await check()
         await site.tell(SERVICE, "settlement", *(told for event in events for told in change(event)))
 
     return await biller(site).credit(number, reason, today, record)

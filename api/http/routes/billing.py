@@ -38,7 +38,6 @@ from api.http.documents import PRINTED, document_answer
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
 from api.http.waiting import held
-from ledger.errors import BadInput
 from ledger.postgres.issued import ALL, IssuedStore
 from ledger.postgres.lent import lent_store
 from settlement.billing.accounts import Accounts
@@ -60,12 +59,6 @@ NUMBER_MAX = 2**53
 Req = Request[Any, Any, State]
 MonthPath = Annotated[str, PathParameter(description="Such as 2026-06.")]
 NumberPath = Annotated[str, PathParameter(description="A document's number, such as campus-2026-000001.")]
-
-
-class NoReason(BadInput):
-    """A credit note without a reason."""
-
-    code = "no-reason"
 
 
 def _issued(backend: Backend) -> IssuedStore:
@@ -164,7 +157,7 @@ async def invoices_xlsx(request: Req, state: State, month: MonthPath) -> Respons
 
 def _workbook(documents: list[Invoice], on: date) -> bytes:
     file = BytesIO()
-    write_invoices(documents, (), file, on)
+    write_invoices(documents, file, on)
     return file.getvalue()
 
 
@@ -202,7 +195,7 @@ async def issue(state: State, month: MonthPath) -> Response[IssuedShape]:
 async def issue_month(backend: Backend, month: date) -> Bills:
     """Bill a month, in a turn of this process and of the store."""
     async with held(backend.recorder.turn, "issuing"), _biller(backend) as biller:
-        return await biller.issue(month, _today(backend), await backend.recorder.record(_issued(backend)))
+        return await biller.issue(month, _today(backend), await backend.recorder.record())
 
 
 @post("/invoices/{number:str}/credit", may=BILLING, summary="Cancel an invoice")
@@ -210,8 +203,6 @@ async def credit(state: State, number: NumberPath, data: JSONBody[CreditRequest]
     """Cancel an invoice by a credit note, which this answers with. Issuing its month bills the building anew.
     409 `already-cancelled` names the credit note that is there."""
     backend: Backend = state.backend
-    if not data.reason.strip():
-        raise NoReason("a credit note says why it is", where="reason", hint="tell what was wrong")
     note = await backend.recorder.unbroken(_cancel(backend, number, data.reason))
     recorded = await _issued(state.backend).document(note.number)
     assert recorded is not None  # noqa: S101 - the ledger signed that it has it
@@ -220,9 +211,7 @@ async def credit(state: State, number: NumberPath, data: JSONBody[CreditRequest]
 
 async def _cancel(backend: Backend, number: str, reason: str) -> Invoice:
     async with held(backend.recorder.turn, "issuing"), _biller(backend) as biller:
-        return await biller.credit(
-            number, reason, _today(backend), await backend.recorder.record(_issued(backend))
-        )
+        return await biller.credit(number, reason, _today(backend), await backend.recorder.record())
 
 
 # --- accounts ------------------------------------------------------------------------------------------
@@ -264,7 +253,7 @@ async def _entries(backend: Backend, month: str) -> list[Entry]:
 
 @get("/months/{month:str}/balances", may=BILLING, summary="A month's balances")
 async def balances(state: State, month: MonthPath) -> list[BalanceShape]:
-    """What every account got and gave, with tax and rounding as far as it was billed: in all, nothing."""
+    """What every account got and gave, in all nothing; tax and rounding in the month that billed them."""
     backend: Backend = state.backend
     first = told_month(month)
     async with _accounts(backend) as accounts:

@@ -20,7 +20,7 @@ def found(seller: str, buyers: dict[str, str], currency: str = "THB") -> list[st
 def test_every_tax_id_that_is_none_is_told_with_whose_it_is() -> None:
     said = found(WRONG, {"a": WRONG, "b": RIGHT, "c": "123", "d": ""})
     assert [each.partition(" is no Thai tax ID")[0] for each in said] == [
-        f"who bills: {WRONG}", f"a: {WRONG}", "c: 123",
+        f"[billing]: {WRONG}", f"[billing.buildings.a]: {WRONG}", "[billing.buildings.c]: 123",
     ]  # fmt: skip
 
 

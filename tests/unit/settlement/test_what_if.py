@@ -584,6 +584,29 @@ def test_progress_tells_what_is_read_and_settled(files: PlainFiles) -> None:
     assert told == [("energies read", 7), ("intervals settled", 1), ("intervals settled", 2)]
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["2026-06-01T09:00:00,000+07:00", "2026-06-01,09:00:00+07:00", "2026-06-01T09:00:00+07:00\n"],
+)
+def test_an_instant_comes_out_as_it_went_in_however_it_is_written(files: PlainFiles, written: str) -> None:
+    quoted = f'"{written}"'
+    header = ENERGIES.splitlines()[0]
+    files.write(table(header, [(quoted, "sun", 0, 1000), (quoted, "a", 1000, 0)])).settle()
+    for name in ("trades.csv", "journal.csv"):
+        assert {row["interval_start"] for row in files.rows(name)} == {written.strip()}
+        assert None not in files.rows(name)[0], "no cell is one too many"
+
+
+def test_a_building_pays_no_fee_for_what_it_gave_itself(files: PlainFiles) -> None:
+    header = ENERGIES.splitlines()[0]
+    files.write(
+        table(header, [("2026-06-01T09:00:00+07:00", "a", 1000, 1000)]),
+        rules(operator_fee_micro_per_kwh=100_000),
+    ).settle()
+    (row,) = files.rows("buildings.csv")
+    assert (row["bought_milliwh"], row["fees_micro"], row["cost_micro"]) == ("1000000", "0", "0")
+
+
 @given(st.text(st.sampled_from('ab" ;|'), min_size=1, max_size=8).map(lambda text: f"n{text}n"))
 def test_names_come_out_of_the_files_as_they_went_in(name: str) -> None:
     cell = name.replace('"', '""')

@@ -1,5 +1,6 @@
 """Every wrong file of a what-if is refused with a code and its place, and nothing is written."""
 
+import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -433,6 +434,34 @@ def test_a_folder_in_the_place_of_a_file_is_left_alone_and_so_are_the_others(fil
         files.settle()
     assert (caught.value.code, caught.value.where) == ("cannot-write", str(files.out / "journal.csv"))
     assert [path.name for path in files.out.iterdir()] == ["journal.csv"]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_all_of_those_of_before(
+    files: PlainFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write().settle()
+    before = files.results()
+    replace = os.replace
+
+    def refused_for_shares(source: Path, target: Path) -> None:
+        if target == files.out / "shares.csv" and source.parent.name != "before":
+            raise PermissionError(13, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refused_for_shares)
+    with pytest.raises(BadInput) as caught:
+        files.write(rules=rules("bill_sharing")).settle()
+    assert caught.value.code == "cannot-write"
+    assert files.results() == before
+    assert len(list(files.out.iterdir())) == 4
+
+
+def test_a_name_of_a_folder_that_is_too_long_is_told(files: PlainFiles) -> None:
+    files.write()
+    files.out = files.out / ("x" * 300)
+    with pytest.raises(BadInput) as caught:
+        files.settle()
+    assert caught.value.code == "cannot-write"
 
 
 def test_folders_that_were_made_go_again_with_a_failure(files: PlainFiles) -> None:
