@@ -2,7 +2,12 @@
 
 The library tells of every handler its parameters, body and answers. What is the same everywhere is added
 here: the problems that an operation may answer with, whether it needs a key, names that read well, and an
-example of each value, by the name that it has in all of the API.
+example of each value, by the name that it has in all of the API. What nobody could know from outside, the
+handler says in its decorator:
+
+    has_etag=True       its answer has an ETag, and is 304 for who has it
+    secret=True         its answer holds a secret, so it is not kept for an Idempotency-Key
+    problems={403}      statuses of problems that others like it do not answer with
 """
 
 import re
@@ -36,8 +41,10 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     404: ("not-found", "there is no such community here"),
     409: ("contradiction", "this does not fit what the book says already"),
     413: ("too-large", "Request Entity Too Large"),
+    415: ("other-media-type", "an envelope is sent as application/json"),
     422: ("bad-input", "this value does not fit"),
     429: ("too-many-requests", "this key has sent too many requests"),
+    500: ("internal-error", "the ledger failed to answer"),
     503: ("store-unavailable", "Postgres does not answer: TimeoutError"),
 }
 """Every status that a problem may have, with an example of its code and of its words."""
@@ -154,14 +161,17 @@ def _complete(
     for parameter in parameters:
         _describe(parameter)
     answers = operation["responses"]
-    for status in _problems(path, method, may, has_input=bool(parameters) or "requestBody" in operation):
+    has_input = bool(parameters) or "requestBody" in operation
+    problems = {*_problems(path, method, may, has_input=has_input), *handler.opt.get("problems", ())}
+    for status in sorted(problems):
         if status == HTTPStatus.BAD_REQUEST or str(status) not in answers:
             answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         else:  # an answer of its own, or a problem
             answers[str(status)].setdefault("content", {}).update(_problem(status)["content"])
-    if method == "GET" and EVENT_STREAM not in answers["200"].get("content", {}):
+    if handler.opt.get("has_etag"):
         answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
-    if method == "POST":
+    # Without a key nobody's answers are kept, and one that holds a secret is kept for nobody.
+    if method == "POST" and not may & PUBLIC and not handler.opt.get("secret"):
         parameters.append(_idempotency_key())
     for body in (operation.get("requestBody", {}), *answers.values()):
         for media_type, content in body.get("content", {}).items():
@@ -182,7 +192,7 @@ def _security(may: AbstractSet[str], method: str) -> list[dict[str, list[str]]]:
 
 def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool) -> Iterator[int]:
     """The statuses of the problems that an operation may answer with."""
-    yield from (401, 429, 503)  # whoever shows a key may show a wrong one
+    yield from (401, 429, 500, 503)  # whoever shows a key may show a wrong one
     if (
         not may & PUBLIC or method not in SAFE
     ):  # also what is public is changed by a page of this server alone

@@ -48,7 +48,7 @@ Proposer = Annotated[
 ]
 
 
-@get("/", may=OWNERS, summary="Agreements")
+@get("/", may=OWNERS, has_etag=True, summary="Agreements")
 async def agreements(
     request: Req,
     state: State,
@@ -64,7 +64,7 @@ async def agreements(
     return told(request, await paged(wanted, after, limit, lambda row: agreement_shape(row, currency)))
 
 
-@get("/{agreement:str}", may=OWNERS, summary="An agreement")
+@get("/{agreement:str}", may=OWNERS, has_etag=True, summary="An agreement")
 async def agreement(
     request: Req,
     state: State,

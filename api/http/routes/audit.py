@@ -50,7 +50,7 @@ async def export(request: Req, state: State) -> Stream:
     return await downloaded(request, backend, backend.community, write)
 
 
-@get("/streams", may=READERS, summary="Streams with their heads, by name")
+@get("/streams", may=READERS, has_etag=True, summary="Streams with their heads, by name")
 async def streams(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[StreamShape]]:
@@ -60,7 +60,12 @@ async def streams(
     return told(request, page)
 
 
-@get("/streams/{name:str}/entries", may=READERS, summary="The entries of the registry and its like")
+@get(
+    "/streams/{name:str}/entries",
+    may=READERS,
+    has_etag=True,
+    summary="The entries of the registry and its like",
+)
 async def entries(
     request: Req,
     state: State,
@@ -72,7 +77,12 @@ async def entries(
     return await _entries(request, state, name, limit, after)
 
 
-@get("/streams/{kind:str}/{subject:str}/entries", may=READERS, summary="The entries of somebody's stream")
+@get(
+    "/streams/{kind:str}/{subject:str}/entries",
+    may=READERS,
+    has_etag=True,
+    summary="The entries of somebody's stream",
+)
 async def entries_of(
     request: Req,
     state: State,
@@ -98,7 +108,9 @@ async def _entries(
     return told(request, await page_of(after, limit, (0,), read, entry_shape, lambda row: (row.sequence,)))
 
 
-@get("/envelopes/{position:int}", may=READERS, summary="Who signed an event, and the signature")
+@get(
+    "/envelopes/{position:int}", may=READERS, has_etag=True, summary="Who signed an event, and the signature"
+)
 async def envelope(
     request: Req,
     state: State,

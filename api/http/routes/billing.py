@@ -121,7 +121,7 @@ async def invoices(
     )  # fmt: skip
 
 
-@get("/invoices/{number:str}", may=BILLING, summary="A document, as JSON or as PDF")
+@get("/invoices/{number:str}", may=BILLING, has_etag=True, summary="A document, as JSON or as PDF")
 async def invoice(request: Req, state: State, number: NumberPath) -> Response[bytes]:
     """The canonical JSON as it stands in the book. Its SHA-256 is its code, which is the ETag. With `.pdf`
     behind the number it is printed in Thai and English, PDF/A-3 with that JSON inside: the same bytes every
@@ -133,20 +133,34 @@ async def invoice(request: Req, state: State, number: NumberPath) -> Response[by
     return await document_answer(request, found, printed=name != number)
 
 
-@get("/months/{month:str}/invoices.csv", may=BILLING, media_type=CSV, summary="A month's documents as CSV")
+@get(
+    "/months/{month:str}/invoices.csv",
+    may=BILLING,
+    has_etag=True,
+    media_type=CSV,
+    summary="A month's documents as CSV",
+)
 async def invoices_csv(request: Req, state: State, month: MonthPath) -> Response[bytes]:
     """A row a document."""
     return answered(request, as_csv(INVOICES, await _of_month(state, told_month(month))), CSV)
 
 
-@get("/months/{month:str}/lines.csv", may=BILLING, media_type=CSV, summary="Their lines as CSV")
+@get(
+    "/months/{month:str}/lines.csv", may=BILLING, has_etag=True, media_type=CSV, summary="Their lines as CSV"
+)
 async def lines_csv(request: Req, state: State, month: MonthPath) -> Response[bytes]:
     """A row a line of each document, with the intervals it is about and the run that decided them."""
     documents = await _of_month(state, told_month(month))
     return answered(request, as_csv(LINES, billed_lines(documents)), CSV)
 
 
-@get("/months/{month:str}/invoices.xlsx", may=BILLING, media_type=XLSX, summary="Both as a workbook")
+@get(
+    "/months/{month:str}/invoices.xlsx",
+    may=BILLING,
+    has_etag=True,
+    media_type=XLSX,
+    summary="Both as a workbook",
+)
 async def invoices_xlsx(request: Req, state: State, month: MonthPath) -> Response[bytes]:
     """Documents and lines as sheets of one workbook."""
     first = told_month(month)
@@ -226,13 +240,25 @@ async def journal(state: State, month: MonthPath) -> list[JournalShape]:
     return [journal_shape(row, backend.book.community.currency) for row in booked(entries)]
 
 
-@get("/months/{month:str}/journal.csv", may=BILLING, media_type=CSV, summary="A month's journal as CSV")
+@get(
+    "/months/{month:str}/journal.csv",
+    may=BILLING,
+    has_etag=True,
+    media_type=CSV,
+    summary="A month's journal as CSV",
+)
 async def journal_csv(request: Req, state: State, month: MonthPath) -> Response[bytes]:
     """The same as a file for the books."""
     return answered(request, as_csv(JOURNAL, booked(await _entries(state.backend, month))), CSV)
 
 
-@get("/months/{month:str}/journal.xlsx", may=BILLING, media_type=XLSX, summary="The same as a workbook")
+@get(
+    "/months/{month:str}/journal.xlsx",
+    may=BILLING,
+    has_etag=True,
+    media_type=XLSX,
+    summary="The same as a workbook",
+)
 async def journal_xlsx(request: Req, state: State, month: MonthPath) -> Response[bytes]:
     """The journal as a workbook of one sheet."""
     entries = await _entries(state.backend, month)

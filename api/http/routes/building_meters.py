@@ -31,7 +31,7 @@ READERS = OWN | {"operator"}
 Req = Request[Any, Any, State]
 
 
-@get("/{building:str}/meters", may=READERS, summary="A building's meters, by name")
+@get("/{building:str}/meters", may=READERS, has_etag=True, summary="A building's meters, by name")
 async def meters(
     request: Req, state: State, building: BuildingPath, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[MeterShape]]:
@@ -44,7 +44,12 @@ async def meters(
     return told(request, page)
 
 
-@get("/{building:str}/meters/{meter:str}/chain", may=READERS, summary="The chain of a meter's readings")
+@get(
+    "/{building:str}/meters/{meter:str}/chain",
+    may=READERS,
+    has_etag=True,
+    summary="The chain of a meter's readings",
+)
 async def chain(
     request: Req,
     state: State,

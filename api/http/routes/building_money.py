@@ -41,7 +41,7 @@ MONEY = OWN | {"operator", "billing"}
 Req = Request[Any, Any, State]
 
 
-@get("/{building:str}/trades", may=MONEY, summary="What a building sold and bought")
+@get("/{building:str}/trades", may=MONEY, has_etag=True, summary="What a building sold and bought")
 async def trades(
     request: Req,
     state: State,
@@ -73,7 +73,9 @@ async def trades(
     return told(request, await page_of(after, limit, first, read, shape, lambda row: (row.start, row.number)))
 
 
-@get("/{building:str}/statement/{month:str}", may=MONEY, summary="A building's month day by day")
+@get(
+    "/{building:str}/statement/{month:str}", may=MONEY, has_etag=True, summary="A building's month day by day"
+)
 async def statement(
     request: Req,
     state: State,
@@ -92,7 +94,9 @@ async def statement(
     return told(request, statement_shape(found))
 
 
-@get("/{building:str}/savings", may=MONEY, summary="What the market saved a building in a month")
+@get(
+    "/{building:str}/savings", may=MONEY, has_etag=True, summary="What the market saved a building in a month"
+)
 async def savings(
     request: Req,
     state: State,
@@ -118,7 +122,12 @@ def _this_month(backend: Backend) -> date:
     return backend.clock.now().astimezone(ZoneInfo(backend.book.community.zone)).date().replace(day=1)
 
 
-@get("/{building:str}/invoices", may=MONEY, summary="A building's documents, the first one first")
+@get(
+    "/{building:str}/invoices",
+    may=MONEY,
+    has_etag=True,
+    summary="A building's documents, the first one first",
+)
 async def invoices(
     request: Req, state: State, building: BuildingPath, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[DocumentShape]]:
@@ -131,7 +140,9 @@ async def invoices(
     return told(request, page)
 
 
-@get("/{building:str}/invoices/{number:str}", may=MONEY, summary="One of a building's documents")
+@get(
+    "/{building:str}/invoices/{number:str}", may=MONEY, has_etag=True, summary="One of a building's documents"
+)
 async def invoice(
     request: Req,
     state: State,

@@ -24,7 +24,7 @@ from ledger.postgres.buildings import BuildingStore, IntervalRow
 Req = Request[Any, Any, State]
 
 
-@get("/", may={"operator", "billing"}, summary="All buildings, by name")
+@get("/", may={"operator", "billing"}, has_etag=True, summary="All buildings, by name")
 async def buildings(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[BuildingShape]]:
@@ -35,7 +35,12 @@ async def buildings(
     return told(request, page)
 
 
-@get("/{building:str}/intervals", may=OWN | {"operator"}, summary="A building's energy by interval")
+@get(
+    "/{building:str}/intervals",
+    may=OWN | {"operator"},
+    has_etag=True,
+    summary="A building's energy by interval",
+)
 async def intervals(
     request: Req,
     state: State,

@@ -146,7 +146,7 @@ class _EnvelopeOperation(Operation):
 
 
 @post(
-    "/envelopes", may=PUBLIC, status_code=200, media_type=JSON, tags=["Devices"],
+    "/envelopes", may=PUBLIC, problems={415}, status_code=200, media_type=JSON, tags=["Devices"],
     request_max_body_size=ENVELOPE_BYTES_MAX, operation_class=_EnvelopeOperation, responses=RECEIPTS,
     summary="Send a signed envelope",
 )  # fmt: skip
@@ -180,7 +180,10 @@ async def envelopes(request: Req, state: State) -> Response[bytes]:
     return Response(receipt, status_code=status, media_type=JSON)
 
 
-@get("/{device:str}/heads", may=PUBLIC, media_type=JSON, summary="Where a device's chains go on")
+@get(
+    "/{device:str}/heads", may=PUBLIC, problems={403}, media_type=JSON,
+    summary="Where a device's chains go on",
+)  # fmt: skip
 async def heads(request: Req, state: State, device: FromPath[str]) -> Response[bytes]:
     """The signed heads of the streams that a device continues, for one that lost its memory.
 
@@ -206,7 +209,7 @@ def _check_sees(principal: Principal | None, community: str, device: str) -> Non
         raise NotAllowed("this key may not see the heads of this device", where=device)
 
 
-@post("/tokens", may={"operator"}, summary="Give out a token that enrols a device")
+@post("/tokens", may={"operator"}, secret=True, summary="Give out a token that enrols a device")
 async def give_token(state: State, data: JSONBody[TokenWanted]) -> Response[TokenGiven]:
     """A token for one device and one role, by which it enrols its key without the operator at hand. It is
     shown in this answer only. Another token for the same device withdraws this one."""
@@ -271,7 +274,7 @@ async def revoke(state: State, device: FromPath[str], data: JSONBody[RevocationW
     return Revoked(device, key)
 
 
-@get("", may=SEES_ALL, summary="Devices by name")
+@get("", may=SEES_ALL, has_etag=True, summary="Devices by name")
 async def devices(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[DeviceShape]]:
@@ -282,7 +285,7 @@ async def devices(
     return told(request, page)
 
 
-@get("/{device:str}", may=SEES_ALL, summary="A device")
+@get("/{device:str}", may=SEES_ALL, has_etag=True, summary="A device")
 async def device_of(request: Req, state: State, device: FromPath[str]) -> Response[DeviceShape]:
     """Its role, public key, and since where in the book that counts."""
     backend: Backend = state.backend

@@ -61,7 +61,7 @@ After = Annotated[
 ]
 
 
-@get("/{building:str}/power", may=MAY, summary="A building's newest power")
+@get("/{building:str}/power", may=MAY, has_etag=True, summary="A building's newest power")
 async def power(request: Req, state: State, building: BuildingPath) -> Response[BuildingPowerShape]:
     """The newest power that the book knows of each of its meters, and of the building: as the meter told it
     with its newest reading or, where it tells none, the average of the newest interval, and which of both."""

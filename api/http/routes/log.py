@@ -41,7 +41,7 @@ def _kept(state: State, cache: str) -> str:
     return cache if backend.settings.public_log else cache.replace("public", "private")
 
 
-@get("/checkpoint", may=LOG, media_type=TEXT, summary="The newest checkpoint")
+@get("/checkpoint", may=LOG, has_etag=True, media_type=TEXT, summary="The newest checkpoint")
 async def checkpoint(request: Req, state: State) -> Response[bytes]:
     """The newest checkpoint: a signed note of C2SP tlog-checkpoint."""
     note = await _log(state).checkpoint()
@@ -50,7 +50,7 @@ async def checkpoint(request: Req, state: State) -> Response[bytes]:
     return answered(request, note.encode(), TEXT, _kept(state, SECONDS))
 
 
-@get("/tile/{path:path}", may=LOG, media_type=BYTES, summary="A tile or an entry bundle")
+@get("/tile/{path:path}", may=LOG, has_etag=True, media_type=BYTES, summary="A tile or an entry bundle")
 async def tile(request: Req, state: State, path: FromPath[str]) -> Response[bytes]:
     """A tile of C2SP tlog-tiles, `tile/LEVEL/INDEX[.p/WIDTH]`, or an entry bundle behind one of level 0,
     `tile/entries/INDEX[.p/WIDTH]`. What the tree does not have yet is not found."""
@@ -65,7 +65,13 @@ async def tile(request: Req, state: State, path: FromPath[str]) -> Response[byte
     return answered(request, data, BYTES, _kept(state, FOREVER))
 
 
-@get("/proofs/inclusion", may=LOG, media_type=TEXT, summary="A proof that an event is in the log")
+@get(
+    "/proofs/inclusion",
+    may=LOG,
+    has_etag=True,
+    media_type=TEXT,
+    summary="A proof that an event is in the log",
+)
 async def inclusion(
     request: Req,
     state: State,
@@ -81,7 +87,7 @@ async def inclusion(
     return answered(request, str(proof).encode(), TEXT, _kept(state, SECONDS))
 
 
-@get("/proofs/consistency", may=LOG, media_type=TEXT, summary="A proof that the log only grew")
+@get("/proofs/consistency", may=LOG, has_etag=True, media_type=TEXT, summary="A proof that the log only grew")
 async def consistency(
     request: Req,
     state: State,

@@ -69,7 +69,7 @@ def _quarantine(state: State) -> QuarantineStore:
 # --- what there is -------------------------------------------------------------------------------------
 
 
-@get("/registry", may=OPERATOR, summary="Feeders, buildings, meters and devices")
+@get("/registry", may=OPERATOR, has_etag=True, summary="Feeders, buildings, meters and devices")
 async def registry(request: Req, state: State) -> Response[RegistryShape]:
     """Who and what takes part, with each meter's reader and how far it was read."""
     return told(request, registry_shape(await _inspection(state).registry()))
@@ -83,7 +83,7 @@ async def alarms(state: State, limit: Limit = 100, after: Cursor = "") -> Page[A
     )
 
 
-@get("/market", may=OPERATOR, summary="Rules and tariffs as published")
+@get("/market", may=OPERATOR, has_etag=True, summary="Rules and tariffs as published")
 async def market(request: Req, state: State) -> Response[MarketShape]:
     """The rules in order of the instant from which they hold, and the tariffs by name with how far each of
     their parts is known."""

@@ -41,7 +41,7 @@ Since = Annotated[
 Standing = Annotated[OrderState | None, QueryParameter(name="state", description="Those that stand so now.")]
 
 
-@get("/", may=OWNERS, summary="Orders")
+@get("/", may=OWNERS, has_etag=True, summary="Orders")
 async def orders(
     request: Req,
     state: State,
@@ -57,7 +57,7 @@ async def orders(
     return told(request, await paged(wanted, after, limit, lambda row: order_shape(row, currency)))
 
 
-@get("/{order:str}", may=OWNERS, summary="An order")
+@get("/{order:str}", may=OWNERS, has_etag=True, summary="An order")
 async def order(request: Req, state: State, building: BuildingPath, order: OrderPath) -> Response[OrderShape]:
     """The order of a name; where several had it one after the other, the one placed last."""
     desk = await desk_at(state, building)

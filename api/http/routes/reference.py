@@ -40,7 +40,7 @@ async def page(state: State) -> str:
     return "".join(_page(description.document))
 
 
-@get("/v1/openapi.json", may=PUBLIC, include_in_schema=False)
+@get("/v1/openapi.json", may=PUBLIC, has_etag=True, include_in_schema=False)
 async def document(request: Req, state: State) -> Response[bytes]:
     """The same for programs."""
     description: Description = state.description

@@ -86,7 +86,7 @@ async def webhooks(request: Req, state: State, limit: Limit = 100, after: Cursor
     return await page_of(after, limit, ("",), read, webhook_shape, lambda row: (row.webhook,))
 
 
-@post("/webhooks", may=OWNERS, summary="Be told of what comes into the book")
+@post("/webhooks", may=OWNERS, secret=True, summary="Be told of what comes into the book")
 async def create(request: Req, state: State, data: JSONBody[NewWebhook]) -> Response[WebhookSecret]:
     """From now on each event of these topics is POSTed to the address, signed by the secret that is shown
     this once; the part `webhooks` of this document tells how. Each is told at least once, under the same
@@ -123,7 +123,13 @@ async def remove(request: Req, state: State, webhook: WebhookPath) -> None:
     await backend.webhooks.store.delete(webhook)
 
 
-@post("/webhooks/{webhook:str}/rotate", may=OWNERS, summary="Replace its secret", status_code=200)
+@post(
+    "/webhooks/{webhook:str}/rotate",
+    may=OWNERS,
+    secret=True,
+    summary="Replace its secret",
+    status_code=200,
+)
 async def rotate(
     request: Req,
     state: State,

@@ -92,7 +92,8 @@ async def test_every_operation_tells_what_people_need(served: Api) -> None:
                 "description": operation.get("description"),
                 "tag": operation.get("tags"),
                 "security": "security" in operation,
-                "401": "401" in answers, "429": "429" in answers, "503": "503" in answers,
+                "401": "401" in answers, "429": "429" in answers,
+                "500": "500" in answers, "503": "503" in answers,
                 "403": "403" in answers or operation["security"] == [],
                 "404": "404" in answers or "{" not in path,
                 "409": "409" in answers or method == "get",
@@ -120,7 +121,8 @@ async def test_every_operation_tells_what_people_need(served: Api) -> None:
 async def test_every_problem_is_told_once_and_shown(served: Api) -> None:
     described = await document(served)
     told = described["components"]["responses"]
-    assert {f"Problem{status}" for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)} == set(told)
+    known = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+    assert {f"Problem{status}" for status in known} == set(told)
     for name, answer in told.items():
         shown = answer["content"][MEDIA_TYPE]["example"]
         assert shown["status"] == int(name.removeprefix("Problem"))
@@ -128,3 +130,42 @@ async def test_every_problem_is_told_once_and_shown(served: Api) -> None:
             page = await client.get(shown["type"])
             assert page.status_code == 200, shown["type"]
             assert str(shown["status"]) in page.text, shown["type"]
+
+
+FILLED = {
+    "community": "campus", "building": "b-1", "meter": "m-0", "month": "2026-06", "number": "1",
+    "device": "gw-1", "stream": "meter/m-0", "name": "registry", "kind": "meter", "subject": "m-0",
+    "position": "0", "path": "0/000", "code": "fork",
+}  # fmt: skip
+
+
+async def test_who_has_an_answer_is_not_sent_it_again_where_that_is_told_and_nowhere_else(
+    served: Api,
+) -> None:
+    described, tried = await document(served), 0
+    async with served.client("operator") as client:
+        for path, methods in described["paths"].items():
+            url = path
+            for name, value in FILLED.items():
+                url = url.replace(f"{{{name}}}", value)
+            told = methods.get("get", {}).get("responses", {})
+            if "{" in url or "text/event-stream" in told.get("200", {}).get("content", {}) or not told:
+                continue
+            plain = await client.get(url)
+            again = await client.get(url, headers={"If-None-Match": "*"})
+            if plain.status_code == 200:
+                tried += 1
+                assert again.status_code == (304 if "304" in told else 200), url
+                assert ("etag" in plain.headers) == ("304" in told), url
+    assert tried > 25
+
+
+async def test_a_request_is_done_once_where_that_is_told(served: Api) -> None:
+    told = {
+        path.removeprefix("/v1/communities/{community}")
+        for path, methods in (await document(served))["paths"].items()
+        for parameter in methods.get("post", {}).get("parameters", ())
+        if parameter["name"] == "Idempotency-Key"
+    }
+    assert {"/what-if", "/buildings/{building}/orders", "/months/{month}/issue"} <= told
+    assert not {"/envelopes", "/devices/enrol", "/devices/tokens"} & told
