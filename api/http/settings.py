@@ -24,7 +24,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where it listens and how much it takes.
 
     With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
-    are hashes. `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
+    are hashes. They tell how many events each stream has: how many orders a building has placed, say.
+    `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
     `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
     `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.

@@ -3,10 +3,12 @@
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from pathlib import Path
 
 import httpx
 import pytest
 
+from ledger.access import Role
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.merkle import verify_consistency, verify_inclusion
 from ledger.note import Checkpoint, InclusionProof, open_checkpoint
@@ -196,7 +198,7 @@ async def test_a_closed_log_is_for_keys_and_not_for_caches_between(
     async with api(database, nats_server, tmp_path_factory.mktemp("api")) as found:
         async with found.client() as stranger:
             assert (await stranger.get(f"{LOG}/checkpoint")).status_code == 401
-        async with found.client("building", "b-1") as client:
+        async with found.client("auditor") as client:
             for path in (
                 "checkpoint",
                 "tile/0/000.p/5",
@@ -206,3 +208,32 @@ async def test_a_closed_log_is_for_keys_and_not_for_caches_between(
                 answer = await client.get(f"{LOG}/{path}")
                 assert answer.status_code == 200
                 assert "public" not in answer.headers["Cache-Control"]
+
+
+async def test_in_a_closed_log_nobody_counts_the_events_of_others(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with api(database, nats_server, tmp_path) as found:
+        await found.site.ledgers_clock.sleep_until(MORNING + DAY)
+        for meter in ("m-0", "m-1"):
+            await found.site.read(meter, (0, 0, 0))
+        await found.site.projector.catch_up()
+        asked = {
+            "all": "checkpoint tile/0/000.p/1 proofs/consistency?first=1 blocks"
+            " proofs/inclusion?stream=registry&sequence=1",
+            "own": "proofs/inclusion?stream=meter/m-0&sequence=1",
+            "others": "tile/entries/000.p/1 proofs/inclusion?stream=meter/m-1&sequence=1"
+            " proofs/inclusion?stream=building/b-2&sequence=1",
+        }
+        sees: tuple[tuple[Role, str], ...] = (
+            ("auditor", "all own others"), ("operator", "all own others"), ("building", "all own"),
+            ("billing", "all"),
+        )  # fmt: skip
+        for role, what in sees:
+            async with found.client(role, "b-1" if role == "building" else None) as client:
+                for kind, urls in asked.items():
+                    for url in urls.split():
+                        answer = await client.get(f"{LOG}/{url}")
+                        is_refused = answer.status_code == 403
+                        assert is_refused == (kind not in what.split()), (role, url, answer.text)
+                        assert is_refused or answer.status_code in (200, 404), url
