@@ -126,7 +126,7 @@ async def _served() -> AsyncIterator[_Served]:
             config = campus.write_settings(
                 folder, servers.postgres.dsn, servers.nats.url, servers.nats.monitor_url, relaxed=True
             )  # fmt: skip
-            port = _free_port()
+            port = free_port()
             with config.open("a") as file:
                 file.write(f"\n[api]\nport = {port}\nrequests_a_minute = 100000000\n")
             settings = load_settings(config, {}, FOREIGN_TABLES)
@@ -138,11 +138,12 @@ async def _served() -> AsyncIterator[_Served]:
                     await _fill(settings, keys, bus)
             with Service("serve", config):
                 address = f"http://127.0.0.1:{port}"
-                await _until_ready(address)
-                yield _Served(config, address, await _token(settings))
+                await until_ready(address)
+                yield _Served(config, address, await token_of_b(settings))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
@@ -168,16 +169,20 @@ async def _fill(settings: Settings, keys: LedgerKeys, bus: Bus) -> None:
     await until_projected(settings)
 
 
-async def _token(settings: Settings) -> str:
+async def token_of_b(settings: Settings) -> str:
+    """A new key of the building."""
     key, now = new_key(), SystemClock().now()
     pool = await Pool.open(settings.postgres, 1)
-    row = (key.prefix, key.digest, campus.COMMUNITY, "building", "b", "", now, now + timedelta(days=1))
-    await AccessStore(pool).add(AccessKey(*row))
+    until = now + timedelta(days=1)
+    await AccessStore(pool).add(
+        AccessKey(key.prefix, key.digest, campus.COMMUNITY, "building", "b", "", now, until)
+    )
     await pool.close()
     return key.token
 
 
-async def _until_ready(address: str) -> None:
+async def until_ready(address: str) -> None:
+    """Return when the API there says that it is ready."""
     async with httpx.AsyncClient() as client:
         for _ in range(int(WAIT_SECONDS * 10)):
             try:
@@ -209,7 +214,7 @@ def _serve_constant(path: str, port: str) -> None:
 
 @asynccontextmanager
 async def _constant(body: bytes, folder: Path) -> AsyncIterator[str]:
-    path, port = folder / "constant.json", _free_port()
+    path, port = folder / "constant.json", free_port()
     path.write_bytes(body)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.benchmarks.api", "constant", str(path), str(port),

@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import api, ingest, ready, replay, settlement, stored_settlement, verify_rows
+from tests.benchmarks import api, ingest, live, ready, replay, settlement, stored_settlement, verify_rows
 from tests.benchmarks.rows import Row
 
 RESULT = Path("build/bench.json")
@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "stored_settlement": stored_settlement.rows,
     "replay": replay.rows,
     "api": api.rows,
+    "live": live.rows,
 }
 
 

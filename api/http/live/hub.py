@@ -3,7 +3,7 @@
     every POLL_SECONDS, while somebody listens:
       how far are the projections -> who came since the last look is fed from here on
       -> the pages up to there, for all views at once -> to each listener what is of its view
-    every KEYS_SECONDS: whose key no longer counts is told so, and told nothing more
+    every WATCH_SECONDS: whose key or session no longer counts is told so, and nothing more
 
 A listener begins with what it has missed, which it reads by itself, a few at a time. It asks the hub for
 nothing but to be fed, and the hub waits for nobody: who does not take what it is fed is ended.
@@ -18,7 +18,7 @@ import structlog
 
 from api.http.backend import Backend
 from api.http.desk import OrderDesk
-from api.http.live.listener import Listener
+from api.http.live.listener import Listener, Shown
 from api.http.live.message import Message, ending
 from api.http.live.pages import LivePages, View
 from api.http.live.place import BadPlace, Place
@@ -30,9 +30,9 @@ from ledger.postgres.live import LiveStore, Reached
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.03
 RETRY_SECONDS = 1.0
-KEYS_SECONDS = 2.0
+WATCH_SECONDS = 2.0
 HEARTBEAT_SECONDS = 15.0
 END_SECONDS = 5.0
 COME_BACK_SECONDS = 30
@@ -60,6 +60,7 @@ class Hub:
         self._store = LiveStore(backend.pool, backend.community)
         self._pages = LivePages(self._store, desk, backend.book.community)
         self._listeners: dict[Listener, None] = {}  # in order of coming
+        self._of_key: Counter[str] = Counter()
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
         self._reached = Reached(0, 0)
         self._place: Place | None = None  # all before it was fed to whom it concerns
@@ -67,34 +68,36 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._failure: LedgerError | None = None  # of the newest look
         self._is_ending = False
-        self._heartbeat_at = self._keys_at = 0.0
+        self._heartbeat_at = self._watched_at = 0.0
 
     def __len__(self) -> int:
         """How many listen."""
         return len(self._listeners)
 
     async def messages(
-        self, view: View, prefix: str, after: Place | None
+        self, view: View, shown: Shown, after: Place | None
     ) -> AsyncGenerator[Sequence[Message], None]:
         """All messages behind a place, or from now on: those that come together at once, `Opened` the first.
 
         Without end but by `Ending`. Before the first raises `TooManyListeners`, `BadPlace`, `Unavailable`.
         """
-        listener = self._join(view, prefix)
+        listener = self._join(view, shown)
         try:
             place = await self._begin(after)
             yield [Message.of(place, Opened(self._backend.community, view.building))]
             while listener.ended_by is None:
-                try:
-                    place, told = await self._next(listener, place)
-                except LedgerError as error:
-                    listener.end(error)
-                    break
+                if listener.has_caught_up:
+                    await listener.wait()
+                    told = listener.take(place)
+                    place = told[-1].place if told else place
+                else:
+                    place, told = await self._catch_up(listener, place)
                 if told:
                     yield told
             yield [ending(place, listener.ended_by or Stopping("the server ends"))]
         finally:
             del self._listeners[listener]
+            self._of_key -= Counter([shown.prefix])  # of which nothing is left when none is
 
     async def close(self) -> None:
         """Tell all who listen to come back later, and wait for them, but not for long."""
@@ -112,18 +115,19 @@ class Hub:
 
     # --- one listener ------------------------------------------------------------------------
 
-    def _join(self, view: View, prefix: str) -> Listener:
-        settings, of_key = self._backend.settings, Counter(each.prefix for each in self._listeners)
+    def _join(self, view: View, shown: Shown) -> Listener:
+        settings = self._backend.settings
         if self._is_ending:
             raise Stopping("the server ends", hint="come again in a moment")
         for count, most, who in (
-            (of_key[prefix], settings.listeners_a_key, "this key"),
+            (self._of_key[shown.prefix], settings.listeners_a_key, "this key"),
             (len(self._listeners), settings.listeners, "this server"),
         ):
             if count >= most:
                 raise TooManyListeners(f"{who} has {most:,} listeners already", seconds=COME_BACK_SECONDS)
-        listener = Listener(view, prefix)
+        listener = Listener(view, shown)
         self._listeners[listener] = None
+        self._of_key[shown.prefix] += 1
         if self._task is None:
             self._task = asyncio.ensure_future(self._run())
         return listener
@@ -146,20 +150,22 @@ class Hub:
             )
         return after
 
-    async def _next(self, listener: Listener, place: Place) -> tuple[Place, Sequence[Message]]:
-        """What comes next for a listener, and how far it is then; perhaps nothing yet."""
+    async def _catch_up(self, listener: Listener, place: Place) -> tuple[Place, Sequence[Message]]:
+        """What comes next for a listener that is not fed yet, and how far it is then; perhaps nothing yet."""
         if listener.since is not None and listener.since <= place:
             listener.has_caught_up = True
-        if listener.has_caught_up:
             told = listener.take(place)
-            if told:
-                return told[-1].place, told
-        elif place < Place(self._reached.projected):
+            return told[-1].place if told else place, told
+        if place >= Place(self._reached.projected):
+            await listener.wait()
+            return place, ()
+        try:
             async with self._catching_up:
                 page = await self._pages.page([listener.view], place, self._reached.projected)
-            return page.until, page.messages.get(listener.view, ())
-        await listener.wait()
-        return place, ()
+        except LedgerError as error:
+            listener.end(error)
+            return place, ()
+        return page.until, page.messages.get(listener.view, ())
 
     # --- all of them -------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class Hub:
         """Once around; seconds until the next time."""
         try:
             await self._look()
-            await self._watch_keys()
+            await self._watch()
             self._failure, pause = None, POLL_SECONDS if self._is_done() else 0.0
         except LedgerError as error:
             log.warning("live stream waits for the store", code=error.code)
@@ -224,14 +230,20 @@ class Hub:
             if listener.has_caught_up:
                 listener.feed(beat)
 
-    async def _watch_keys(self) -> None:
-        """End those whose keys were revoked or have expired. Raises `StoreUnavailable`."""
-        if monotonic_seconds() - self._keys_at < KEYS_SECONDS:
+    async def _watch(self) -> None:
+        """End those whose keys or sessions came to their end. Raises `StoreUnavailable`.
+
+        A session is only looked at: that a page is open does not mean that somebody sits before it.
+        """
+        if monotonic_seconds() - self._watched_at < WATCH_SECONDS:
             return
-        shown = {listener.prefix for listener in self._listeners}
-        keys = await self._store.keys(shown)
-        self._keys_at, now = monotonic_seconds(), self._backend.clock.now()
-        ended = shown - {key.prefix for key in keys if key.counts(now)}
+        shown = {listener.shown for listener in self._listeners}
+        keys = await self._store.keys({each.prefix for each in shown if each.session is None})
+        sessions = [await self._backend.people.session(each.session) for each in shown if each.session]
+        self._watched_at, now = monotonic_seconds(), self._backend.clock.now()
+        counting = {Shown(key.prefix) for key in keys if key.counts(now)}
+        counting |= {Shown(each.person, each.digest) for each in sessions if each and each.counts(now)}
+        ended = shown - counting
         for listener in self._listeners:
-            if listener.prefix in ended:
-                listener.end(NotKnown("this key opens nothing any longer", hint="ask the operator"))
+            if listener.shown in ended:
+                listener.end(NotKnown("what was shown opens nothing any longer", hint="ask the operator"))

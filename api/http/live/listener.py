@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from api.http.live.message import Message
 from api.http.live.pages import View
@@ -18,12 +19,19 @@ class TooSlow(Unavailable):
     code = "too-slow"
 
 
+class Shown(NamedTuple):
+    """Who listens, by a key or a person's id, and the digest of the session that a person does it in."""
+
+    prefix: str
+    session: bytes | None = None
+
+
 class Listener:
     """Fed by the hub from `since` on, as soon as that is set; before that it reads the book by itself."""
 
-    def __init__(self, view: View, prefix: str) -> None:
+    def __init__(self, view: View, shown: Shown) -> None:
         self.view = view
-        self.prefix = prefix
+        self.shown = shown
         self.since: Place | None = None
         self.has_caught_up = False
         self.ended_by: LedgerError | None = None

@@ -3,7 +3,7 @@
     GET  ../live                 text/event-stream; a client that was cut off comes back with Last-Event-ID
     GET  ../live  with Upgrade   the same messages as text frames of JSON, resumed by `?after=`
 
-A key is shown in the Authorization header, as everywhere; never in the address.
+A key is shown in the Authorization header, as everywhere, or a session's cookie; never in the address.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ from litestar.response import Stream
 
 from api.http.backend import Backend
 from api.http.caching import told
+from api.http.cookies import session_token
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
 from api.http.live.hub import Hub, Stopping
-from api.http.live.listener import TooSlow
+from api.http.live.listener import Shown, TooSlow
 from api.http.live.message import Message
 from api.http.live.pages import View
 from api.http.live.place import Place
@@ -35,6 +36,7 @@ from api.http.openapi import EVENT_STREAM
 from api.http.power_shapes import BuildingPowerShape, building_power
 from api.http.principal import Principal
 from api.http.problems import NotKnown
+from ledger.people import session_digest
 from ledger.postgres.power import power_rows
 
 MAY = OWN | {"operator"}
@@ -142,7 +144,9 @@ async def _messages(
     place = Place.told(after) if after else None
     await known_building(state, building)
     view = View(building, with_partner=principal.building == building)
-    return hub.messages(view, principal.prefix, place)
+    token = session_token(connection.scope) if principal.person is not None else None
+    shown = Shown(principal.prefix, session_digest(token) if token is not None else None)
+    return hub.messages(view, shown, place)
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -162,7 +166,7 @@ async def _events(
 
 
 def _joined(messages: Sequence[Message]) -> bytes:
-    return b"".join(message.event for message in messages)
+    return messages[0].event if len(messages) == 1 else b"".join(message.event for message in messages)
 
 
 async def _tell(

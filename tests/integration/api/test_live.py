@@ -2,129 +2,44 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
-import websockets
 
-from api.http.backend import Backend
-from api.http.desk import OrderDesk
-from api.http.live import hub, listener
-from api.http.live.hub import Hub
-from api.http.live.pages import View
+from api.http.live import hub
 from api.http.live.place import Place
 from api.http.server import served as serving
-from ledger.access import parts
-from ledger.clock import SystemClock, rfc3339
+from ledger.clock import rfc3339
 from ledger.embedded import EmbeddedNats
 from ledger.events import MeterRead
-from tests.support.api import V1, Api, api
+from tests.support.api import V1, Api
 from tests.support.campus import GATEWAY, MORNING, SALT
-from tests.support.trading import HOUR, quarters
-
-LIVE = f"{V1}/buildings/b-1/live"
-WAIT_SECONDS = 20
-Message = dict[str, Any]
+from tests.support.live import (
+    LIVE,
+    WAIT_SECONDS,
+    Message,
+    another,
+    ended,
+    everything,
+    heard,
+    refusal,
+    sse,
+    told_campus,
+    told_on,
+    ws,
+)
+from tests.support.trading import HOUR
 
 
 @pytest.fixture
 async def served(database: str, nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Api]:
-    """A campus whose first hour is settled; then a late reading has settled part of it anew."""
-    async with api(database, nats_server, tmp_path) as found:
-        site = found.site
-        await quarters(site, 0, 2)
-        await site.read("m-0", (4, 0, 8_000))
-        await site.read("m-1", (3, 3_000, 0), (4, 4_000, 0))
-        await site.read("m-2", (3, 9_000, 0), (4, 12_000, 0))
-        await site.clock.sleep_until(MORNING + HOUR)
-        await site.settle()
-        await site.read("m-0", (3, 0, 5_000))
-        await site.settle()
-        await site.projector.catch_up()
+    async with told_campus(database, nats_server, tmp_path) as found:
         yield found
-
-
-@asynccontextmanager
-async def sse(
-    client: httpx.AsyncClient, path: str = LIVE, *, last: str = "", **params: str
-) -> AsyncIterator[AsyncIterator[Message]]:
-    """The messages of a stream of Server-Sent Events, `opened` taken off."""
-    headers = {"Last-Event-ID": last} if last else {}
-    async with client.stream("GET", path, params=params, headers=headers) as answer:
-        assert answer.status_code == 200, await answer.aread()
-        messages = events(answer)
-        assert (await anext(messages))["event"] == "opened"
-        yield messages
-
-
-async def events(answer: httpx.Response) -> AsyncIterator[Message]:
-    fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        if line:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        else:
-            if "data" in fields:
-                told = msgspec.json.decode(fields["data"])
-                assert told["event"] == fields["event"]
-                yield {"id": fields["id"], **told}
-            elif "" in fields:
-                yield {"id": fields["id"], "event": "heartbeat"}
-            fields = {}
-
-
-@asynccontextmanager
-async def ws(
-    found: Api, path: str = LIVE, token: str | None = None, address: str = ""
-) -> AsyncIterator[websockets.ClientConnection]:
-    """A WebSocket of the building b-1, `opened` taken off."""
-    shown = token or await found.token("building", "b-1")
-    url = (address or found.address).replace("http", "ws") + path
-    async with websockets.connect(url, additional_headers={"Authorization": f"Bearer {shown}"}) as socket:
-        assert msgspec.json.decode(await socket.recv())["event"] == "opened"
-        yield socket
-
-
-async def heard(messages: AsyncIterator[Message], count: int) -> list[Message]:
-    """The next so many messages."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        return [await anext(messages) for _ in range(count)]
-
-
-async def ended(messages: AsyncIterator[Message]) -> list[Message]:
-    """All messages up to the end."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        return [message async for message in messages]
-
-
-async def told_on(socket: websockets.ClientConnection) -> AsyncIterator[Message]:
-    async for text in socket:
-        yield msgspec.json.decode(text)
-
-
-async def everything(client: httpx.AsyncClient) -> list[Message]:
-    """All that there is to tell of the campus's beginning: 5 readings, 4 intervals, and what was mended."""
-    async with sse(client, after="0.0") as messages:
-        first = await heard(messages, 5 + 2 * 4)
-        again = [message for message in first if message.get("revised")]
-        return first + await heard(messages, 4 - len(again))
-
-
-def another(found: Api) -> Backend:
-    """As another process has it, beside the first."""
-    one = found.backend
-    return Backend(one.book, one.settings, one.pool, one.bus, one.ledger, one.clock)
-
-
-async def refusal(client: httpx.AsyncClient, path: str = LIVE, **params: str) -> tuple[int, str]:
-    answer = await client.get(path, params=params)
-    return answer.status_code, answer.json()["code"]
 
 
 # --- what is told --------------------------------------------------------------------------------------
@@ -283,205 +198,6 @@ async def test_a_quiet_building_learns_how_far_the_book_is(
             async with asyncio.timeout(WAIT_SECONDS):
                 while (message := await anext(each))["id"] != str(Place(size)):
                     assert message["event"] == "heartbeat"
-
-
-# --- who may -------------------------------------------------------------------------------------------
-
-
-async def test_others_are_refused_before_anything_is_told(served: Api) -> None:
-    async with served.client("building", "b-1") as own, served.client("operator") as operator:
-        assert await refusal(own, f"{V1}/buildings/b-2/live") == (403, "not-allowed")
-        assert await refusal(operator, f"{V1}/buildings/nowhere/live") == (404, "not-found")
-        for odd in ("x", "1", "1.", "-1.0", "1.1.1", "1.1 "):
-            assert await refusal(own, after=odd) == (422, "bad-live-id")
-        assert await refusal(own, after="99999.0") == (422, "bad-live-id")
-    async with served.client() as client:
-        assert await refusal(client) == (401, "not-authenticated")
-    for role in ("auditor", "billing"):
-        async with served.client(role) as client:
-            assert await refusal(client) == (403, "not-allowed")
-
-
-@pytest.mark.parametrize(
-    ("path", "shows", "status", "code"),
-    [
-        (LIVE, False, 401, "not-authenticated"),
-        (f"{V1}/buildings/b-2/live", True, 403, "not-allowed"),
-        (f"{LIVE}?after=x", True, 422, "bad-live-id"),
-        (f"{V1}/buildings/b-1/nothing", True, 404, "not-found"),
-        ("/v1/communities/elsewhere/buildings/b-1/live", True, 404, "not-found"),
-    ],
-)
-async def test_a_websocket_is_refused_by_the_same_rules_in_the_same_words(
-    served: Api, path: str, shows: bool, status: int, code: str
-) -> None:
-    token = await served.token("building", "b-1")
-    headers = {"Authorization": f"Bearer {token}"} if shows else {}
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with websockets.connect(
-            served.address.replace("http", "ws") + path, additional_headers=headers
-        ):
-            pass
-    answer = refused.value.response
-    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
-    assert answer.body is not None
-    assert msgspec.json.decode(bytes(answer.body))["code"] == code
-    assert answer.headers["X-Request-Id"]
-
-
-async def test_a_key_that_is_revoked_or_expires_hears_no_more(
-    served: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "KEYS_SECONDS", 0.05)
-    token = await served.token("building", "b-1")
-    split = parts(token)
-    assert split is not None
-    async with (
-        served.client("building", "b-1") as client,
-        served.client("operator") as operator,
-        sse(client) as messages,
-        ws(served) as socket,
-        sse(operator) as others,
-    ):
-        await served.backend.access.end("campus", split[0], SystemClock().now())
-        assert [(each["event"], each["code"]) for each in await ended(messages)] == [
-            ("ending", "not-authenticated")
-        ]
-        assert (await heard(told_on(socket), 1))[0]["code"] == "not-authenticated"
-        await socket.wait_closed()
-        assert socket.close_code == 1008
-        await served.site.read("m-0", (5, 0, 10_000))
-        await served.site.projector.catch_up()
-        assert (await heard(others, 1))[0]["event"] == "reading"
-
-
-async def test_the_access_log_tells_who_listens_as_soon_as_somebody_does(served: Api) -> None:
-    async with served.client("building", "b-1") as client, sse(client), ws(served):
-        for _ in range(100):
-            rows = await served.site.rows("SELECT status, role FROM access.requests WHERE path LIKE '%/live'")
-            if len(rows) == 2:
-                break
-            await asyncio.sleep(0.05)
-    assert sorted(rows) == [(101, "building"), (200, "building")]
-
-
-# --- bounds --------------------------------------------------------------------------------------------
-
-
-async def test_so_many_may_listen_by_a_key_and_a_place_comes_free_at_once(
-    database: str, nats_server: EmbeddedNats, tmp_path: Path
-) -> None:
-    async with (
-        api(database, nats_server, tmp_path, listeners=3, listeners_a_key=2) as found,
-        found.client("building", "b-1") as client,
-        found.client("operator") as operator,
-    ):
-        await found.site.projector.catch_up()
-        async with sse(client), ws(found):
-            answer = await client.get(LIVE)
-            assert (answer.status_code, answer.json()["code"]) == (429, "too-many-listeners")
-            assert "Retry-After" in answer.headers
-            async with sse(operator):
-                assert await refusal(operator) == (429, "too-many-listeners")
-        for _ in range(3):
-            async with asyncio.timeout(5):
-                while (await client.head(LIVE, headers={"Connection": "close"})).status_code != 200:
-                    await asyncio.sleep(0.01)
-                while not await opens(client) or not await opens_socket(found):
-                    await asyncio.sleep(0.01)
-
-
-async def opens(client: httpx.AsyncClient) -> bool:
-    async with client.stream("GET", LIVE) as answer:
-        return answer.status_code == 200
-
-
-async def opens_socket(found: Api) -> bool:
-    try:
-        async with ws(found):
-            return True
-    except websockets.InvalidStatus:
-        return False
-
-
-async def test_who_is_too_slow_is_told_so_and_holds_nobody(
-    served: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And hears all of it when it comes back with the id of its last message."""
-    monkeypatch.setattr(listener, "WAITING_MAX", 3)
-    live = Hub(served.backend, OrderDesk(served.backend))
-    split = parts(await served.token("building", "b-1"))
-    assert split is not None
-    view = View("b-1", with_partner=True)
-    slow, quick = (live.messages(view, split[0], None) for _ in range(2))
-    for each in (slow, quick):
-        assert len(await anext(each)) == 1
-    taking: Callable[[], Any] = lambda: anext(quick)  # noqa: E731 - what the quick one does each time
-    waits = asyncio.ensure_future(anext(slow))
-    for quarter in range(5, 12):
-        await served.site.read("m-0", (quarter, 0, 2_000 * quarter))
-        await served.site.projector.catch_up()
-        assert len(await asyncio.wait_for(taking(), WAIT_SECONDS)) == 1
-    (first,) = await waits
-    (last,) = await anext(slow)
-    assert (last.ending, last.place) == ("too-slow", first.place)
-    assert [each async for each in slow] == []
-    again = live.messages(view, split[0], last.place)
-    await anext(again)
-    missed = [message async for each in _first(again, 6) for message in each]
-    assert [message.place.part for message in missed] == [1] * 6
-    for each in (quick, again):
-        await each.aclose()
-    assert len(live) == 0
-
-
-async def _first(messages: AsyncIterator[Sequence[Any]], count: int) -> AsyncIterator[Sequence[Any]]:
-    async with asyncio.timeout(WAIT_SECONDS):
-        while count > 0:
-            each = await anext(messages)
-            count -= len(each)
-            yield each
-
-
-async def test_nothing_is_kept_back_and_nothing_cached(served: Api) -> None:
-    async with (
-        served.client("building", "b-1", {"Accept-Encoding": "gzip"}) as client,
-        client.stream("GET", LIVE) as answer,
-    ):
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["X-Accel-Buffering"] == "no"
-        assert "Content-Encoding" not in answer.headers
-        assert (await anext(answer.aiter_lines())).startswith("retry: ")
-
-
-async def test_head_ends(served: Api) -> None:
-    async with served.client("building", "b-1") as client:
-        answer = await client.head(LIVE)
-    assert (answer.status_code, answer.content) == (200, b"")
-
-
-async def test_a_websocket_that_talks_is_hung_up_on(served: Api) -> None:
-    async with ws(served) as socket:
-        await socket.send("hello")
-        await socket.wait_closed()
-        assert socket.close_code == 1003
-    async with ws(served) as socket:
-        await socket.send("x" * 2_000)
-        await socket.wait_closed()
-        assert socket.close_code == 1009
-
-
-async def test_the_servers_end_is_told_to_websockets(served: Api) -> None:
-    server = AsyncExitStack()
-    address = await server.enter_async_context(serving(another(served)))
-    async with ws(served, address=address) as socket:
-        closing = asyncio.ensure_future(server.aclose())
-        (message,) = await heard(told_on(socket), 1)
-        assert message["code"] == "stopping"
-        await socket.wait_closed()
-        assert socket.close_code == 1012
-    await closing
 
 
 # --- power ---------------------------------------------------------------------------------------------
