@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
+from ledger.canonical import INTEGER_MAX
 from ledger.words import did_you_mean
 
 EXPECTED = {
@@ -21,6 +22,8 @@ EXPECTED = {
 """What to write, by msgspec's name for the kind of value that is expected."""
 
 
+_BEYOND = re.compile(r"Expected `(?:int|float|str)` (of length )?([<>]=?) (-?[\d.]+)$")
+_SIGNS = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
 _ANY_KEY = "..."
 """How msgspec tells a key that is not a field's name."""
 
@@ -49,6 +52,9 @@ def misfit(
     place = path if value is None else _with_keys(path, error, kind, value)
     if description and "matching regex" in what:
         return Misfit("the text does not have the form that is asked for", place, description)
+    if (beyond := _BEYOND.match(what)) is not None:
+        hint = "; ".join(filter(None, (_range(node), description)))
+        return Misfit(_bound(place.rpartition(".")[2], *beyond.groups()), place, hint)
     if (expected := re.match(r"Expected `(\w+)[^`]*`, got `(\w+)", what)) is not None:
         is_single = expected.groups() == ("array", "object")
         hint = f"write [[{_name(place)}]], once for each" if is_single else EXPECTED.get(expected[1], "")
@@ -59,6 +65,19 @@ def misfit(
         case inspect.LiteralType():
             return Misfit(what, place, _choices(what, node))
     return Misfit(what, place, "")
+
+
+def _bound(key: str, of_length: str | None, sign: str, number: str) -> str:
+    """A bound in words."""
+    told = f"{int(number):,}" if number.removeprefix("-").isdecimal() else number
+    return f"{key} has to be {_SIGNS[sign]} {told}{' characters long' if of_length else ''}"
+
+
+def _range(node: inspect.Type | None) -> str:
+    """Both bounds of a number, where it has two that somebody chose."""
+    if not isinstance(node, inspect.IntType | inspect.FloatType) or node.ge is None:
+        return ""
+    return "" if node.le in (None, INTEGER_MAX) else f"from {node.ge:,} to {node.le:,} is meant"
 
 
 def _with_keys(path: str, error: msgspec.ValidationError, kind: type[Any], value: Any) -> str:

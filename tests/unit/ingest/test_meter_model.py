@@ -26,7 +26,7 @@ FAULTS = {
     'id = "acrel-adl3000"': ("", "the whole file", "id"),
     'maker = "Acrel"': ("maker = 3", "maker", "str"),
     "function = 3": ("function = 5", "function", "5"),
-    "address = 0x0A": ("address = 65536", "registers.import.address", "65535"),
+    "address = 0x0A": ("address = 65536", "registers.import.address", "65,535"),
     "address = 0x14": ("adress = 20", "registers.export", "adress"),
     'type = "i16"': ('type = "i24"', "registers.power.type", "i24"),
     "scale = [1, 1]": ("scale = [1, 0]", "registers.power.scale[1]", "1"),

@@ -93,9 +93,9 @@ def test_a_file_without_gateways_has_none() -> None:
             "gateways[0]",
             "allowed in [[gateways]]: id, key_file, lines, models, remote",
         ),
-        ("unit = 2", "unit = 256", "<= 255", "meters[1].unit", ""),
+        ("unit = 2", "unit = 256", "at most 255", "meters[1].unit", ""),
         ("unit = 2", "unit = 1", "1 is there twice", "lines 10.0.0.5:4001, meters: unit", ""),
-        ("rated_w = 1_000_000", "rated_w = 0", ">= 1", "meters[0].rated_w", ""),
+        ("rated_w = 1_000_000", "rated_w = 0", "at least 1", "meters[0].rated_w", ""),
         ("rated_w = 1_000_000", "", "missing required field `rated_w`", "meters[0]", ""),
         ('framer = "rtu"', 'framer = "ascii"', "ascii", "lines[0].framer", "allowed: rtu, tcp"),
         (
@@ -132,7 +132,7 @@ def test_a_file_without_gateways_has_none() -> None:
             "whole number",
         ),
         ("unit = 2", 'unit = "2"', "got `str`", "meters[1].unit", "without quotes"),
-        ("pause_ms = 100", "pause_ms = -1", ">= 0", "lines[0].pause_ms", ""),
+        ("pause_ms = 100", "pause_ms = -1", "at least 0", "lines[0].pause_ms", ""),
     ],
 )
 def test_a_mistake_is_named_with_table_key_and_what_is_allowed(

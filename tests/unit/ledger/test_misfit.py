@@ -16,6 +16,8 @@ class Party(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class File(msgspec.Struct):
+    minutes: Annotated[int, msgspec.Meta(ge=0, le=10_080)] = 0
+    word: Annotated[str, msgspec.Meta(max_length=4)] = ""
     parties: dict[Name, Party] = {}
     keys: list[dict[Name, Part]] = []
     last: int = 0
@@ -44,6 +46,22 @@ def test_a_key_that_somebody_chose_stands_in_the_place(value: dict[str, Any], pl
     found = told(value)
     assert found.place == place
     assert hint in found.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "hint"),
+    [
+        ({"minutes": 20_000}, "minutes has to be at most 10,080", "from 0 to 10,080 is meant"),
+        ({"minutes": -1}, "minutes has to be at least 0", "from 0 to 10,080 is meant"),
+        ({"word": "words"}, "word has to be at most 4 characters long", ""),
+        ({"keys": [{"a": -1}]}, "a has to be at least 0", "parts of a whole"),
+    ],
+)
+def test_what_is_beyond_a_bound_is_told_with_its_key_and_the_bound(
+    value: dict[str, Any], what: str, hint: str
+) -> None:
+    found = told(value)
+    assert (found.what, found.hint) == (what, hint)
 
 
 def test_what_was_looked_at_is_as_it_was() -> None:
