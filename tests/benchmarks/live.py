@@ -2,7 +2,7 @@
 
 The server is `energy-ledger serve`, a process of its own, and so are the listeners and the reference: a
 server that knows its connections and writes to each of them what it is told to. A reading is recorded first;
-time counts from when the projections begin with it to when a listener has it.
+time counts from when the projections have it to when a listener has it.
 """
 
 import asyncio
@@ -138,9 +138,8 @@ async def _through_the_ledger(found: Site) -> list[float]:
             nonlocal number
             number += 1
             await client.append("meter/m-0", [_reading(number)])
-            begin = time.perf_counter()
             await projector.advance()
-            return begin
+            return time.perf_counter()
 
         try:
             return await _delays(port, await token_of_b(found.settings), tell)
