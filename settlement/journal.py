@@ -50,12 +50,16 @@ class Residual(NamedTuple):
     export_micro: int
 
 
+_posting = maker(Posting)
+
+
 def postings(trades: Iterable[Trade], residuals: Iterable[Residual]) -> list[Posting]:
     """The postings of an interval."""
     found: list[Posting] = []
     for name, partner, energy, _, amount, wheeling, loss_milliwh, loss_micro, fee in trades:
         seller, buyer = building_account(name), building_account(partner)
-        found += transfer("trade", seller, buyer, energy, amount)
+        found.append(_posting(("trade", seller, -energy, amount)))
+        found.append(_posting(("trade", buyer, energy, -amount)))
         if wheeling:
             found += transfer("wheeling", WHEELING, buyer, 0, wheeling)
         if loss_milliwh or loss_micro:
@@ -67,13 +71,14 @@ def postings(trades: Iterable[Trade], residuals: Iterable[Residual]) -> list[Pos
             found += transfer("operator-fee", OPERATOR, buyer, 0, fee)
     for building, import_milliwh, import_micro, export_milliwh, export_micro in residuals:
         if import_milliwh:
-            found += transfer("grid-import", GRID, building_account(building), import_milliwh, import_micro)
+            account = building_account(building)
+            found.append(_posting(("grid-import", GRID, -import_milliwh, import_micro)))
+            found.append(_posting(("grid-import", account, import_milliwh, -import_micro)))
         if export_milliwh:
-            found += transfer("grid-export", building_account(building), GRID, export_milliwh, export_micro)
+            account = building_account(building)
+            found.append(_posting(("grid-export", account, -export_milliwh, export_micro)))
+            found.append(_posting(("grid-export", GRID, export_milliwh, -export_micro)))
     return found
-
-
-_posting = maker(Posting)
 
 
 def transfer(

@@ -1,6 +1,6 @@
 """One interval as a mechanism sees it, and what it makes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from settlement.amounts import PPM, amount_micro, part
@@ -115,13 +115,24 @@ class Outcome(NamedTuple):
     shares: list[Share]
 
 
+def trades_at(
+    market: Market, matched: Iterable[tuple[str, str, int]], price_micro_per_kwh: int, wheeling: Wheeling
+) -> list[Trade]:
+    """The trades of sellers and buyers at one price, each with its energy."""
+    price = price_micro_per_kwh
+    if market.operator_fee_micro_per_kwh or wheeling != NO_WHEELING:
+        return [trade(market, *each, price, wheeling) for each in matched]
+    return [
+        _trade((seller, buyer, energy, price, amount_micro(energy, price), 0, 0, 0, 0))
+        for seller, buyer, energy in matched
+    ]
+
+
 def trade(
     market: Market, seller: str, buyer: str, energy_milliwh: int, price_micro_per_kwh: int, wheeling: Wheeling
 ) -> Trade:
     """A trade with all that follows from its energy and price."""
     amount = amount_micro(energy_milliwh, price_micro_per_kwh)
-    if not (market.operator_fee_micro_per_kwh or wheeling != NO_WHEELING):
-        return _trade((seller, buyer, energy_milliwh, price_micro_per_kwh, amount, 0, 0, 0, 0))
     lost = part(energy_milliwh, wheeling.loss_ppm)
     fee = 0 if seller == buyer else market.operator_fee_micro_per_kwh  # of one's own nobody pays for
     return Trade(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from settlement.clearing import Cleared, FeederPair
-from settlement.market import Market, Offer, Trade, trade
+from settlement.market import Market, Offer, Trade, trades_at
 
 
 class Parties(NamedTuple):
@@ -45,7 +45,7 @@ def pair(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], cleared:
         wheeling = market.routes.wheeling(seller_feeder, buyer_feeder)
         price = cleared.prices[seller_feeder]
         matched = match(sellers[seller_feeder], buyers[buyer_feeder], flows[seller_feeder, buyer_feeder])
-        trades += [trade(market, *each, price, wheeling) for each in matched]
+        trades += trades_at(market, matched, price, wheeling)
     return trades
 
 
@@ -78,15 +78,21 @@ def _flows(sellers: Mapping[str, Parties], buyers: Mapping[str, Parties]) -> dic
 def match(sellers: Parties, buyers: Parties, energy_milliwh: int) -> list[tuple[str, str, int]]:
     """Pairs of sellers and buyers for so much energy, which both give up."""
     found = []
-    left, given, taken = energy_milliwh, sellers.energies, buyers.energies
+    left = energy_milliwh
+    (givers, given), (takers, taken) = sellers, buyers
     while left:
-        energy = min(left, given[-1], taken[-1])
-        found.append((sellers.names[-1], buyers.names[-1], energy))
+        offered, wanted = given[-1], taken[-1]
+        energy = min(left, offered, wanted)
+        found.append((givers[-1], takers[-1], energy))
         left -= energy
-        for names, energies in (sellers, buyers):
-            if energies[-1] == energy:
-                names.pop()
-                energies.pop()
-            else:
-                energies[-1] -= energy
+        if energy == offered:
+            givers.pop()
+            given.pop()
+        else:
+            given[-1] = offered - energy
+        if energy == wanted:
+            takers.pop()
+            taken.pop()
+        else:
+            taken[-1] = wanted - energy
     return found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from settlement.amounts import divided, midpoint, part
 from settlement.clearing import Bid, Cleared, clear
+from settlement.making import maker
 from settlement.market import Market, Offer, Outcome
 from settlement.mechanisms.parameters import Parameters
 from settlement.pairing import pair
@@ -76,13 +77,17 @@ def at_price(market: Market, sells: Sequence[Offer], buys: Sequence[Offer], pric
     """As much as can be matched at `price`; over a way only where it leaves the buyer below its limit."""
     costs = market.costs()
     most = market.band.retail_micro_per_kwh - market.operator_fee_micro_per_kwh
+    # Without wheeling all who are content with the price are equals.
+    limits = [market.bid(offer) for offer in buys] if costs else [most] * len(buys)
     cleared = clear(
-        [Bid(offer.feeder, offer.energy_milliwh, price) for offer in sells],
-        # Without wheeling all who are content with the price are equals.
-        [Bid(offer.feeder, offer.energy_milliwh, market.bid(offer) if costs else most) for offer in buys],
+        [_bid((feeder, energy, price)) for _, feeder, energy, _ in sells],
+        [_bid((feeder, energy, limit)) for (_, feeder, energy, _), limit in zip(buys, limits, strict=True)],
         costs,
     )
     return cleared._replace(prices=dict.fromkeys(cleared.prices, price))
+
+
+_bid = maker(Bid)
 
 
 def _energy(offers: Sequence[Offer]) -> int:
