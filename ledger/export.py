@@ -66,6 +66,13 @@ class EnvelopeRow(NamedTuple):
     runs: bytes
 
 
+class Published(NamedTuple):
+    """A checkpoint that others are given, with the cosignatures of witnesses under it, and its size."""
+
+    size: int
+    checkpoint: str
+
+
 Pages = AsyncIterator[list[EventRow]]
 
 

@@ -13,6 +13,11 @@ from ledger.errors import BadInput
 from ledger.keys import PublicKey, SigningKey, b64, unb64
 
 ED25519 = b"\x01"
+COSIGNATURE_V1 = b"\x04"
+_NOT_SUCH_A_KEY = {
+    ED25519: "this is not an Ed25519 verifier key",
+    COSIGNATURE_V1: "this is not a witness's Ed25519 verifier key (cosignature/v1)",
+}
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _NOTE_MAX_BYTES = 1_000_000
 _SIGNATURES_MAX = 100
@@ -31,31 +36,35 @@ def _is_key_name(name: str) -> bool:
 
 
 class Verifier(NamedTuple):
-    """A log's public key under its name, as auditors pass it around: `name+id+base64`."""
+    """A public key under its holder's name, as auditors pass it around: `name+id+base64`.
+
+    A log's signs notes; `ledger.cosignature` has that of witnesses, of another `algorithm`.
+    """
 
     name: str
     key: PublicKey
+    algorithm: bytes = ED25519
 
     @property
     def id(self) -> bytes:
         """The 4-byte key id."""
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.key.bytes).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.algorithm + self.key.bytes).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{b64(ED25519 + self.key.bytes)}"
+        return f"{self.name}+{self.id.hex()}+{b64(self.algorithm + self.key.bytes)}"
 
     @classmethod
-    def parse(cls, text: str) -> "Verifier":
-        """The verifier key written as `text`. Raises `NoteError`."""
+    def parse(cls, text: str, algorithm: bytes = ED25519) -> "Verifier":
+        """The verifier key written as `text`, of this algorithm and no other. Raises `NoteError`."""
         try:
             name, identity, encoded = text.split("+", 2)
             data = unb64(encoded)
         except ValueError as error:
             raise NoteError("a verifier key is written name+id+base64", where=text) from error
-        if data[:1] != ED25519 or not _is_key_name(name):
-            raise NoteError("this is not an Ed25519 verifier key", where=text)
+        if data[:1] != algorithm or not _is_key_name(name):
+            raise NoteError(_NOT_SUCH_A_KEY[algorithm], where=text)
         try:
-            verifier = cls(name, PublicKey(data[1:]))
+            verifier = cls(name, PublicKey(data[1:]), algorithm)
         except ValueError as error:
             raise NoteError(f"this is not an Ed25519 verifier key: {error}", where=text) from error
         if verifier.id.hex() != identity:

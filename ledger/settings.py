@@ -19,6 +19,7 @@ from ledger.grid import Grid, UnknownZone
 from ledger.misfit import misfit
 from ledger.postgres.connection import PostgresSettings
 from ledger.toml_file import parse_text, read_text
+from ledger.witness_settings import LogSettings, misfit_of
 from ledger.words import did_you_mean
 from ledger.writer import WriterSettings
 
@@ -74,7 +75,8 @@ class CommunitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     zone: Text = "Asia/Bangkok"
     interval_minutes: Literal[5, 10, 15, 30, 60] = 15
     currency: Annotated[
-        str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="three capitals of ISO 4217, such as THB or EUR")
+        str,
+        msgspec.Meta(pattern=r"^[A-Z]{3}\Z", description="three capitals of ISO 4217, such as THB or EUR"),
     ] = "THB"
     origin: Annotated[
         str,
@@ -88,7 +90,8 @@ class CommunitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 PathText = Annotated[
-    str, msgspec.Meta(pattern=r"^[^\x00]*$", extra_json_schema={"description": "a path, without a zero byte"})
+    str,
+    msgspec.Meta(pattern=r"^[^\x00]*\Z", extra_json_schema={"description": "a path, without a zero byte"}),
 ]
 
 
@@ -122,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     postgres: PostgresSettings = PostgresSettings()
     nats: BusSettings = BusSettings()
     writer: WriterSettings = WriterSettings()
+    log: LogSettings = LogSettings()
     feeders: list[FeederSettings] = []
     buildings: list[BuildingSettings] = []
 
@@ -205,6 +209,8 @@ def settings_from(tables: Mapping[str, Any], path: Path, others: Iterable[str] =
     settings = convert(tables, Settings, path, others)
     _check_zone(settings.community, path)
     _check_origin(settings.community, path)
+    if wrong := misfit_of(settings.log):
+        raise SettingsInvalid(wrong[0], where=f"{path}: {wrong[1]}")
     _check_unique([feeder.id for feeder in settings.feeders], "feeders", path)
     _check_unique([building.id for building in settings.buildings], "buildings", path)
     feeders = {feeder.id for feeder in settings.feeders}

@@ -8,7 +8,7 @@ import asyncpg
 
 from ledger.batch import Fence
 from ledger.entry import Head
-from ledger.export import EnvelopeRow, EventRow
+from ledger.export import EnvelopeRow, EventRow, Published
 from ledger.postgres.connection import (
     APP,
     Connection,
@@ -20,6 +20,7 @@ from ledger.postgres.connection import (
 )
 from ledger.postgres.errors import translated
 from ledger.postgres.pool import Pool
+from ledger.witness_settings import LogSettings
 
 PAGE_ROWS = 5_000
 
@@ -55,6 +56,21 @@ class StoreSnapshot:
         if not rows:
             return None
         return Fence(rows[0]["size"], rows[0]["peaks"], rows[0]["root"], rows[0]["checkpoint"])
+
+    async def published(self, community: str, settings: LogSettings) -> Published | None:
+        """The checkpoint that others are given, with what these witnesses have put under it: the newest or,
+        with a quorum, the newest that has it. None where there is none."""
+        if settings.quorum:
+            rows = await self._rows("log_witnessed", community, settings.keys, settings.quorum)
+        else:
+            rows = await self._rows("read_fence", community)
+        if not rows or not rows[0]["size"]:
+            return None
+        size, checkpoint = rows[0]["size"], rows[0]["checkpoint"]
+        if settings.keys:
+            lines = await self._rows("log_cosignatures", community, size, settings.keys)
+            checkpoint += "".join(row["line"] for row in lines)
+        return Published(size, checkpoint)
 
     def events(self, community: str, size: int) -> AsyncIterator[list[EventRow]]:
         return self._event_pages("export_events", community, size)

@@ -1,4 +1,8 @@
-"""The log as others ask for it: checkpoint, tiles, bundles, proofs, blocks. Each answer is of one state."""
+"""The log as others ask for it: checkpoint, tiles, bundles, proofs, blocks. Each answer is of one state.
+
+Checkpoint and proofs are of the published checkpoint (`ledger.postgres.exporter`): the newest one or, where
+that takes a quorum of witnesses, the newest that has it.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -6,12 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger.entry import NO_HASH, entry_bytes
+from ledger.export import Published
 from ledger.note import InclusionProof
 from ledger.postgres.connection import Connection, statement, transaction
 from ledger.postgres.exporter import StoreSnapshot
 from ledger.postgres.pool import Pool
 from ledger.tiles import WIDTH, Tile, tile_width
 from ledger.tree_reader import TreeReader
+from ledger.witness_settings import LogSettings
 
 
 class BlockRow(NamedTuple):
@@ -28,15 +34,16 @@ class BlockRow(NamedTuple):
 class LogStore:
     """One community's log. All methods raise `StoreUnavailable`."""
 
-    def __init__(self, pool: Pool, community: str) -> None:
+    def __init__(self, pool: Pool, community: str, settings: LogSettings) -> None:
         self._pool = pool
         self._community = community
+        self._settings = settings
 
     async def checkpoint(self) -> str | None:
-        """The newest one, signed; none where nothing was recorded yet."""
-        async with self._pool.connection() as connection:
-            fence = await StoreSnapshot(connection).fence(self._community)
-        return fence.checkpoint if fence else None
+        """The published one, signed and cosigned; none where nothing was recorded or cosigned yet."""
+        async with self._snapshot() as (connection, _):
+            published = await self._published(connection)
+        return published.checkpoint if published else None
 
     async def tile(self, tile: Tile) -> bytes:
         """Its hashes side by side; nothing where the log does not reach so far."""
@@ -66,30 +73,30 @@ class LogStore:
         return b"".join(len(entry).to_bytes(2) + entry for entry in entries)
 
     async def inclusion(self, stream: str, sequence: int) -> InclusionProof | None:
-        """That an event is in the log of the newest checkpoint; none where it is not."""
-        async with self._snapshot() as (connection, size):
+        """That an event is in the log of the published checkpoint; none where it is not."""
+        async with self._snapshot() as (connection, _):
             place = await connection.fetchrow(statement("log_place"), self._community, stream, sequence)
-            if place is None:
+            published = await self._published(connection)
+            if place is None or published is None or place["position"] >= published.size:
                 return None
-            snapshot = StoreSnapshot(connection)
-            tree = TreeReader(snapshot, self._community, size)
+            tree = TreeReader(StoreSnapshot(connection), self._community, published.size)
             await tree.load([place["position"]])
-            fence = await snapshot.fence(self._community)
-            assert fence is not None  # noqa: S101 - the event is in it
-            return InclusionProof(place["position"], tree.proof(place["position"]), fence.checkpoint)
+            return InclusionProof(place["position"], tree.proof(place["position"]), published.checkpoint)
 
     async def consistency(self, first: int) -> tuple[int, list[bytes], str] | None:
         """That the log only grew since it had `first` events: its size, the proof, the checkpoint.
 
-        None where nothing was recorded yet. Raises `ProofError` where it is not that long.
+        None where nothing was recorded or cosigned yet. Raises `ProofError` where it is not that long.
         """
-        async with self._snapshot() as (connection, size):
-            snapshot = StoreSnapshot(connection)
-            fence = await snapshot.fence(self._community)
-            if fence is None:
+        async with self._snapshot() as (connection, _):
+            published = await self._published(connection)
+            if published is None:
                 return None
-            proof = await TreeReader(snapshot, self._community, size).consistency(first)
-            return size, proof, fence.checkpoint
+            tree = TreeReader(StoreSnapshot(connection), self._community, published.size)
+            return published.size, await tree.consistency(first), published.checkpoint
+
+    async def _published(self, connection: Connection) -> Published | None:
+        return await StoreSnapshot(connection).published(self._community, self._settings)
 
     async def blocks(self, after: Sequence[int], limit: int) -> list[BlockRow]:
         """Blocks with a higher number, in their order."""

@@ -28,6 +28,7 @@ FILES = [
     "0010_settled_by_run.sql",
     "0011_webhooks.sql",
     "0012_people.sql",
+    "0013_cosignatures.sql",
 ]
 NEXT = len(FILES) + 1
 

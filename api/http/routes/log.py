@@ -40,7 +40,14 @@ Req = Request[Any, Any, State]
 
 def _log(state: State) -> LogStore:
     backend: Backend = state.backend
-    return LogStore(backend.pool, backend.community)
+    return LogStore(backend.pool, backend.community, backend.book.log)
+
+
+def _nothing_published(state: State) -> NotThere:
+    backend: Backend = state.backend
+    if quorum := backend.book.log.quorum:
+        return NotThere("no checkpoint has its cosignatures yet", where=f"quorum {quorum}")
+    return NotThere("the log is empty: the book was not opened yet")
 
 
 def _check_sees(request: Req, state: State, what: str) -> None:
@@ -71,10 +78,12 @@ def _kept(state: State, cache: str) -> str:
 
 @get("/checkpoint", may=LOG, has_etag=True, media_type=TEXT, summary="The newest checkpoint")
 async def checkpoint(request: Req, state: State) -> Response[bytes]:
-    """The newest checkpoint: a signed note of C2SP tlog-checkpoint."""
+    """The newest checkpoint: a signed note of C2SP tlog-checkpoint, with the cosignatures of witnesses under
+    it (C2SP tlog-cosignature). Where the ledger publishes nothing before a quorum of witnesses has cosigned
+    it, that is the newest that a quorum has, and proofs lead to it as well."""
     note = await _log(state).checkpoint()
     if note is None:
-        raise NotThere("the log is empty: the book was not opened yet")
+        raise _nothing_published(state)
     return answered(request, note.encode(), TEXT, _kept(state, SECONDS))
 
 
@@ -136,7 +145,7 @@ async def consistency(
     except ProofError as error:
         raise BadInput(f"the log is not as long as {first}", where="first") from error
     if found is None:
-        raise NotThere("the log is empty: the book was not opened yet")
+        raise _nothing_published(state)
     size, path, note = found
     text = f"consistency {first} {size}\n{''.join(f'{b64(node)}{chr(10)}' for node in path)}\n{note}"
     return answered(request, text.encode(), TEXT, _kept(state, SECONDS))

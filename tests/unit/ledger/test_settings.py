@@ -25,6 +25,13 @@ from ledger.settings import (
 SMALLEST = '[community]\nid = "campus"\n'
 SERVERS = '[postgres]\nurl = "postgresql://db/ledger"\n[nats]\nurl = "nats://bus:4222"\n'
 
+WITNESS = "witness.example/w1+d7ec3267+BO2NXp96io5WwyFvQUEMfhRIAsqSo9DZ83HT1Nfgqy6k"
+
+
+def witness(url: str) -> str:
+    """A witness with its prefix."""
+    return f'[[log.witnesses]]\nvkey = "{WITNESS}"\nurl = "{url}"\n'
+
 
 def write(folder: Path, text: str) -> Path:
     """A settings file."""
@@ -108,6 +115,16 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
         ),
         (f'{SMALLEST}[feeders]\nid = "f"', "Expected `array`", "feeders", "write [[feeders]], once for each"),
         (f"{SMALLEST}[[feeders]]\nidd = 3", "unknown field `idd`", "feeders[0]", "in [[feeders]]: id, name"),
+        (f"{SMALLEST}[log]\nquorum = 1", "there are 0 witnesses", "log.quorum", ""),
+        (
+            f'{SMALLEST}[[log.witnesses]]\nvkey = "x"\nurl = "y"',
+            "name+id+base64",
+            "log.witnesses[0].vkey",
+            "",
+        ),
+        (f'{SMALLEST}[[log.witnesses]]\nvkey = "{WITNESS}"\nurl = "y"', "https", "log.witnesses[0].url", ""),
+        (f"{SMALLEST}{2 * witness('https://w')}", "as well", "log.witnesses[1].vkey", ""),
+        (f"{SMALLEST}{witness('https://w/')}", "without a slash", "log.witnesses[0].url", ""),
         ("[[qqq]]", "", "", "allowed in this file: buildings, community, data, feeders, log, nats, postgres"),
         ('[community]\nid = "My Campus"', "does not have the form", "community.id", "[a-z0-9._-]"),
         (
