@@ -39,7 +39,7 @@ ADDRESS_SPACE = 0x10000
 REGISTERS_MAX = 125  # Modbus Application Protocol 1.1b3, 6.3: quantity of registers 1 to 125
 
 Address = Annotated[int, Meta(ge=0, le=0xFFFF)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z")]
 ValueType = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "acc32"]
 Positive = Annotated[int, Meta(ge=1)]
 

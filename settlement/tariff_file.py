@@ -30,7 +30,8 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Clock = Annotated[
     str,
     msgspec.Meta(
-        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$", extra_json_schema={"description": "such as 09:00"}
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z|^24:00\Z",
+        extra_json_schema={"description": "such as 09:00"},
     ),
 ]
 AMOUNT_MAX = 10**9
@@ -244,8 +245,8 @@ class TariffFile(_Table, frozen=True):
     """The file of a tariff; `confirmed` once somebody has held it against the regulator's own text."""
 
     name: str
-    country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}\Z")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
     zone: str
     source: str
     confirmed: bool

@@ -29,7 +29,7 @@ from settlement.amounts import (
     to_nearest_half_down,
 )
 from settlement.month import midnight, next_month
-from settlement.tariff import Period, Tariff, Terms
+from settlement.tariff import Period, Tariff, TariffHole, Terms
 from settlement.tariff_file import Levy, micro, ppm
 
 MONTHS_OF_MINIMUM = 12
@@ -196,11 +196,24 @@ def _lines(month: _Month, demand: list[BillLine], highest_demand: int, contracte
     if version.vat:
         lines.append(_tax("vat", Levy("VAT", version.vat), max(_sum(lines), 0)))
     if month.export:
-        lines.append(_energy("feed-in", "feed-in", month.export, -version.feed_in_micro_per_kwh))
+        lines.append(_energy("feed-in", "feed-in", month.export, -_feed_in(month)))
     total = _sum(lines)
     if rounding := to_coins(total, micro(month.tariff.file.smallest_coin)) - total:
         lines.append(BillLine("rounding", "rounding", 0, "", 0, rounding))
     return lines
+
+
+def _feed_in(month: _Month) -> int:
+    """What the grid gives for surplus. Raises `TariffHole`."""
+    try:
+        return month.version.feed_in_micro_per_kwh
+    except TariffHole as error:
+        error.where = f"{month.tariff.name}, the version from {month.version.begin}"
+        error.hint = (
+            "add feed_in_per_kwh to a copy of its file (`energy-ledger tariffs --copy`), or leave the column"
+            " export_wh out"
+        )
+        raise
 
 
 def _sum(lines: Iterable[BillLine]) -> int:

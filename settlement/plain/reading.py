@@ -9,8 +9,10 @@ not meant. A load is what flowed at the point of delivery. Instead of `import_wh
 energies there may be `import_kwh` and `export_kwh`; a load may have `import_kw`, an interval's average power.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,16 @@ from settlement.market import Band
 from settlement.offers import Side
 from settlement.plain.rows import DuplicateRow, EnergyRow, OrderRow
 from settlement.plain.table import Choice, Column, NoPlainFile, open_table
-from settlement.plain.values import BadCell, instant, micro_per_kwh, milliwh, milliwh_of_kwh, name
+from settlement.plain.values import (
+    BadCell,
+    instant,
+    micro_per_kwh,
+    millivarh,
+    milliwh,
+    milliwh_of_kwh,
+    name,
+    ordered_milliwh,
+)
 from settlement.utility_bill import LoadRow
 
 _IMPORT: Choice = {"import_wh": milliwh, "import_kwh": milliwh_of_kwh}
@@ -38,6 +49,12 @@ class OffGrid(BadCell):
     """An interval starts between the boundaries of intervals."""
 
     code = "off-grid"
+
+
+class IntervalsApart(BadCell):
+    """A load's intervals are longer than they are said to be."""
+
+    code = "intervals-apart"
 
 
 class UnknownFeeder(BadCell):
@@ -94,7 +111,7 @@ def read_orders(path: Path, grid: Grid, feeders: Collection[str]) -> Iterator[Or
         Column("interval_start", _starts(grid)),
         Column("building", name),
         Column("side", _side),
-        Column("energy_wh", lambda text: milliwh(text) if text else None),
+        Column("energy_wh", lambda text: ordered_milliwh(text) if text else None),
         Column("limit_micro_per_kwh", micro_per_kwh),
     ]
     with open_table(path, [column.name for column in columns]) as table:
@@ -105,13 +122,16 @@ def read_orders(path: Path, grid: Grid, feeders: Collection[str]) -> Iterator[Or
             yield start, building, line, side, energy, limit, zone[0] if zone else ""
 
 
-LOAD_FURTHER = ("export_wh", "reactive_varh")
+LOAD_FURTHER: dict[str, Callable[[str], int]] = {"export_wh": milliwh, "reactive_varh": millivarh}
+_EVENLY_MIN = 4
+"""Rows that show by how much a load's intervals are apart."""
 
 
 def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator[LoadRow]:
     """The rows of a load; `told` says what holds in an interval, so that a hole is told with its line.
 
-    Raises `NoPlainFile`, `DuplicateRow`, what a cell can be, a `BadCell`, and what `told` raises.
+    Raises `NoPlainFile`, `DuplicateRow`, what a cell can be, a `BadCell`, what `told` raises, and at the end
+    `IntervalsApart`.
     """
     minutes = grid.step // 60
     energy: Choice = {
@@ -128,7 +148,7 @@ def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator
         table.know(("interval_start", *energy, *LOAD_FURTHER))
         more = [each for each in LOAD_FURTHER if each in table.places]
         columns = [Column("interval_start", start), table.chosen(energy)]
-        columns += [Column(each, milliwh) for each in more]
+        columns += [Column(each, LOAD_FURTHER[each]) for each in more]
         columns.append(Column("interval_start", lambda text: told(start(text))))
         lines: dict[int, int] = {}
         for line, (at, imported, *rest) in table.rows(columns):
@@ -136,9 +156,28 @@ def read_load(path: Path, grid: Grid, told: Callable[[int], object]) -> Iterator
                 raise DuplicateRow(
                     f"this interval is told in line {lines[at]} already",
                     where=f"{path}: line {line}, interval_start",
+                    hint="an interval has one row: take one of the two out",
                 )
             values = dict(zip(more, rest, strict=False))
             yield LoadRow(at, imported, values.get("export_wh", 0), values.get("reactive_varh", 0))
+        _check_apart(sorted(lines), grid, path)
+
+
+def _check_apart(starts: Sequence[int], grid: Grid, path: Path) -> None:
+    """Return if the rows are of the grid's intervals. Raises `IntervalsApart`.
+
+    Energy of an hour taken for that of a quarter would be billed four times the demand that there was.
+    """
+    if len(starts) < _EVENLY_MIN:
+        return
+    apart = min(later - earlier for earlier, later in pairwise(starts))
+    if apart > grid.step:
+        raise IntervalsApart(
+            f"no two rows are less than {apart // 60} minutes apart, and each counts for {grid.step // 60}",
+            where=f"{path}: interval_start",
+            hint=f"if they are of longer intervals say so: --interval-minutes {apart // 60}; the demand of"
+            " shorter ones cannot be told from them",
+        )
 
 
 def _starts(grid: Grid) -> Callable[[str], int]:
@@ -150,11 +189,22 @@ def _starts(grid: Grid) -> Callable[[str], int]:
         if grid.boundary(found) != found:
             raise OffGrid(
                 f"{text} is no start of an interval of {grid.step // 60} minutes",
-                hint="is interval_minutes as the file has it?",
+                hint=_off_grid_hint(found, grid),
             )
         return found
 
     return start
+
+
+def _off_grid_hint(start: int, grid: Grid) -> str:
+    """What to do about an instant between the boundaries, which stand by the zone's offset of today."""
+    local = datetime.fromtimestamp(start, grid.zone)
+    if (local.hour * 60 + local.minute) * 60 % grid.step or local.second:
+        return "is interval_minutes as the file has it?"
+    return (
+        f"the clocks of {grid.zone.key} had another offset then than intervals are counted by: give shorter"
+        " intervals, which begin alike by both"
+    )
 
 
 def _side(text: str) -> Side:

@@ -159,6 +159,7 @@ class SortedRows:
         return DuplicateRow(
             f"{second[1]} at {second[3]} is told in line {first[2]} already",
             where=f"{self._energies}: line {second[2]}, building",
+            hint="a building has one row an interval: add the two up, or take one out",
         )
 
     def _stray(self, order: OrderRow) -> StrayOrder:

@@ -78,6 +78,7 @@ class Table(NamedTuple):
                 raise NoPlainFile(
                     f"there are {len(cells)} cells, the header has {self.width}",
                     where=f"{self.path}: line {number}",
+                    hint="a cell with a comma in it stands in quotes, and decimals have a point",
                 )
             try:
                 values = [read(cells[place]) for place, read in readers]

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from unicodedata import is_normalized, normalize
 from zoneinfo import ZoneInfo
 
 from ledger.errors import BadInput
@@ -11,7 +12,7 @@ from ledger.market_events import PRICE_MICRO_MAX
 from settlement.amounts import MILLIWH_PER_WH
 
 MILLIWH_MAX = 10**15
-"""A gigawatt-hour in one interval: more is a slip of the pen."""
+"""A terawatt-hour in one interval: more is a slip of the pen."""
 PRICE_MAX = PRICE_MICRO_MAX
 SECONDS_MAX = 7_258_118_400
 
@@ -46,6 +47,24 @@ def milliwh_of_kwh(text: str) -> int:
     return _thousandths(text, 1_000)
 
 
+def millivarh(text: str) -> int:
+    """Reactive energy in var-hours with up to three decimals, in thousandths. Raises `BadCell`."""
+    return _from_zero(text, "write 0 where reactive energy was given back: what was taken is billed")
+
+
+def ordered_milliwh(text: str) -> int:
+    """The energy of an order, in milliwatt-hours. Raises `BadCell`, `NegativeEnergy`."""
+    return _from_zero(text, "an order's side says whether it buys or sells, its energy is from 0 up")
+
+
+def _from_zero(text: str, hint: str) -> int:
+    try:
+        return milliwh(text)
+    except NegativeEnergy as error:
+        error.hint = hint
+        raise
+
+
 def _thousandths(text: str, factor: int) -> int:
     if len(text) <= _PLAIN_DIGITS and text.isascii() and text.isdigit():
         return int(text) * MILLIWH_PER_WH * factor
@@ -61,7 +80,7 @@ def _thousandths(text: str, factor: int) -> int:
         )
     if value > MILLIWH_MAX:
         raise BadCell(
-            f"{text[:40]} is more than a gigawatt-hour in an interval", hint="is it in this column's unit?"
+            f"{text[:40]} is more than a terawatt-hour in an interval", hint="is it in this column's unit?"
         )
     if value != value.to_integral_value():
         raise BadCell(f"{text[:40]} is finer than 0.001 Wh", hint="round it where it comes from")
@@ -83,8 +102,14 @@ def micro_per_kwh(text: str) -> int:
 def name(text: str) -> str:
     """A building's name. Raises `BadCell`.
 
-    No comma or slash, which part cells and accounts, and nothing that a spreadsheet would run.
+    No comma or slash, which part cells and accounts, and nothing that a spreadsheet would run. What looks the
+    same has to be the same, in this file and in others, so a name is in Unicode's form NFC.
     """
+    if not is_normalized("NFC", text):
+        raise BadCell(
+            f"{text[:80]!r} is not in Unicode's form NFC, and would not be what looks like it elsewhere",
+            hint=f"write it as {normalize('NFC', text[:80])!a}; most editors do that by themselves",
+        )
     if _NAME.fullmatch(text) and text.isprintable():
         return text
     is_formula = text[:1] in ("=", "+", "-", "@")
