@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import structlog
 
-from ledger import admission
+from ledger import admission, strangers
 from ledger.admission import Examined, SequenceGap, Unverified
 from ledger.block import NO_BLOCK, block_hash
 from ledger.canonical import encode
@@ -37,6 +37,7 @@ from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.errors import Conflict
 from ledger.receipt import HEADS, Answer, StreamHead, sign_receipts
 from ledger.registry import SERVICE, NotPermitted, Registry
+from ledger.strangers import Strangers
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +117,7 @@ class Book:
         self._state: State | None = None
         self._registry = Registry(community)
         self._size = 0
+        self._strangers = Strangers()
         self._lock = asyncio.Lock()
 
     # --- state -----------------------------------------------------------------------------
@@ -266,6 +268,26 @@ class Book:
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def bound_quarantine(self) -> None:
+        """Let go of what strangers have left in quarantine beyond its bounds, when it is time to look.
+
+        Nobody waits for it: where the store is away it is looked at later.
+        """
+        now = self._now()
+        if not self._strangers.is_due(now):
+            return
+        async with self._lock:
+            try:
+                store, _ = await self._loaded()
+                dropped = await store.bound_quarantine(self.community, now, strangers.BOUNDS)
+            except Unavailable as error:
+                log.warning("quarantine not bounded", code=error.code, detail=error.what)
+                await self.close()
+                return
+        self._strangers.looked(now)
+        if dropped:
+            log.warning("what strangers left in quarantine was too much", dropped=dropped)
+
     async def _record_some(self, items: list[Judged], store: Appender, state: State) -> list[Answer]:
         """Plan and commit the first items, as many as fit one transaction; their answers."""
         items = [
@@ -308,6 +330,7 @@ class Book:
             self.checkpoint = batch.after.checkpoint
         state.filled |= state.parked & plan.heads.keys()
         self._remember(state)
+        self._strangers.note(plan.quarantine)
         for row in plan.quarantine:
             log.warning("refused", code=row[2], device=row[3], stream=row[4], sequence=row[5], what=row[6])
 

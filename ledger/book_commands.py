@@ -27,7 +27,7 @@ from ledger.command_line import (
 from ledger.keys import PublicKey
 from ledger.postgres.reader import Reader, Row
 from ledger.projector import rebuild as rebuild_projections
-from ledger.quarantine import listing, what_to_do
+from ledger.quarantine import dropped_lines, listing, what_to_do
 from ledger.services import migrate_store, run_projector, run_writer
 from ledger.settings import FOREIGN_TABLES, Settings, load_settings
 from ledger.words import counted
@@ -144,11 +144,15 @@ def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: Whole = 20, json: b
     json
         Print a JSON array instead of lines.
     """
-    rows = run(_read(config, lambda reader, community: reader.quarantine(community, most)))
+
+    async def read(reader: Reader, community: str) -> tuple[list[Row], list[Row]]:
+        return await reader.quarantine(community, most), await reader.quarantine_dropped(community)
+
+    rows, dropped = run(_read(config, read))
     if json:
         _print_json([row | {"what_to_do": what_to_do(row)} for row in rows])
         return
-    for line in listing(rows) or ["Quarantine: none"]:
+    for line in [*(listing(rows) or ["Quarantine: none"]), *dropped_lines(dropped)]:
         out.print(_printable(line), soft_wrap=True)
 
 

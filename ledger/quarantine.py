@@ -51,6 +51,15 @@ def listing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def dropped_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The lines about what strangers left and had to go."""
+    return [
+        f"{row['code']}: {counted(row['messages'], 'message')} of strangers went, {row['bytes']:,} bytes,"
+        f" being too old or too many; the newest {rfc3339(row['last_at'])}"
+        for row in rows
+    ]
+
+
 def _line(row: Mapping[str, Any]) -> str:
     place = "" if row["stream"] is None else f" {row['stream']} {row['sequence']}"
     times = "" if row["times"] == 1 else f", {row['times']:,} times"

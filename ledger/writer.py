@@ -107,6 +107,7 @@ class Writer:
                 for delivery, _ in group:
                     await delivery.done()
                 await self._answer(bus, await self.book.record_parked())
+            await self.book.bound_quarantine()
             if self._seal_is_due(sealed_at):
                 await self.book.seal()
                 sealed_at = self._clock.now()

@@ -18,15 +18,12 @@ from api.http.limits import RateLimit, network_of
 from ledger.bus import Bus
 from ledger.errors import BadInput, Unavailable
 from ledger.receipt import HEADS, Answer, addressed, read_receipt
+from ledger.strangers import STRANGE
 
 RECEIPT_SECONDS = 10.0
 WAITING_MAX = 10_000
 DEVICE_ENVELOPES_A_MINUTE = 240
 STRANGE_ENVELOPES_A_MINUTE = 120
-STRANGE = frozenset(
-    {"malformed", "not-canonical", "not-permitted", "unknown-device", "key-revoked", "bad-signature"}
-)
-"""Refusals of what anybody could have sent."""
 
 
 class TooManyWait(Unavailable):

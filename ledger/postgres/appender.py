@@ -17,6 +17,7 @@ from ledger.postgres.connection import (
     transaction,
 )
 from ledger.postgres.errors import Conflict, translated
+from ledger.strangers import Bounds
 
 _EVENT_COLUMNS = (
     "community", "position", "stream", "sequence", "body_hash", "entry_hash", "body", "envelope",
@@ -110,6 +111,17 @@ class Appender:
         """These envelopes no longer wait."""
         with translated():
             await self._connection.execute(statement("resolve_parked"), community, digests, now)
+
+    async def bound_quarantine(self, community: str, now: datetime, bounds: Bounds) -> int:
+        """Let go of the oldest that strangers left, where it is too much; how many messages went."""
+        age, *most = bounds
+        with translated():
+            return (
+                await self._connection.fetchval(
+                    statement("quarantine_bound"), community, now, now - age, *most
+                )
+                or 0
+            )
 
     async def append(self, batch: Batch) -> None:
         """Write the whole batch or nothing of it.

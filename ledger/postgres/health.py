@@ -15,6 +15,7 @@ class Health(NamedTuple):
     recorded_at: datetime | None
     projected: int
     quarantine: int
+    quarantine_dropped: int
     settled_until: datetime | None
     measured_at: datetime | None  # the beginning of the newest interval whose energy is known
     sealed_at: datetime | None

@@ -88,6 +88,10 @@ class Reader:
         """What was refused, newest first."""
         return await self._rows("list_quarantine", community, most)
 
+    async def quarantine_dropped(self, community: str) -> list[Row]:
+        """How much of what strangers left in quarantine had to go, by code."""
+        return await self._rows("list_quarantine_dropped", community)
+
     async def building_energy(
         self, community: str, begin: datetime | None = None, end: datetime | None = None
     ) -> list[Row]:

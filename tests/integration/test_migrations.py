@@ -29,6 +29,7 @@ FILES = [
     "0011_webhooks.sql",
     "0012_people.sql",
     "0013_cosignatures.sql",
+    "0014_strangers.sql",
 ]
 NEXT = len(FILES) + 1
 

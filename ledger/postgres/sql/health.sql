@@ -4,6 +4,7 @@ SELECT
     (SELECT recorded_at FROM book.communities WHERE community = $1) AS recorded_at,
     coalesce((SELECT position FROM positions WHERE community = $1), 0) AS projected,
     (SELECT count(*) FROM book.quarantine WHERE community = $1 AND resolved_at IS NULL) AS quarantine,
+    (SELECT coalesce(sum(messages), 0)::bigint FROM book.quarantine_dropped WHERE community = $1) AS quarantine_dropped,
     (SELECT max(until) FROM settlement.runs WHERE community = $1 AND kind = 'provisional') AS settled_until,
     (
         SELECT max(newest.start) FROM meters m CROSS JOIN LATERAL (
