@@ -30,7 +30,7 @@ demo: $(RUN) ## live through a month on a campus of five buildings; ARGS="..." i
 	@$(BIN)/energy-ledger demo $(ARGS)
 
 test: $(DEV) ## run all tests but the long soak and the speed measurements
-	$(BIN)/python -m pytest -m "not soak and not benchmark" $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not soak and not benchmark" $(ARGS)
 
 check: $(DEV) ## look for mistakes without running anything: lint, format, types
 	$(BIN)/ruff check .
