@@ -34,10 +34,12 @@ from ledger.bus import Bus
 from ledger.clock import SystemClock
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
+from ledger.opened import OtherOpening, check_opened
 from ledger.postgres import connect
 from ledger.postgres.connection import close
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
+from ledger.services import registry_of
 from ledger.settings import Settings, device_settings, read_toml, with_servers
 from ledger.words import counted
 from settlement.billing.settings import BillingSettings
@@ -48,6 +50,7 @@ BEHIND_MAX = 10_000
 SILENT_MAX = timedelta(hours=1)
 ALARMS_MAX = 10_000
 QUARANTINE_SPAN = timedelta(days=1)
+NAMES_MAX = 6
 
 
 @dataclass(slots=True)
@@ -267,6 +270,11 @@ async def _book(patient: Patient) -> AsyncIterator[Finding]:
             yield Finding("book", "wrong", "is not open yet", "start the writer, or `energy-ledger up`")
             return
         yield Finding("book", "well", f"{counted(fence.size, 'event')}, root {fence.root.hex()}")
+        if (opened := (await registry_of(patient.settings)).opened) is not None:
+            try:
+                check_opened(opened, msgspec.structs.asdict(patient.settings.community))
+            except OtherOpening as error:
+                yield _wrong("settings", error)
         behind = fence.size - await reader.projected(community)
         verdict: Verdict = "wrong" if behind > BEHIND_MAX else "well"
         hint = (
@@ -298,17 +306,18 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
         offline = _offline(patient, await reader.alarms(community, ALARMS_MAX))
     unknown = [place.meter for place in meter_places(patient.gateways) if place.meter not in rows]
     if unknown:
-        names = ", ".join(unknown[:5])
-        yield Finding("meters", "wrong", f"not in the registry: {names}", "run `energy-ledger provision`")
+        yield Finding(
+            "meters", "wrong", f"not in the registry: {_first(unknown)}", "run `energy-ledger provision`"
+        )
     active = [row for row in rows.values() if row["until"] is None]
     unread = [row["meter"] for row in active if row["reader"] is None]
     if unread:
         yield Finding(
-            "meters", "odd", f"nobody is assigned to {', '.join(unread[:5])}",
+            "meters", "odd", f"nobody is assigned to {_first(unread)}",
             "enrol the gateway (`energy-ledger device enrol`), then run `energy-ledger provision`",
         )  # fmt: skip
     if offline:
-        names = ", ".join(meter.id for _, meter in offline[:5])
+        names = _first([meter.id for _, meter in offline])
         line, meter = offline[0]
         yield Finding(
             "meters", "odd", f"{counted(len(offline), 'meter')} without an answer: {names}",
@@ -322,7 +331,7 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
     ]  # fmt: skip
     if silent:
         yield Finding(
-            "meters", "odd", f"{len(silent)} of {len(active)} silent for an hour: {', '.join(silent[:5])}",
+            "meters", "odd", f"{len(silent)} of {len(active)} silent for an hour: {_first(silent)}",
             "`energy-ledger alarms`, then `energy-ledger meter test` on site",
         )  # fmt: skip
     elif offline:
@@ -331,6 +340,13 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
         yield Finding("meters", "well", "the first interval ends with the second reading on time")
     elif active:
         yield Finding("meters", "well", f"all {len(active)} spoke within the hour")
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    shown = names if len(names) <= NAMES_MAX else names[: NAMES_MAX - 1]
+    more = [f"and {len(names) - len(shown)} more"] * (len(shown) < len(names))
+    return ", ".join([*shown, *more])
 
 
 async def _market(patient: Patient) -> AsyncIterator[Finding]:

@@ -31,7 +31,8 @@ from ledger.client import BookClient
 from ledger.clock import Clock, SystemClock
 from ledger.embedded import EmbeddedServers, make_passable
 from ledger.keys import SigningKey
-from ledger.opening import LedgerKeys
+from ledger.opened import check_opened
+from ledger.opening import LedgerKeys, opening_event
 from ledger.postgres import PostgresSettings
 from ledger.projector import Projector
 from ledger.registry import OPERATOR, Registry
@@ -214,8 +215,13 @@ async def running(wanted: InstallationSettings, clock: Clock | None = None) -> A
 async def provision(
     wanted: InstallationSettings, keys: LedgerKeys, bus: Bus, registry: Registry, clock: Clock
 ) -> int:
-    """Bring registry and market up to the settings, signed by the operator; how many events it took."""
+    """Bring registry and market up to the settings, signed by the operator; how many events it took.
+
+    Raises `OtherOpening`.
+    """
     settings, gateways, market, *_ = wanted
+    if registry.opened is not None:
+        check_opened(registry.opened, msgspec.structs.asdict(opening_event(settings, keys)))
     gateway_keys = {
         gateway.id: SigningKey.load_or_create(key_file(gateway, settings))
         for gateway in gateways

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from msgspec import structs
 
 from ledger import admission, strangers
 from ledger.admission import Examined, SequenceGap, Unverified
@@ -31,6 +32,7 @@ from ledger.keys import SigningKey
 from ledger.log_edge import LogEdge, split_peaks
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.note import Verifier
+from ledger.opened import check_opened
 from ledger.planner import Item, Plan
 from ledger.postgres.appender import Appender, Parked
 from ledger.postgres.connection import PostgresSettings
@@ -50,12 +52,6 @@ VERIFY_ASIDE_MIN = 8
 
 RETRY_SECONDS = 0.5
 HEADS_REMEMBERED_MAX = 200_000
-
-
-class OtherOpening(BadInput):
-    """The settings differ from what the book was opened with, which never changes."""
-
-    code = "other-opening"
 
 
 class OtherKeys(BadInput):
@@ -360,14 +356,7 @@ class Book:
                 where=self.community,
                 hint="restore the folder of keys: receipts and checkpoints must go on under the same ones",
             )
-        for name in ("zone", "interval_minutes", "currency", "log_key"):
-            was, now = getattr(opened, name), getattr(event, name)
-            if was != now:
-                raise OtherOpening(
-                    f"the book was opened with {name} {was}, the settings ask for {now}",
-                    where=self.community,
-                    hint="these never change under a book: put the settings back, or open another community",
-                )
+        check_opened(opened, structs.asdict(event))
 
     async def seal(self) -> BlockSealed | None:
         """Seal all events so far into the next block; None when nothing but blocks came since the last."""

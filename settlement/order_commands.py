@@ -28,6 +28,7 @@ from ledger.registry import OPERATOR
 from ledger.settings import Settings, device_settings, read_toml
 from settlement.amounts import MICRO
 from settlement.book_state import BookState
+from settlement.known_building import check_building
 from settlement.order_rows import AgreementRow, OrderRow, agreement_rows, order_rows
 from settlement.ordering import Desk, Words, clock_window, price_micro
 
@@ -123,7 +124,7 @@ def orders(
         Print a JSON array instead.
     """
     settings = book_settings(config)
-    desk = run(_desk(settings))
+    desk = _reading_desk(settings, building)
     _show([*order_rows(desk.orders, desk.now, building)], desk, settings, json, "no orders")
 
 
@@ -240,7 +241,7 @@ def agreements(
         Print a JSON array instead.
     """
     settings = book_settings(config)
-    desk = run(_desk(settings))
+    desk = _reading_desk(settings, building)
     _show([*agreement_rows(desk.orders, desk.now, building)], desk, settings, json, "no agreements")
 
 
@@ -312,6 +313,15 @@ def _write(config: Path, building: str, key_file: Path | None, made: Callable[[W
 
 
 # --- what is listed ----------------------------------------------------------------------------------
+
+
+def _reading_desk(settings: Settings, building: str | None) -> Desk:
+    """What the book has, of a building if one is named. Raises `UnknownBuilding`."""
+    desk = run(_desk(settings))
+    if building is not None:
+        check_building(building, desk.registry.buildings, where="--building")
+    return desk
+
 
 Row = OrderRow | AgreementRow
 

@@ -26,15 +26,16 @@ from ledger.market_events import (
 )
 from ledger.registry import Registry
 from ledger.words import did_you_mean
-from settlement.amounts import MICRO
+from settlement.amounts import MICRO, MILLIWH_PER_WH
 from settlement.known_building import check_building
 from settlement.order_book import BookedAgreement, OrderBook
-from settlement.plain.values import PRICE_MAX, BadCell, instant
+from settlement.plain.values import MILLIWH_MAX, PRICE_MAX, BadCell, instant
 from settlement.tariff_file import is_short
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 
 
+ENERGY_WH_MAX = MILLIWH_MAX // MILLIWH_PER_WH
 ORDERS_OPEN_MAX = 500
 """That a building may have which have not ended: more than one for each interval of five days."""
 
@@ -75,7 +76,8 @@ def price_micro(price: Decimal, where: str) -> int:
         raise BadCell(
             f"{price} is no price",
             where=where,
-            hint="what a kWh costs is meant, from 0 up with at most six decimals, such as 3.20",
+            hint=f"what a kWh costs is meant, in the currency: from 0 to {PRICE_MAX // MICRO:,}, with at most"
+            " six decimals, such as 3.20",
         )
     return int(price * MICRO)
 
@@ -301,16 +303,18 @@ class Desk(Words):
 def _named(name: str) -> str:
     if not is_name(name):
         raise BadCell(
-            f"{name[:80]!r} is no name that the book allows", hint="letters a-z, digits, `.`, `_` and `-`"
+            f"{name[:80]!r} is no name that the book allows",
+            hint="1 to 64 letters a-z, digits, `.`, `_` and `-`",
         )
     return name
 
 
 def _energy(energy_wh: int | None) -> int | None:
-    if energy_wh is not None and not 0 < energy_wh <= 10**12:
+    if energy_wh is not None and not 0 < energy_wh <= ENERGY_WH_MAX:
         raise BadCell(
             f"{energy_wh} is no energy for an interval",
             where="--energy-wh",
-            hint="whole watt-hours from 1 up; leave it out for all that is metered",
+            hint=f"whole watt-hours from 1 to {ENERGY_WH_MAX:,} are meant; leave it out for all that is"
+            " metered",
         )
     return energy_wh

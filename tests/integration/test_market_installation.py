@@ -107,6 +107,23 @@ def test_settling_by_hand_while_a_settler_runs_is_told(place: Place) -> None:
     assert place.run("settle", code=3).startswith("settler-at-work: ")
 
 
+def test_what_the_book_was_opened_with_is_held_against_the_settings(place: Place) -> None:
+    text = place.config.read_text()
+    changed = place.folder / "changed.toml"
+    changed.write_text(text.replace("[community]\n", "[community]\ninterval_minutes = 30\n"))
+    said = place.run("provision", "--config", "changed.toml", code=2)
+    assert said.startswith(
+        "other-opening: the book of campus was opened with interval_minutes 15, the settings ask for 30"
+    )
+    assert "where: community.interval_minutes" in said
+    told = subprocess.run(
+        [*COMMAND, "doctor", "--config", "changed.toml"],
+        cwd=place.folder, env=environment(), capture_output=True, text=True, timeout=WAIT_SECONDS,
+        check=False,
+    )  # fmt: skip
+    assert "wrong settings: other-opening: the book of campus was opened with interval_minutes" in told.stdout
+
+
 # --- orders and agreements -------------------------------------------------------------------------
 
 
@@ -135,6 +152,10 @@ def test_an_order_by_command_stands_in_the_list_until_it_is_cancelled(place: Pla
     (_, night) = place.ask("order", "list")
     assert night["state"] == "never held"
     assert place.run("order", "cancel", "x", "--building", "hause", code=2).startswith("unknown-building: ")
+    for listed in ("order", "agreement"):
+        said = place.run(listed, "list", "--building", "hause", code=2)
+        assert said.startswith("unknown-building: the book has no building hause")
+        assert "did you mean `house`?" in said
 
 
 def test_a_building_signs_its_agreements_with_its_own_key(place: Place) -> None:
@@ -210,6 +231,13 @@ def test_other_rules_are_tried_on_what_the_book_has(place: Place) -> None:
     assert imports.pop() in range(INTERVALS * 1_000_000, found["intervals"] * 1_000_000 + 1)
     for rules in found["rules"].values():
         assert rules["buildings"]["house"]["self_sufficiency_ppm"] in range(500_000, 1_000_001)
+    begin = monotonic_seconds()
+    ever = place.ask(
+        "what-if", "--begin", "2001-01-01", "--until", "2198-12-31", "--mechanism", "bill_sharing"
+    )
+    assert monotonic_seconds() - begin < 20, "days of which the book has nothing cost nothing"
+    assert ever["intervals"] >= found["intervals"]
+    assert any(note.startswith("the book has no energy of 6,9") for note in ever["notes"])
     shown = place.run(*asked)
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("note: "))
     assert "4  flat-rules.toml (mid_market_rate): " in shown
@@ -217,6 +245,10 @@ def test_other_rules_are_tried_on_what_the_book_has(place: Place) -> None:
     empty = place.run("what-if", "--begin", "2020-01-01", "--until", "2020-02-01", "--rules",
                       "flat-rules.toml", code=2)  # fmt: skip
     assert empty.startswith("nothing-to-compare: ")
+    for begin_day, until_day in (("0001-01-01", "2026-07-01"), ("2026-06-01", "9999-12-31")):
+        never = place.run("what-if", "--begin", begin_day, "--until", until_day, "--rules", "flat-rules.toml",
+                          code=2)  # fmt: skip
+        assert never.startswith("nothing-to-compare: no book has anything of ")
 
 
 # --- accounts and documents --------------------------------------------------------------------------

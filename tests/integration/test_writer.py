@@ -9,7 +9,7 @@ from itertools import count
 import msgspec
 import pytest
 
-from ledger.book import OtherKeys, OtherOpening
+from ledger.book import OtherKeys
 from ledger.bus import subjects
 from ledger.canonical import encode
 from ledger.clock import VirtualClock
@@ -19,6 +19,7 @@ from ledger.event import Event
 from ledger.events import AlarmRaised, BlockSealed, FeederAdded, KeyRevoked
 from ledger.keys import PublicKey
 from ledger.merkle import root_hash
+from ledger.opened import OtherOpening
 from ledger.opening import enrolment, rotation
 from ledger.postgres import PostgresSettings
 from ledger.receipt import read_receipt

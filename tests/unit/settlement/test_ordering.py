@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -207,3 +208,16 @@ def test_far_from_the_book_an_instant_has_to_be_named_and_the_ledger_judges() ->
     placed = far.placed("b", "o", "buy", 1, None, ("2026-06-01T09:00", "2026-06-02T09:00"), (None, None))
     assert placed.begin == datetime(2026, 6, 1, 2, tzinfo=UTC)
     refused("bad-cell", lambda: far.ended("../b", "a-1", "b-1", "2026-06-01T09:00"))
+
+
+def test_what_is_beyond_a_bound_is_told_with_the_bound_and_its_unit(office: Office) -> None:
+    dear = refused("bad-cell", lambda: price_micro(Decimal(100_001), "--limit"))
+    assert (dear.where, dear.hint[:63]) == (
+        "--limit",
+        "what a kWh costs is meant, in the currency: from 0 to 100,000, ",
+    )
+    for energy_wh in (0, -1, 10**12 + 1):
+        placed = partial(office.desk.placed, "b-1", "o", "sell", 3, energy_wh, SPAN, (None, None))
+        much = refused("bad-cell", placed)
+        assert much.where == "--energy-wh"
+        assert much.hint.startswith("whole watt-hours from 1 to 1,000,000,000,000 are meant")
