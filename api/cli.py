@@ -1,16 +1,23 @@
 """`energy-ledger`: one command, whose sub-commands live in their packages and are loaded when used."""
 
+import inspect
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ledger.errors import LedgerError
+from ledger.errors import BadInput, LedgerError
 from ledger.output import end_output, let_go, open_output, told_as
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+
+class WrongArguments(BadInput):
+    """The command line asks for what there is not, or leaves out what is needed."""
+
+    code = "wrong-arguments"
 
 
 class Command(NamedTuple):
@@ -146,7 +153,7 @@ def main() -> None:
     try:
         with _ended_by_ctrl_c():
             open_output()
-            command, bound, _ = build_app(sys.argv[1:]).parse_args(sys.argv[1:])
+            command, bound = _parsed(sys.argv[1:])
         command(*bound.args, **bound.kwargs)
         end_output()
     except LedgerError as error:
@@ -159,6 +166,26 @@ def main() -> None:
         sys.exit(130)
     finally:
         _end_by_ctrl_c()  # the interpreter's own end is a moment in which it would be a traceback, or nothing
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """The command that the arguments name, and what it is called with. Raises `WrongArguments`."""
+    from cyclopts import CycloptsError, UnusedCliTokensError  # noqa: PLC0415 - see `build_app`
+
+    try:
+        command, bound, _ = build_app(arguments).parse_args(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        error.verbose = False
+        what, _, hint = str(error).removesuffix(".").partition(". ")
+        if isinstance(error, UnusedCliTokensError):
+            what = f"nothing is asked for that would be {' '.join(error.unused_tokens or ())}"
+            hint = (
+                "an option that takes several values is given anew with each: --rules a.toml --rules b.toml"
+            )
+        words = " ".join(["energy-ledger", *(error.command_chain or ())])
+        told = f"`{words} --help` tells what is asked for"
+        raise WrongArguments(what, hint=f"{hint}; {told}" if hint else told) from error
+    return command, bound
 
 
 @contextmanager

@@ -1,11 +1,12 @@
-"""Numbers on the command line, taken exactly as they are written.
+"""Numbers and days on the command line, taken exactly as they are written.
 
-The command line's library makes 2 of 1.5 where a whole number is wanted, and a traceback of a price that is
-none.
+The command line's library makes 2 of 1.5 where a whole number is wanted, a traceback of a price that is none,
+and does not say how a day is written.
 """
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
@@ -27,8 +28,19 @@ def _decimal(_: object, tokens: Sequence[Token]) -> Decimal:
     return Decimal(text)
 
 
+def _day(_: object, tokens: Sequence[Token]) -> date:
+    text = tokens[0].value
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no day; write it as 2026-06-01") from None
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 """A whole number, and nothing that would have to be rounded to one."""
 
 Number = Annotated[Decimal, Parameter(converter=_decimal)]
 """An exact decimal number."""
+
+Day = Annotated[date, Parameter(converter=_day)]
+"""A day of the calendar."""

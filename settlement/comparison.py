@@ -53,9 +53,13 @@ class Comparison:
 
 
 async def compare(
-    book: BookState, changes: Mapping[str, Change], begin: datetime, until: datetime
+    book: BookState,
+    changes: Mapping[str, Change],
+    begin: datetime,
+    until: datetime,
+    told: Callable[[str, int], None] = lambda what, done: None,
 ) -> Comparison:
-    """The intervals of [begin, until) settled by each of `changes`.
+    """The intervals of [begin, until) settled by each of `changes`; `told` hears how many, day by day.
 
     Orders and agreements count as they did. Nothing is written. Raises `TariffHole` and `CalendarHole`.
     """
@@ -77,6 +81,7 @@ async def compare(
                 found.ways[name].mechanisms.add(way.rules.mechanism)
                 if way.tariff is not None:
                     found.notes.update(way.tariff.notes([facts.start.astimezone(way.tariff.zone).year]))
+        told("intervals settled", found.intervals)
         begin += CHUNK
     return found
 

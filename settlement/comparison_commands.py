@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from ledger.book_commands import book_settings
 from ledger.command_line import run
 from ledger.errors import BadInput
+from ledger.events import YEAR_MAX, YEAR_MIN
 from ledger.postgres.settlement import SettlementStore
 from ledger.registry import Registry
 from ledger.settings import Settings
@@ -18,6 +19,7 @@ from ledger.words import counted
 from settlement.book_state import BookState
 from settlement.comparison import Change, Comparison, as_published, by_file, by_mechanism, compare
 from settlement.month import midnight
+from settlement.plain.rows import Told
 from settlement.plain.shown import BUILDINGS_MAX, LEGEND, amounts, print_standings, print_table
 from settlement.plain.writing import csv_files
 from settlement.standing import Standing
@@ -66,14 +68,15 @@ class Answer:
         yield from sorted(self.found.notes)
 
 
-def what_if_on_book(config: Path, asked: Asked) -> Answer:
+def what_if_on_book(config: Path, asked: Asked, told: Told) -> Answer:
     """Settle a period of the book under other rules. Raises `NothingToCompare` and what rules can lack."""
-    return run(compared_on_book(book_settings(config), asked))
+    return run(compared_on_book(book_settings(config), asked, told))
 
 
-async def compared_on_book(settings: Settings, asked: Asked) -> Answer:
-    """The same by the settings themselves."""
+async def compared_on_book(settings: Settings, asked: Asked, told: Told = lambda what, done: None) -> Answer:
+    """The same by the settings themselves; `told` hears how many intervals are settled."""
     community = settings.community.id
+    _check_days(asked)
     async with (
         await SettlementStore.open(settings.postgres) as store,
         store.transaction(community) as size,
@@ -82,8 +85,9 @@ async def compared_on_book(settings: Settings, asked: Asked) -> Answer:
         await book.follow(size)
         begin, until = (midnight(day, book.grid.zone) for day in (asked.begin, asked.until))
         changes = _changes(asked, book.registry, until)
-        found = await compare(book, changes, begin, until)
         intervals_max = (until - begin) // book.step
+        begin, until = _with_energy(begin, until, await store.energy_span(community), book.step)
+        found = await compare(book, changes, begin, until, told)
     if not found.intervals:
         raise NothingToCompare(
             f"the book has no energy from {asked.begin} to {asked.until} that rules held for",
@@ -91,6 +95,27 @@ async def compared_on_book(settings: Settings, asked: Asked) -> Answer:
             hint="`energy-ledger status` shows since when meters are read",
         )
     return Answer(asked, settings.community.currency, found, intervals_max)
+
+
+def _check_days(asked: Asked) -> None:
+    """Return if a book may know of the days. Raises `NothingToCompare`."""
+    for where, day in (("begin", asked.begin), ("until", asked.until)):
+        if not YEAR_MIN < day.year < YEAR_MAX:
+            raise NothingToCompare(
+                f"no book has anything of {day}",
+                where=where,
+                hint=f"a day between the years {YEAR_MIN} and {YEAR_MAX} is meant, such as 2026-06-01",
+            )
+
+
+def _with_energy(
+    begin: datetime, until: datetime, span: tuple[datetime, datetime] | None, step: timedelta
+) -> tuple[datetime, datetime]:
+    """The part of a period that the book has energy of: to ask it for the other days takes as long."""
+    if span is None:
+        return begin, begin
+    first, newest = span
+    return max(begin, first), min(until, newest + step)
 
 
 def _changes(asked: Asked, registry: Registry, until: datetime) -> dict[str, Change]:

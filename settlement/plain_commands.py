@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ledger.arguments import Number
+from ledger.arguments import Day, Number
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath
 from ledger.errors import BadInput
 from ledger.grid import Grid
@@ -47,8 +47,8 @@ def what_if(
     out: Path | None = None,
     orders: Path | None = None,
     mechanism: Annotated[tuple[MechanismName, ...], Parameter(negative="", show_default=False)] = (),
-    begin: date | None = None,
-    until: date | None = None,
+    begin: Day | None = None,
+    until: Day | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
@@ -126,7 +126,8 @@ def _what_if_on_book(
         raise WrongOptions(
             f"{until} is not after {begin}", where="--until", hint="it is the day after the last"
         )
-    answer = on_book.what_if_on_book(config, on_book.Asked(begin, until, rules, mechanisms))
+    with _progress() as told:
+        answer = on_book.what_if_on_book(config, on_book.Asked(begin, until, rules, mechanisms), told)
     if out is not None:
         on_book.write_answer(out, answer)
     if json:

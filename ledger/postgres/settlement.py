@@ -163,6 +163,11 @@ class SettlementStore:
         by_start = groupby(rows, key=itemgetter(0))
         return {start: [(name, taken, given) for _, name, taken, given in group] for start, group in by_start}
 
+    async def energy_span(self, community: str) -> tuple[datetime, datetime] | None:
+        """The starts of the first and the newest interval of which there is energy of a building, if any."""
+        (row,) = await self.connection.fetch(statement("settlement_energy_span"), community)
+        return None if row["first"] is None else (row["first"], row["newest"])
+
     async def deliveries(
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, tuple[int, int]]:

@@ -146,3 +146,33 @@ def test_numbers_are_taken_as_they_are_written_or_not_at_all(
     assert done.returncode == 2
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+ASKED_WRONGLY = {
+    # the words after `energy-ledger`: what is told, and what to do
+    "tarifs": ('Unknown command "tarifs"', 'Did you mean "tariffs"?'),
+    "order plac": ('Unknown command "plac"', 'Did you mean "place"?'),
+    "bill": ('Command "bill" parameter --tariff requires', "`energy-ledger bill --help` tells"),
+    "what-if --rules a.toml b.toml": (
+        "nothing is asked for that would be b.toml",
+        "--rules a.toml --rules b.toml",
+    ),
+    "what-if --begin 2016-06": (
+        "Invalid value for --begin: '2016-06' is no day; write it as 2026-06-01",
+        "`energy-ledger what-if --help`",
+    ),
+    "quarantine --most 1.5": ("'1.5' is no whole number", "`energy-ledger quarantine --help`"),
+    "what-if --mechanism barter": ('Invalid value "barter" for --mechanism', "uniform_price"),
+}
+
+
+@pytest.mark.parametrize("words", ASKED_WRONGLY)
+def test_what_is_asked_wrongly_is_a_coded_error_with_advice(tmp_path: Path, words: str) -> None:
+    what, hint = ASKED_WRONGLY[words]
+    done = run(*words.split(), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, last = done.stderr.splitlines()
+    assert first.startswith("wrong-arguments: ")
+    assert what in first
+    assert last.startswith("  what to do: ")
+    assert hint in last
