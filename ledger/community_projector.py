@@ -20,7 +20,7 @@ from ledger.projections import Projections
 from ledger.recorded import EventRow, RecordedEvent
 from ledger.registry import Registry
 
-VERSION = 5
+VERSION = 6
 """Of the rules: projections made by another version are rebuilt before they are used."""
 
 PAGE_EVENTS = 10_000

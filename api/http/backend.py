@@ -57,23 +57,23 @@ class Backend:
     buildings: set[str] = field(default_factory=set)  # that were asked for and are in the book, for good
 
     def __post_init__(self) -> None:
-        self.access = AccessStore(self.pool)
+        self.access = AccessStore(self.pool.whole)
         self.keys = Keys(self.access, self.clock)
         self.door = Door(
-            DeviceStore(self.pool, self.community), self.community, self.ledger.service, self.clock
+            DeviceStore(self.pool.whole, self.community), self.community, self.ledger.service, self.clock
         )
         self.envelopes = Envelopes(self.bus, self.door)
-        self.people = PeopleStore(self.pool)
+        self.people = PeopleStore(self.pool.whole)
         self.sessions = Sessions(self.people, self.clock)
         self.logins = Logins(self.people, self.community, self.clock)
-        self.operator = Operator(self.pool, self.bus, self.community, self.ledger)
+        self.operator = Operator(self.pool.whole, self.bus, self.community, self.ledger)
         self.limit = RateLimit(self.settings.requests_a_minute, "who asks")
         self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
         self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
         outgoing = Outgoing(networks(self.settings.outgoing_allow))
-        self.webhooks = Webhooks.of(self.pool, self.community, self.ledger.service, outgoing)
-        self.parts = Parts(self.pool, self.bus, self.community)
+        self.webhooks = Webhooks.of(self.pool.whole, self.community, self.ledger.service, outgoing)
+        self.parts = Parts(self.pool.whole, self.bus, self.community)
 
     @property
     def community(self) -> str:

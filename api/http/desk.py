@@ -92,7 +92,7 @@ class OrderDesk:
 
         Raises `StoreUnavailable`, `NotOpen`.
         """
-        async with self._backend.pool.connection() as connection:
+        async with self._backend.pool.whole.connection() as connection:
             return await self._read(connection)
 
     async def book(self) -> BookState:
@@ -100,7 +100,7 @@ class OrderDesk:
 
         Raises `StoreUnavailable`.
         """
-        async with self._backend.pool.connection() as connection, self._following:
+        async with self._backend.pool.whole.connection() as connection, self._following:
             return (await self._newest(connection)).still()
 
     async def write(

@@ -39,7 +39,8 @@ async def downloaded(request: Request[Any, Any, Any], backend: Backend, name: st
     """What `export` writes of one instant's book, as the file `<name>-<size>.jsonl`.
 
     It is written whole before the first byte is sent, so an answer that begins is one that proves itself. Who
-    asks for the head alone has none written. Raises `Busy`, `TooManyAtOnce`, and as `export` does.
+    asks for the head alone has none written. A proof leads through everybody's hashes, so all rows are seen.
+    Raises `Busy`, `TooManyAtOnce`, and as `export` does.
     """
     headers = {"Cache-Control": PRIVATE}
     if request.scope.get("state", {}).get(IS_HEAD):
@@ -48,7 +49,7 @@ async def downloaded(request: Request[Any, Any, Any], backend: Backend, name: st
     place = extracts.place(principal.prefix)
     try:
         with TemporaryDirectory() as folder:
-            async with held(extracts.writing, "exporting"), snapshot_of(backend.pool) as snapshot:
+            async with held(extracts.writing, "exporting"), snapshot_of(backend.pool.whole) as snapshot:
                 exported = await export(snapshot, Path(folder, "extract.jsonl"))
             size = exported.path.stat().st_size
             place.take(exported.path.open("rb"), size)  # without a name from now on

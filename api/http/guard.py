@@ -17,6 +17,7 @@ from api.http.backend import Backend
 from api.http.principal import Principal
 from api.http.problems import NotAllowed, NotKnown, NotThere
 from ledger.access import ROLES
+from ledger.postgres.pool import read_for
 
 PUBLIC: AbstractSet[str] = frozenset({"public"})
 LOG: AbstractSet[str] = frozenset({"log"})
@@ -28,7 +29,10 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Return if who asks may. Raises `NotKnown`, `NotAllowed`, `NotThere`."""
+    """Return if who asks may; a building's request reads for that building alone from then on.
+
+    Raises `NotKnown`, `NotAllowed`, `NotThere`.
+    """
     backend: Backend = connection.app.state.backend
     may: AbstractSet[str] = handler.opt.get("may", frozenset())
     principal: Principal | None = connection.scope.get("user")
@@ -48,5 +52,8 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     if principal.role not in may:
         raise NotAllowed(f"the role {principal.role} may not do this")
     building = connection.path_params.get("building")
-    if principal.role == "building" and building != principal.building:
+    if principal.role != "building":
+        return
+    if principal.building is None or building != principal.building:
         raise NotAllowed("this is another building's", where=str(building)[:80])
+    read_for(principal.community, principal.building)

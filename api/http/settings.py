@@ -33,7 +33,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Text = "127.0.0.1"
     port: Port = 8480
-    connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8  # to Postgres
+    connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8  # to Postgres, and as many for buildings
     public_log: bool = False
     requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000
     requests_a_minute_without_key: Annotated[int, msgspec.Meta(ge=1)] = 600

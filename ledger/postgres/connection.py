@@ -20,6 +20,7 @@ else:
 
 APP = "energy_ledger_app"
 PROJECTOR = "energy_ledger_projector"
+BUILDING = "energy_ledger_building"
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 120.0

@@ -30,6 +30,7 @@ FILES = [
     "0012_people.sql",
     "0013_cosignatures.sql",
     "0014_strangers.sql",
+    "0015_row_security.sql",
 ]
 NEXT = len(FILES) + 1
 

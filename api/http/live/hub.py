@@ -57,7 +57,7 @@ class Hub:
 
     def __init__(self, backend: Backend, desk: OrderDesk) -> None:
         self._backend = backend
-        self._store = LiveStore(backend.pool, backend.community)
+        self._store = LiveStore(backend.pool.whole, backend.community)
         self._pages = LivePages(self._store, desk, backend.book.community)
         self._listeners: dict[Listener, None] = {}  # in order of coming
         self._of_key: Counter[str] = Counter()

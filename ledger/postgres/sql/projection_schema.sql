@@ -195,7 +195,7 @@ CREATE TABLE readings_aside (
 CREATE INDEX readings_opened ON readings_aside (community, meter, at) WHERE verdict = 'opened';
 
 -- A building is the sum of its connection meters; an interval that one of them lacks is incomplete.
-CREATE VIEW building_intervals AS
+CREATE VIEW building_intervals WITH (security_invoker = true) AS
 SELECT
     m.community,
     m.building,
@@ -219,3 +219,32 @@ GROUP BY m.community, m.building, i.start;
 CREATE TABLE version (
     number integer PRIMARY KEY
 );
+
+-- A connection that reads for one building sees its rows alone (migrations/0015_row_security.sql).
+ALTER TABLE buildings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE meters ENABLE ROW LEVEL SECURITY;
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+ALTER TABLE agreements ENABLE ROW LEVEL SECURITY;
+ALTER TABLE invoices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE meter_intervals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE readings_aside ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own ON buildings FOR SELECT TO energy_ledger_building USING (book.is_own(community, building));
+CREATE POLICY own ON meters FOR SELECT TO energy_ledger_building USING (book.is_own(community, building));
+CREATE POLICY own ON orders FOR SELECT TO energy_ledger_building USING (book.is_own(community, building));
+CREATE POLICY own ON agreements FOR SELECT TO energy_ledger_building USING (
+    book.is_own(community, proposer) OR book.is_own(community, partner)
+);
+CREATE POLICY own ON invoices FOR SELECT TO energy_ledger_building USING (book.is_own(community, building));
+CREATE POLICY own ON meter_intervals FOR SELECT TO energy_ledger_building USING (
+    community = current_setting('ledger.community', true)
+    AND meter = ANY (ARRAY(SELECT m.meter FROM meters m WHERE book.is_own(m.community, m.building)))
+);
+CREATE POLICY own ON readings_aside FOR SELECT TO energy_ledger_building USING (
+    community = current_setting('ledger.community', true)
+    AND meter = ANY (ARRAY(SELECT m.meter FROM meters m WHERE book.is_own(m.community, m.building)))
+);
+
+GRANT SELECT ON buildings, meters, orders, agreements, invoices, meter_intervals, readings_aside, building_intervals
+    TO energy_ledger_building;
+GRANT SELECT ON positions TO energy_ledger_building;   -- it tells of no building
