@@ -17,6 +17,7 @@ def verify(
     file: Path,
     *,
     log_key: str = "",
+    witness: tuple[str, ...] = (),
     json: bool = False,
     until_first: bool = False,
     all: bool = False,
@@ -36,6 +37,9 @@ def verify(
     log_key
         The log's verifier key that you trust, as name+id+base64. Without it the key that the book itself
         names is used, and shown for you to compare.
+    witness
+        The verifier key of a witness that you trust: it must have cosigned the checkpoint, so that nobody is
+        shown another book than it has seen. Can be given several times.
     json
         Print the report as JSON.
     until_first
@@ -58,4 +62,5 @@ def verify(
         strict=strict,
         workers=workers,
         further=FURTHER,
+        witnesses=witness,
     )

@@ -7,7 +7,7 @@ with `head`, `sed`, `grep` and `sha256sum`. A line is an object whose first key 
     {"key":{"device":..,"enrolled":N,"id":..,"public_key":..,"role":..}}
     {"block":{..the block's own bytes..},"hash":"<hex>","position":N}
     {"envelope":{..exactly as it was sent..},"hashes":"<hex><hex>..","position":N}
-    {"checkpoint":"<signed note>"}
+    {"checkpoint":"<signed note>"}                      perhaps with cosignatures of witnesses under it
 
 The header is the first line, the checkpoint the last, keys come before all that they sign, and envelopes and
 blocks stand in the order of the log.

@@ -1,7 +1,8 @@
 """Export: a community's book as a file that proves itself (`ledger.book_file`).
 
-What is written is exactly what the store holds at one instant, for the checkpoint of that size. Nothing here
-grows with the book: rows come in pages, lines go out one by one. `ledger.extract` does the same for a meter.
+What is written is exactly what the store holds at one instant, up to the checkpoint that is published then,
+which is written with the cosignatures under it. Nothing here grows with the book: rows come in pages, lines
+go out one by one. `ledger.extract` does the same for a meter.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from ledger.batch import Fence
 from ledger.book_file import (
     FORMAT,
     BlockLine,
@@ -22,7 +22,6 @@ from ledger.book_file import (
     block_line,
     new_book,
 )
-from ledger.entry import Head
 from ledger.envelope import Envelope, Run
 from ledger.errors import BadInput, Damaged
 from ledger.events import BlockSealed, CommunityOpened, read_recorded
@@ -30,6 +29,7 @@ from ledger.key_history import KeyHistory
 from ledger.keys import b64
 from ledger.planner import RunHeader
 from ledger.tree_reader import TileSource
+from ledger.witness_settings import NOBODY, LogSettings
 
 Write = Callable[[Any], None]
 Progress = Callable[[int, int], None]
@@ -79,8 +79,8 @@ Pages = AsyncIterator[list[EventRow]]
 class Snapshot(TileSource, Protocol):
     """The store at one instant; `size` says how much of a community's log is meant."""
 
-    async def fence(self, community: str) -> Fence | None:
-        """Size, root and checkpoint of the log; None where there is no such book."""
+    async def published(self, community: str, settings: LogSettings) -> Published | None:
+        """The checkpoint that others are given; None where there is no such book, or none has a quorum."""
 
     def events(self, community: str, size: int) -> Pages:
         """All events in order of the log."""
@@ -100,8 +100,8 @@ class Snapshot(TileSource, Protocol):
     async def bodies(self, community: str, stream: str, first: int, last: int) -> list[bytes]:
         """The bodies of the events `first` to `last` of a stream."""
 
-    async def heads(self, community: str, streams: Sequence[str]) -> Mapping[str, Head]:
-        """The newest events of those streams that have any."""
+    async def count(self, community: str, size: int, streams: Sequence[str]) -> int:
+        """How many events these streams have together."""
 
     async def signers(self, community: str, size: int, stream: str) -> list[str]:
         """The devices that signed events of a stream."""
@@ -124,12 +124,18 @@ def no_progress(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-async def newest(snapshot: Snapshot, community: str) -> Fence:
-    """The state that the export is of. Raises `NothingToExport`."""
-    fence = await snapshot.fence(community)
-    if fence is None or not fence.size:
-        raise NothingToExport("there is no book of this community, or it is empty", where=community)
-    return fence
+async def published(snapshot: Snapshot, community: str, log: LogSettings) -> Published:
+    """The checkpoint that the export is of. Raises `NothingToExport`."""
+    found = await snapshot.published(community, log)
+    if found is not None and found.size:
+        return found
+    if log.quorum:
+        raise NothingToExport(
+            f"no checkpoint was cosigned by {log.quorum} witnesses yet",
+            where=community,
+            hint="`energy-ledger doctor` tells how far each is; with `quorum = 0` under [log] none is needed",
+        )
+    raise NothingToExport("there is no book of this community, or it is empty", where=community)
 
 
 async def log_key_of(snapshot: Snapshot, community: str) -> str:
@@ -147,16 +153,16 @@ async def export_community(
     path: Path | None = None,
     progress: Progress = no_progress,
     *,
+    log: LogSettings = NOBODY,
     durable: bool = True,
 ) -> Exported:
-    """Write the whole book of `community` to `path`, by default `<community>-<size>.jsonl` in this folder;
-    `durable` as `new_book` has it.
+    """Write the whole book of `community` to `path`, by default `<community>-<size>.jsonl` in this folder, up
+    to the checkpoint that is published by `log`; `durable` as `new_book` has it.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
     """
-    fence = await newest(snapshot, community)
-    size = fence.size
+    size, checkpoint = await published(snapshot, community, log)
     path = path or Path(f"{community}-{size}.jsonl")
     with new_book(path, durable=durable) as write:
         log_key = await log_key_of(snapshot, community)
@@ -167,7 +173,7 @@ async def export_community(
         )
         await _write_keys(snapshot, community, size, write)
         await _write_log(snapshot, community, size, write, progress)
-        write(CheckpointLine(fence.checkpoint))
+        write(CheckpointLine(checkpoint))
     return Exported(path, size, size)
 
 

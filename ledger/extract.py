@@ -57,14 +57,15 @@ from ledger.export import (
     Write,
     by_envelope,
     log_key_of,
-    newest,
     no_progress,
+    published,
     read_run_headers,
 )
 from ledger.key_history import KeyHistory
 from ledger.keys import b64
 from ledger.registry import OPERATOR
 from ledger.tree_reader import TreeReader
+from ledger.witness_settings import NOBODY, LogSettings
 
 BATCH_EVENTS = 2_000
 """Events whose proofs are fetched together."""
@@ -143,20 +144,19 @@ async def export_meter(
     path: Path | None = None,
     progress: Progress = no_progress,
     *,
+    log: LogSettings = NOBODY,
     durable: bool = True,
 ) -> Exported:
     """Write the extract of `meter` to `path`, by default `<community>-<meter>-<size>.jsonl` in this folder;
-    `durable` as `new_book` has it.
+    `log` and `durable` as `export_community` has them.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
     """
-    fence = await newest(snapshot, community)
-    size = fence.size
+    size, checkpoint = await published(snapshot, community, log)
     concern = await _concern(snapshot, community, meter, size)
     path = path or Path(f"{community}-{meter}-{size}.jsonl")
-    heads = await snapshot.heads(community, concern.streams)
-    events = sum(head.sequence for head in heads.values())
+    events = await snapshot.count(community, size, concern.streams)
     header = Header(
         community=community,
         format=FORMAT,
@@ -170,7 +170,7 @@ async def export_meter(
         write(HeaderLine(header))
         await _write_keys(snapshot, community, size, concern, write)
         await _Extract(snapshot, header, concern).write_log(write, progress)
-        write(CheckpointLine(fence.checkpoint))
+        write(CheckpointLine(checkpoint))
     return Exported(path, size, events)
 
 
@@ -217,7 +217,7 @@ class _Extract:
         self._pages = _merged([snapshot.stream(community, size, stream) for stream in concern.streams])
 
     async def write_log(self, write: Write, progress: Progress) -> None:
-        """Write all groups. Raises `Damaged` when the store gives fewer events than its heads promise."""
+        """Write all groups. Raises `Damaged` when the store gives fewer events than it counts."""
         batch: list[list[EventRow]] = []
         waiting = done = 0
         async for rows in by_envelope(self._pages):

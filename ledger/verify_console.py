@@ -41,6 +41,7 @@ def run_verify(
     strict: bool,
     workers: int,
     further: Sequence[FurtherStep] = (),
+    witnesses: Sequence[str] = (),
 ) -> None:
     """Verify, print, and raise `NotVerified` or, when `strict`, `Implausible`. Raises as `verify_file`."""
     begin = monotonic_seconds()
@@ -53,6 +54,7 @@ def run_verify(
             workers=workers,
             progress=told,
             further=further,
+            witnesses=witnesses,
         )
     out = Console(highlight=False, soft_wrap=True)
     if as_json:

@@ -45,6 +45,10 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [each.vkey for each in self.witnesses]
 
 
+NOBODY = LogSettings()
+"""No witness is asked, and none is waited for."""
+
+
 def misfit_of(settings: LogSettings) -> tuple[str, str] | None:
     """What of the settings does not fit, and in which key of them."""
     known: dict[bytes, int] = {}

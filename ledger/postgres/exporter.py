@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 
 from ledger.batch import Fence
-from ledger.entry import Head
 from ledger.export import EnvelopeRow, EventRow, Published
 from ledger.postgres.connection import (
     APP,
@@ -52,6 +51,7 @@ class StoreSnapshot:
         self._connection = connection
 
     async def fence(self, community: str) -> Fence | None:
+        """The newest state of the log; None where there is no such book."""
         rows = await self._rows("read_fence", community)
         if not rows:
             return None
@@ -92,9 +92,8 @@ class StoreSnapshot:
     async def bodies(self, community: str, stream: str, first: int, last: int) -> list[bytes]:
         return [row["body"] for row in await self._rows("export_bodies", community, stream, first, last)]
 
-    async def heads(self, community: str, streams: Sequence[str]) -> Mapping[str, Head]:
-        rows = await self._rows("read_heads", community, streams)
-        return {row["stream"]: Head(row["sequence"], row["hash"]) for row in rows}
+    async def count(self, community: str, size: int, streams: Sequence[str]) -> int:
+        return int((await self._rows("export_count", community, size, streams))[0]["events"])
 
     async def signers(self, community: str, size: int, stream: str) -> list[str]:
         return [row["device"] for row in await self._rows("export_signers", community, size, stream)]

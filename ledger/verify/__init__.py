@@ -9,7 +9,8 @@ No server, no database, no network, no clock. In steps, each with a verdict of i
    hash is that of its own stream, sequence, previous hash and body.
 4. Log: the RFC 9162 tree over all entries has the root and the size that the checkpoint signs. The checkpoint
    is checked with the key that the auditor pins, or else with the one that the book names: then somebody
-   could have written the whole file anew, and the key is printed for comparison.
+   could have written the whole file anew, and the key is printed for comparison. Where the auditor names
+   witnesses, each must have cosigned the checkpoint.
 5. Blocks: each sealed root is the tree's root at that size, and each block names the hash of the one before.
 6. Plausibility: readings go forward in time, registers never go back, and no more energy flowed than the
    connection carries. This proves nothing and disproves nothing: an implausible reading is an authentic one.

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from ledger.book_file import Header
+from ledger.cosignature import witness_key
 from ledger.note import Verifier
 from ledger.verify.audit import Audit
 from ledger.verify.checkpoint import CheckpointCheck
@@ -39,15 +40,18 @@ def verify_file(
     workers: int = 0,
     progress: Progress = no_progress,
     further: Sequence[FurtherStep] = (),
+    witnesses: Sequence[str] = (),
 ) -> Report:
     """Verify the book or extract in `path`.
 
     `log_key` is the C2SP verifier key that the auditor trusts. `until_first` stops at the first thing that
     proves the file wrong, `keep_all` keeps 10,000 findings a step instead of 10. `workers` is the number of
-    processes, 0 for as many as are worth it. `further` steps are run on a whole book. Raises `NoBookFile`,
-    and `NoteError` for a `log_key` that is none; whatever is wrong with the file's content is in the report.
+    processes, 0 for as many as are worth it. `further` steps are run on a whole book. `witnesses` are
+    the keys of those who must have cosigned the checkpoint. Raises `NoBookFile`, and `NoteError` for a
+    `log_key` or a witness's key that is none; whatever is wrong with the file's content is in the report.
     """
     pinned = Verifier.parse(log_key) if log_key else None
+    trusted = [witness_key(each) for each in witnesses]
     findings = Findings(
         until_first=until_first,
         keep=FINDINGS_KEPT_WHEN_ALL if keep_all else FINDINGS_KEPT,
@@ -60,7 +64,7 @@ def verify_file(
             header = None
         if header is None:
             return _unreadable(path, findings)
-        check = CheckpointCheck(header, pinned, findings)
+        check = CheckpointCheck(header, pinned, findings, trusted)
         audit: Audit
         if header.scope == "community":
             audit = CommunityAudit(book, header, check, findings, workers_for(path, workers))

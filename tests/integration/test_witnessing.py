@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,14 +13,18 @@ from structlog.testing import capture_logs
 
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.cosignature import cosignature_of, witness_key
+from ledger.export import NothingToExport, export_community
+from ledger.extract import export_meter
 from ledger.note import open_checkpoint
 from ledger.outgoing.addresses import networks
 from ledger.outgoing.door import Outgoing
 from ledger.postgres import PostgresSettings
 from ledger.postgres.connection import APP, connect
+from ledger.postgres.exporter import open_snapshot
 from ledger.postgres.log import LogStore
 from ledger.postgres.pool import Pool
 from ledger.postgres.witnesses import WitnessStanding, leading, read_witnesses
+from ledger.verify import verify_file
 from ledger.witness_settings import LogSettings, WitnessSettings
 from ledger.witnessing import Witnessing
 from tests.support.campus import GATEWAY, Campus, record
@@ -149,6 +154,28 @@ async def test_with_a_quorum_others_are_given_what_has_it_and_proofs_lead_there(
         assert found is not None
         assert (found[0], found[2]) == (first, note)
         assert "witness" not in await site.checkpoint(quorum=0), "who is not in the settings does not count"
+
+
+async def test_an_export_with_a_quorum_ends_at_what_the_witness_has_seen_and_proves_it_offline(
+    site: Site, witness: Witness, tmp_path: Path
+) -> None:
+    log = settings(witness, quorum=1)
+    async with open_snapshot(site.store) as snapshot:
+        with pytest.raises(NothingToExport, match="cosigned by 1"):
+            await export_community(snapshot, "campus", tmp_path / "none.jsonl", log=log)
+    size = await site.grow()
+    async with site.service(witness):
+        await site.until_at(witness, size)
+    await site.grow(20)
+    book, extract, later = tmp_path / "book.jsonl", tmp_path / "meter.jsonl", tmp_path / "later.jsonl"
+    async with open_snapshot(site.store) as snapshot:
+        assert (await export_community(snapshot, "campus", book, log=log)).size == size
+        assert (await export_meter(snapshot, "campus", "m-0", extract, log=log)).size == size
+        assert (await export_community(snapshot, "campus", later)).size == size + 20
+    key = str(site.campus.verifier)
+    for path, holds in ((book, True), (extract, True), (later, False)):
+        assert verify_file(path, key, witnesses=[witness.vkey]).verified is holds, path
+        assert verify_file(path, key).verified
 
 
 async def test_a_witness_that_lost_its_memory_or_knows_more_tells_where_to_go_on(

@@ -41,11 +41,12 @@ def _store(state: State) -> AuditStore:
 @get("/export", may=READERS, media_type=JSONL, summary="The whole book as a file that proves itself")
 async def export(request: Req, state: State) -> Stream:
     """What `energy-ledger export` writes: every event with its signature, the keys, the blocks and the
-    checkpoint. `energy-ledger verify` checks it offline."""
+    checkpoint that is published, with the witnesses' cosignatures under it. `energy-ledger verify` checks it
+    offline, by `--witness` also who has cosigned it."""
     backend: Backend = state.backend
 
     async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
-        return await export_community(snapshot, backend.community, path, durable=False)
+        return await export_community(snapshot, backend.community, path, log=backend.book.log, durable=False)
 
     return await downloaded(request, backend, backend.community, write)
 

@@ -85,7 +85,9 @@ async def extract(request: Req, state: State, building: BuildingPath, meter: Met
     await known_meter(store, building, meter)
 
     async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
-        return await export_meter(snapshot, backend.community, meter, path, durable=False)
+        return await export_meter(
+            snapshot, backend.community, meter, path, log=backend.book.log, durable=False
+        )
 
     return await downloaded(request, backend, f"{backend.community}-{meter}", write)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ledger.admission import Examined, examine, overlaps
-from ledger.batch import Batch, Fence
+from ledger.batch import Batch
 from ledger.block import NO_BLOCK, block_hash
 from ledger.canonical import encode
 from ledger.entry import EMPTY, Head
 from ledger.envelope import NewRun, seal_envelope
 from ledger.events import AnyEvent, BlockSealed, KeyRevoked, MeterAssigned
-from ledger.export import EnvelopeRow, EventRow, export_community
+from ledger.export import EnvelopeRow, EventRow, Published, export_community
 from ledger.extract import export_meter
 from ledger.keys import SigningKey
 from ledger.log_edge import LogEdge
@@ -21,6 +21,7 @@ from ledger.merkle import Frontier
 from ledger.planner import Item, Plan
 from ledger.receipt import RECORDED
 from ledger.registry import OPERATOR, SERVICE, Registry
+from ledger.witness_settings import LogSettings
 from tests.unit.ledger.campus import (
     ALARM,
     COMMUNITY,
@@ -145,9 +146,11 @@ class MemorySnapshot:
         self._rows = ledger.event_rows
         self._tiles = {(row[1], row[2]): row for batch in ledger.batches for row in batch.tiles}
 
-    async def fence(self, community: str) -> Fence | None:
+    async def published(self, community: str, settings: LogSettings) -> Published | None:
         batches = self._ledger.batches
-        return batches[-1].after if batches and community == COMMUNITY else None
+        if not batches or community != COMMUNITY:
+            return None
+        return Published(batches[-1].after.size, batches[-1].after.checkpoint)
 
     def events(self, community: str, size: int) -> AsyncIterator[list[EventRow]]:
         return _pages(self._rows[:size])
@@ -169,8 +172,8 @@ class MemorySnapshot:
         rows = [row for row in self._rows if row.stream == stream]
         return [row.body for row in rows if first <= row.sequence <= last]
 
-    async def heads(self, community: str, streams: Sequence[str]) -> Mapping[str, Head]:
-        return {stream: head for stream, head in self._ledger.heads.items() if stream in streams}
+    async def count(self, community: str, size: int, streams: Sequence[str]) -> int:
+        return sum(row.stream in streams for row in self._rows[:size])
 
     async def signers(self, community: str, size: int, stream: str) -> list[str]:
         signed = {row.envelope for row in self._rows if row.stream == stream}

@@ -1,6 +1,8 @@
 """What signs and seals a book cannot be changed: its keys, its blocks and its checkpoint."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from ledger.events import BlockSealed
 from ledger.note import Checkpoint, NoteError, Verifier
 from ledger.registry import SERVICE
 from ledger.verify import verify_file
+from tests.support.witness import Witness
 from tests.unit.ledger.book_lines import BookLines, failing
 from tests.unit.ledger.campus import LOG_KEY, MORNING, STRANGER_KEY
 from tests.unit.ledger.memory_ledger import ORIGIN, open_ledger, write_book
@@ -47,6 +50,43 @@ def test_a_book_written_anew_by_somebody_else_does_not_pass_under_the_pinned_key
 def test_a_pinned_key_that_is_none_is_refused(original: Path) -> None:
     with pytest.raises(NoteError):
         verify_file(original, "ledger.example/campus")
+
+
+# --- witnesses -------------------------------------------------------------------------------------
+
+
+def cosigned(book: BookLines, *lines: Callable[[str], str]) -> None:
+    """Put cosignatures over its text under the checkpoint."""
+
+    def put(line: dict[str, Any]) -> None:
+        text = line["checkpoint"].partition("\n\n")[0] + "\n"
+        line["checkpoint"] += "".join(cosign(text) for cosign in lines)
+
+    book.change(-1, put)
+
+
+def test_every_witness_whom_the_auditor_names_must_have_cosigned(book: BookLines) -> None:
+    first, second = Witness("witness.example/w1"), Witness("witness.example/w2")
+    cosigned(book, first.cosign, Witness("witness.example/unknown").cosign)
+    assert book.verify().verified, "who names no witness is not concerned by any"
+    seen = book.verify(witnesses=[first.vkey])
+    assert seen.verified
+    assert any("witness.example/w1 cosigned the checkpoint at 20" in note for note in seen.notes)
+    missed = book.verify(witnesses=[first.vkey, second.vkey])
+    assert set(failing(missed)) == {LOG}
+    assert "witness.example/w2 has not cosigned" in missed.verdicts[3].findings[0].what
+
+
+def test_a_forged_cosignature_fails_in_the_log_alone(book: BookLines) -> None:
+    forger = Witness("witness.example/w1")
+    forger.forges = True
+    cosigned(book, forger.cosign)
+    assert set(failing(book.verify(witnesses=[forger.vkey]))) == {LOG}
+
+
+def test_a_witness_that_is_none_is_refused(original: Path) -> None:
+    with pytest.raises(NoteError):
+        verify_file(original, witnesses=[str(Verifier(ORIGIN, LOG_KEY.public))])
 
 
 # --- keys ------------------------------------------------------------------------------------------
