@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("journal", "settlement.account_commands:journal", "Write a month's journal for the books."),
         Command("prove", "settlement.billing_commands:prove", "From an invoice's line to signed readings."),
         Command("what-if", "settlement.plain_commands:what_if", "Settle energies under other rules."),
+        Command("mechanisms", "settlement.mechanism_commands:mechanisms", "Explain the ways to trade."),
         Command("bill", "settlement.plain_commands:bill", "Recompute a utility bill from its load."),
         Command("tariffs", "settlement.plain_commands:tariffs", "List the tariffs that there are."),
     ),

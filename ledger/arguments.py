@@ -1,4 +1,4 @@
-"""Numbers and days on the command line, taken exactly as they are written.
+"""Numbers, days and folders on the command line, taken exactly as they are written.
 
 The command line's library makes 2 of 1.5 where a whole number is wanted, a traceback of a price that is none,
 and does not say how a day is written.
@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, Token
@@ -36,6 +37,13 @@ def _day(_: object, tokens: Sequence[Token]) -> date:
         raise ValueError(f"{text!r} is no day; write it as 2026-06-01") from None
 
 
+def _folder(_: object, tokens: Sequence[Token]) -> Path:
+    """An empty name would be the folder one is in, which who gives a variable that is empty does not mean."""
+    if not tokens[0].value:
+        raise ValueError("an empty name is no folder; write . for this one")
+    return Path(tokens[0].value)
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 """A whole number, and nothing that would have to be rounded to one."""
 
@@ -44,3 +52,6 @@ Number = Annotated[Decimal, Parameter(converter=_decimal)]
 
 Day = Annotated[date, Parameter(converter=_day)]
 """A day of the calendar."""
+
+Folder = Annotated[Path, Parameter(converter=_folder)]
+"""A folder, named."""

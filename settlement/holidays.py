@@ -52,6 +52,11 @@ class Calendar:
         self.year(day.year)
         return day in self._days
 
+    @property
+    def first_year(self) -> int:
+        """The first year that it has."""
+        return min(self._years)
+
     def last_year(self, number: int) -> int:
         """The last year from `number` on without a hole between. Raises `CalendarHole`."""
         self.year(number)

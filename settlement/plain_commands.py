@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ledger.arguments import Day, Number
+from ledger.arguments import Day, Folder, Number
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath
 from ledger.errors import BadInput
 from ledger.grid import Grid
@@ -44,7 +44,7 @@ def what_if(
     *,
     energies: Path | None = None,
     rules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
-    out: Path | None = None,
+    out: Folder | None = None,
     orders: Path | None = None,
     mechanism: Annotated[tuple[MechanismName, ...], Parameter(negative="", show_default=False)] = (),
     begin: Day | None = None,
@@ -78,7 +78,7 @@ def what_if(
         CSV: interval_start,building,side,energy_wh,limit_micro_per_kwh[,zone]. side is buy or sell; no energy
         means all that was metered. A building without orders takes the market's price.
     mechanism
-        On the book: the published rules with this mechanism instead.
+        On the book: the published rules with this mechanism instead; `energy-ledger mechanisms` explains all.
     begin
         On the book: the first day, such as 2026-06-01, on the community's calendar.
     until
@@ -179,7 +179,7 @@ def bill(
     _print_notes(found.notes(each.month.year for each in bills))
 
 
-def tariffs(*, copy: str = "", to: Path = Path()) -> None:
+def tariffs(*, copy: str = "", to: Folder = Path()) -> None:
     """List the tariffs that there are, or copy one to be edited.
 
     Parameters
@@ -201,9 +201,13 @@ def tariffs(*, copy: str = "", to: Path = Path()) -> None:
     table.add_column("what", overflow="fold")
     table.add_column("confirmed", no_wrap=True)
     for name in tariff_names():
-        file = load_tariff(name).file
-        table.add_row(name, f"{file.name} ({file.currency})", "yes" if file.confirmed else "not yet")
+        tariff = load_tariff(name)
+        begin, until = tariff.known()
+        span = f"{begin} to before {until}" if until else f"from {begin} on"
+        what = f"{tariff.file.name} ({tariff.file.currency})\nknown {span}"
+        table.add_row(name, what, "yes" if tariff.file.confirmed else "not yet")
     screen.print(table)
+    screen.print("known: all of it, its surcharges and holidays too", soft_wrap=True)
     screen.print("confirmed: somebody has held it against the regulator's own text", soft_wrap=True)
 
 

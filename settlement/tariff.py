@@ -84,6 +84,14 @@ class Tariff:
         if self.file.holidays and self.version(day).uses_holidays:
             yield "holidays", date(self.calendar.last_year(day.year) + 1, 1, 1)
 
+    def known(self) -> tuple[date, date | None]:
+        """The first day of which all is said, and the next one of which something is not; none: never."""
+        begins = [self.file.versions[0].begin, *(each.values[0].begin for each in self._surcharges)]
+        if self.file.holidays and any(version.uses_holidays for version in self.file.versions):
+            begins.append(date(self.calendar.first_year, 1, 1))
+        begin = max(begins)
+        return begin, min((end for _, end in self.known_until(begin) if end is not None), default=None)
+
     def version(self, day: date) -> Version:
         """What holds on a local day."""
         return on_day(self.file.versions, day, f"the tariff {self.name}")

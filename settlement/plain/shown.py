@@ -108,7 +108,9 @@ def print_table(out: Console, columns: Mapping[str, Sequence[str]], left: Collec
         return (" " * gap).join([set_cell_size(first, room), *aligned]).rstrip()
 
     heads = [other.rpartition("\n") for other, _ in others]
-    rule = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (room + sum(widths) + gap * len(widths))
+    rule = ("-" if out.options.ascii_only else "\N{BOX DRAWINGS LIGHT HORIZONTAL}") * (
+        room + sum(widths) + gap * len(widths)
+    )
     rows = []
     for first, *cells in zip(firsts, *(values for _, values in others), strict=True):
         top, *folded = chop_cells(first, room) or [""]

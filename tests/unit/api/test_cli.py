@@ -161,6 +161,8 @@ ASKED_WRONGLY = {
         "Invalid value for --begin: '2016-06' is no day; write it as 2026-06-01",
         "`energy-ledger what-if --help`",
     ),
+    "what-if --out=": ("an empty name is no folder", "--help"),
+    "tariffs --copy th-mea-1.1 --to=": ("an empty name is no folder", "--help"),
     "quarantine --most 1.5": ("'1.5' is no whole number", "`energy-ledger quarantine --help`"),
     "what-if --mechanism barter": ('Invalid value "barter" for --mechanism', "uniform_price"),
 }
