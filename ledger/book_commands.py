@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -98,7 +99,7 @@ def seal(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
-    """Show the book: its size and root, how near the projections are, meters and their newest interval.
+    """Show the book: its size and root, how near the projections are, meters and when they were read last.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         Print one JSON object instead of tables.
     """
 
-    async def read(reader: Reader, community: str) -> tuple[Row, list[Row], list[Row]]:
+    async def ask(reader: Reader, community: str) -> tuple[Row, list[Row], list[Row]]:
         fence = await reader.fence(community)
         book = {
             "community": community,
@@ -116,9 +117,12 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
             "projected": await reader.projected(community),
             "blocks": len(await reader.blocks(community)),
         }
-        return book, await reader.meters(community), await reader.devices(community)
+        read = await reader.read_at(community)
+        meters = [row | {"read_at": read.get(row["meter"])} for row in await reader.meters(community)]
+        return book, meters, await reader.devices(community)
 
-    book, meters, devices = run(_read(config, read))
+    settings = book_settings(config)
+    book, meters, devices = run(_read(settings, ask))
     if json:
         _print_json(book | {"meters": meters, "devices": devices})
         return
@@ -127,7 +131,12 @@ def status(*, config: ConfigPath = DEFAULT_CONFIG, json: bool = False) -> None:
         f"{counted(book['blocks'], 'block')}\nroot {book['root']}\nlog key, for auditors: {book['log_key']}",
         soft_wrap=True,
     )
-    _print_rows("Meters", meters, ("meter", "role", "building", "reader", "model", "newest"))
+    zone = ZoneInfo(settings.community.zone)
+    for meter in meters:
+        meter["read"] = f"{meter['read_at'].astimezone(zone):%Y-%m-%d %H:%M}" if meter["read_at"] else ""
+    _print_rows("Meters", meters, ("meter", "role", "building", "reader", "model", "read"))
+    if meters:
+        out.print(f"read: measured last of what is in the book, on the clocks of {zone.key}", soft_wrap=True)
     for device in devices:
         public = device["public_key"]
         device["key"] = PublicKey.from_hex(public).id if public else "revoked"
@@ -148,7 +157,7 @@ def quarantine(*, config: ConfigPath = DEFAULT_CONFIG, most: Whole = 20, json: b
     async def read(reader: Reader, community: str) -> tuple[list[Row], list[Row]]:
         return await reader.quarantine(community, most), await reader.quarantine_dropped(community)
 
-    rows, dropped = run(_read(config, read))
+    rows, dropped = run(_read(book_settings(config), read))
     if json:
         _print_json([row | {"what_to_do": what_to_do(row)} for row in rows])
         return
@@ -166,15 +175,14 @@ def alarms(*, config: ConfigPath = DEFAULT_CONFIG, most: Whole = 20, json: bool 
     json
         Print a JSON array instead of a table.
     """
-    rows = run(_read(config, lambda reader, community: reader.alarms(community, most)))
+    rows = run(_read(book_settings(config), lambda reader, community: reader.alarms(community, most)))
     if json:
         _print_json(rows)
     else:
         _print_rows("Alarms", rows, ("at", "device", "alarm", "meter", "detail"))
 
 
-async def _read(config: ConfigPath, ask: Callable[[Reader, str], Awaitable[T]]) -> T:
-    settings = book_settings(config)
+async def _read(settings: Settings, ask: Callable[[Reader, str], Awaitable[T]]) -> T:
     async with await Reader.open(settings.postgres) as reader:
         return await ask(reader, settings.community.id)
 

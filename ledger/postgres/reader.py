@@ -76,6 +76,10 @@ class Reader:
         """Meters with building, role, reader and the newest interval that was projected."""
         return await self._rows("list_meters", community)
 
+    async def read_at(self, community: str) -> dict[str, datetime]:
+        """When each meter was read last, of those that were."""
+        return {row["meter"]: row["read_at"] for row in await self._rows("list_meters_read", community)}
+
     async def blocks(self, community: str) -> list[Row]:
         """Blocks from the first."""
         return await self._rows("list_blocks", community)

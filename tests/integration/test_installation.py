@@ -1,13 +1,16 @@
 """An installation as people meet it: from `init` to a book that proves itself, by the command line alone."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
@@ -141,7 +144,16 @@ def test_status_shows_the_settings_as_the_book_has_them(place: Place) -> None:
         "m-dead": ("sub", "school", "gw-1"),
     }
     assert {"service", "operator", "gw-1"} <= {row["device"] for row in status["devices"]}
-    assert status["root"] in place.run("status")
+    shown = place.run("status")
+    assert status["root"] in shown
+    assert "on the clocks of Asia/Bangkok" in shown
+    rows = [row for row in status["meters"] if row["read_at"] is not None]
+    assert rows, "there may be no interval yet, but there is a reading"
+    for row in rows:
+        read = datetime.fromisoformat(row["read_at"]).astimezone(ZoneInfo("Asia/Bangkok"))
+        assert re.search(rf"{row['meter']} .*{read:%Y-%m-%d} ", shown), (
+            "there is no interval yet, but a reading"
+        )
 
 
 def test_the_doctor_finds_nothing_wrong_and_one_thing_odd(place: Place) -> None:
