@@ -25,6 +25,7 @@ from api.bus_checks import (
 from api.finding import Finding, Verdict
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
 from api.market_checks import keys_findings, market_findings
+from api.witness_checks import witness_findings
 from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
@@ -39,6 +40,7 @@ from ledger.postgres import connect
 from ledger.postgres.connection import close
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
+from ledger.postgres.witnesses import witnesses_of
 from ledger.services import registry_of
 from ledger.settings import Settings, device_settings, read_toml, with_servers
 from ledger.words import counted
@@ -349,6 +351,17 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join([*shown, *more])
 
 
+async def _witnesses(patient: Patient) -> AsyncIterator[Finding]:
+    settings = patient.settings
+    connection = await connect(settings.postgres, name="doctor")
+    try:
+        found = await witnesses_of(connection, settings.community.id, settings.log.keys)
+    finally:
+        await close(connection)
+    for finding in witness_findings(found, settings.log.quorum, SystemClock().now()):
+        yield finding
+
+
 async def _market(patient: Patient) -> AsyncIterator[Finding]:
     if patient.market is not None:
         async for finding in market_findings(patient.settings, patient.market, SystemClock().now()):
@@ -371,4 +384,14 @@ def _offline(patient: Patient, alarms: Sequence[Row]) -> list[tuple[GatewayLine,
 
 
 _BEFORE_SERVERS: tuple[Check, ...] = (_lines, _disk, _keys, _outboxes, _billing, _sharing)
-_WITH_SERVERS: tuple[Check, ...] = (_postgres, _nats, _gateways, _users, _writer, _book, _meters, _market)
+_WITH_SERVERS: tuple[Check, ...] = (
+    _postgres,
+    _nats,
+    _gateways,
+    _users,
+    _writer,
+    _book,
+    _witnesses,
+    _meters,
+    _market,
+)

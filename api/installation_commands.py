@@ -91,6 +91,8 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
                 await stack.enter_async_context(background(gateway.run))
             if wanted.market is not None:
                 await stack.enter_async_context(background(_settling(installation, wanted.market)))
+            if wanted.book.log.witnesses:
+                await stack.enter_async_context(_witnessed(installation, wanted.api))
             told = list(ready_lines(wanted, monotonic_seconds() - begin))
             if wanted.api is not None:
                 address = await stack.enter_async_context(_served(installation, wanted.api, wanted.billing))
@@ -114,6 +116,15 @@ def _settling(
             await keep_settling(settings, market, bus, key, SystemClock(), stop)
 
     return settling
+
+
+@asynccontextmanager
+async def _witnessed(installation: Installation, api: ApiSettings | None) -> AsyncIterator[None]:
+    """The log, brought to its witnesses meanwhile."""
+    from api.witness_service import witnessing  # noqa: PLC0415 - who has no witnesses need not wait for it
+
+    async with background(witnessing(installation.settings, api).run):
+        yield
 
 
 @asynccontextmanager

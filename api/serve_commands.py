@@ -6,6 +6,8 @@ import structlog
 
 from api.http.server import backend_of, served
 from api.http.settings import api_from
+from api.installation import background
+from api.witness_service import witnessing
 from ledger.bus import Bus
 from ledger.bus_users import service_user
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment
@@ -29,6 +31,7 @@ def serve(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def until(stop: asyncio.Event) -> None:
         async with (
+            background(witnessing(settings, api).run),
             await Bus.connect(settings.nats, "api", service_user(settings, "api")) as bus,
             backend_of(settings, api, bus, billing) as backend,
             served(backend) as address,

@@ -103,6 +103,9 @@ class Witnessing:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Have the log witnessed until `stop` is set; who is being asked then is not waited for."""
+        if not self._witnesses:
+            await stop.wait()
+            return
         work = asyncio.ensure_future(self._keep_leading())
         stopped = asyncio.ensure_future(stop.wait())
         try:

@@ -1,10 +1,12 @@
 """What the service tells of itself to Prometheus: its own requests, and how far the book's parts are."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ledger.postgres.health import Health
+from ledger.postgres.witnesses import WitnessStanding
 from ledger.webhooks import Backlog
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -49,6 +51,13 @@ class Metrics:
                 "webhooks_disabled": "Webhooks that are told nothing until somebody enables them.",
             }.items()
         }
+        self._witness_lag, self._witness_age = (
+            Gauge(f"energy_ledger_{name}", text, ("community", "witness"), registry=self._registry)
+            for name, text in (
+                ("witness_lag_events", "Events of the log that a witness has not cosigned yet."),
+                ("witness_age_seconds", "Since a witness cosigned last, by its clock; -1 before it did."),
+            )
+        )
 
     def request(self, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
@@ -63,7 +72,9 @@ class Metrics:
         """An envelope was answered with a receipt that says this."""
         self._receipts.labels(code).inc()
 
-    def text(self, health: Health, backlog: Backlog, now: datetime) -> bytes:
+    def text(
+        self, health: Health, backlog: Backlog, witnesses: Sequence[WitnessStanding], now: datetime
+    ) -> bytes:
         """All of it, in Prometheus' own format."""
         ages = {
             "measured_age_seconds": health.measured_at,
@@ -83,4 +94,8 @@ class Metrics:
         }
         for name, value in values.items():
             self._gauges[name].labels(self._community).set(value)
+        for each in witnesses:
+            age = NEVER if each.made_at is None else (now - each.made_at).total_seconds()
+            self._witness_lag.labels(self._community, each.name).set(each.lag)
+            self._witness_age.labels(self._community, each.name).set(age)
         return generate_latest(self._registry)

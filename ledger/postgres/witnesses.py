@@ -6,7 +6,7 @@ Cosignatures are facts like the book's own: they are inserted, and never changed
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ledger.add_checkpoint import Offer
@@ -36,6 +36,16 @@ class WitnessStanding(NamedTuple):
     log_size: int
 
     @property
+    def name(self) -> str:
+        """What the key is called."""
+        return self.witness.split("+")[0]
+
+    @property
+    def made_at(self) -> datetime | None:
+        """When it cosigned last."""
+        return None if self.seconds is None else datetime.fromtimestamp(self.seconds, UTC)
+
+    @property
     def lag(self) -> int:
         """Events that it has not witnessed yet."""
         return max(self.log_size - self.size, 0)
@@ -46,6 +56,14 @@ async def read_witnesses(pool: Pool, community: str, witnesses: Sequence[str]) -
     if not witnesses:
         return []
     async with pool.connection() as connection:
+        return await witnesses_of(connection, community, witnesses)
+
+
+async def witnesses_of(
+    connection: Connection, community: str, witnesses: Sequence[str]
+) -> list[WitnessStanding]:
+    """The same on a connection."""
+    with translated():
         rows = await connection.fetch(statement("log_witness_standing"), community, list(witnesses))
     return [WitnessStanding(*row) for row in rows]
 

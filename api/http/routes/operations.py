@@ -12,6 +12,7 @@ from api.http.metrics import Metrics
 from api.http.principal import Principal
 from api.http.readiness import WELL
 from ledger.postgres.health import read_health
+from ledger.postgres.witnesses import read_witnesses
 
 NOT_WELL = "not ok"
 PROMETHEUS = "text/plain; version=1.0.0"
@@ -56,9 +57,11 @@ async def readyz(request: Request[Any, Any, State], state: State) -> Response[Re
 @get("/metrics", may={"operator"}, tags=["Operations"], summary="Measurements for Prometheus")
 async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
     """Requests and receipts of this process; of the community: size of the book, lag of the projections,
-    age of what was measured, recorded, settled and sealed last, quarantine, webhooks."""
+    age of what was measured, recorded, settled and sealed last, quarantine, webhooks, witnesses."""
     backend: Backend = state.backend
     measured: Metrics = state.metrics
     health = await read_health(backend.pool, backend.community)
     backlog = await backend.webhooks.store.backlog()
-    return Response(measured.text(health, backlog, backend.clock.now()), media_type=PROMETHEUS)
+    witnesses = await read_witnesses(backend.pool, backend.community, backend.book.log.keys)
+    text = measured.text(health, backlog, witnesses, backend.clock.now())
+    return Response(text, media_type=PROMETHEUS)
