@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.postgres.connection import PostgresSettings, connect
 from ledger.postgres.migrate import migrate
+
+# How long a draw takes is the machine's affair, which may be busy, and says nothing of what is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _numbers = itertools.count(1)
 
