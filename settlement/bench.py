@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from typing import Generic, Self, TypeVar
 
@@ -33,19 +34,28 @@ class Bench(Generic[D]):
             self._pool.shutdown(cancel_futures=True)
 
     def put(self, ready: Sequence[Ready], to_come: int) -> Batch[D] | Future[Batch[D]]:
-        """Have intervals settled; so many batches will be put after them."""
+        """Have intervals settled; so many batches will be put after them. Raises `WorkerLost`."""
         left = to_come * sum(len(each.facts.metered) for each in ready)
         if self._pool is None and self._may_share and left >= WORTH_A_PROCESS:
             self._pool = worker_pool(1)
-        return self._pool.submit(self._settle, ready) if self._pool else self._settle(ready)
+        if self._pool is None:
+            return self._settle(ready)
+        with _told():
+            return self._pool.submit(self._settle, ready)
 
     async def taken(self, batch: Batch[D] | Future[Batch[D]]) -> Batch[D]:
         """What was put, settled. Raises `WorkerLost`."""
         if isinstance(batch, Batch):
             return batch
-        try:
+        with _told():
             return await asyncio.wrap_future(batch)
-        except BrokenProcessPool as error:
-            raise WorkerLost(
-                "a process that settled ended by itself", hint="is there memory enough? It is tried again"
-            ) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise WorkerLost(
+            "a process that settled ended by itself", hint="is there memory enough? It is tried again"
+        ) from error

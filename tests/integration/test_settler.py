@@ -3,8 +3,10 @@
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -131,8 +133,9 @@ async def test_another_process_settles_the_same(site: Site, monkeypatch: pytest.
     assert alone[0][0].settled > CHUNK / QUARTER
 
 
+@pytest.mark.parametrize("is_noticed", [True, False])
 async def test_a_process_that_settled_and_was_killed_leaves_nothing(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, is_noticed: bool
 ) -> None:
     await june(site, *BUILDINGS.values())
     await site.clock.sleep_until(END_OF_JUNE - QUARTER)
@@ -140,6 +143,9 @@ async def test_a_process_that_settled_and_was_killed_leaves_nothing(
     def killed(workers: int) -> ProcessPoolExecutor:
         pool = worker_pool(workers)
         os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        if is_noticed:
+            with pytest.raises(BrokenProcessPool):
+                pool.submit(time.sleep, 60).result()
         return pool
 
     with monkeypatch.context() as patch:
