@@ -23,7 +23,9 @@ class Seen:
         self.rows = 0
         self.trades = 0
         self.upside_down = 0  # intervals in which the grid gives more than it asks
-        self.idle: PlainInterval | None = None  # the first in which nobody traded who could have
+        self.able = 0  # intervals with both surplus and demand, and prices to trade at
+        self.idle: PlainInterval | None = None  # the first of these in which nobody traded
+        self.idle_count = 0
         self.first: int | None = None
         self.latest: int | None = None
         self.apart_min: int | None = None  # seconds between an interval and the next one
@@ -35,8 +37,11 @@ class Seen:
         self.trades += trades
         is_upside_down = interval.band.feed_in_micro_per_kwh > interval.band.retail_micro_per_kwh
         self.upside_down += is_upside_down
-        if self.idle is None and not (trades or is_upside_down) and _has_both_sides(interval):
-            self.idle = interval
+        if not is_upside_down and _has_both_sides(interval):
+            self.able += 1
+            if not trades:
+                self.idle = self.idle or interval
+                self.idle_count += 1
         if self.latest is None:
             self.first = interval.start
         else:
@@ -50,7 +55,9 @@ class Seen:
         self.rows += later.rows
         self.trades += later.trades
         self.upside_down += later.upside_down
+        self.able += later.able
         self.idle = self.idle or later.idle
+        self.idle_count += later.idle_count
         if self.latest is not None and later.first is not None:
             between = later.first - self.latest
             self.apart_min = min(filter(None, (self.apart_min, between, later.apart_min)))
@@ -79,9 +86,10 @@ def notes(
     if has_orders and not MECHANISMS[file.mechanism].takes_orders:
         yield f"{file.mechanism} takes no orders: everybody takes part with all that was metered"
     yield from _of_rows(grid, seen, len(buildings))
-    if seen.idle is not None and not seen.trades:
+    if seen.idle is not None:
+        some = f"in {seen.idle_count:,} of {counted(seen.able, 'interval')} " if seen.trades else ""
         yield (
-            "nothing was traded where there was both surplus and demand, first at "
+            f"nothing was traded {some}where there was both surplus and demand, first at "
             f"{seen.idle.shown}: {_hindrance(rules, seen.idle)}"
         )
     losing = sum(each.saving_micro < 0 for each in buildings)

@@ -529,6 +529,17 @@ def test_where_nobody_trades_a_note_tells_what_keeps_them_from_it(files: PlainFi
     assert result.notes == [note]
 
 
+def test_where_limits_keep_most_intervals_from_trading_a_note_says_so(files: PlainFiles) -> None:
+    header = "interval_start,building,side,energy_wh,limit_micro_per_kwh"
+    orders = table(header, [("2026-06-01T09:15:00+07:00", "sun,sell,,4500000")])
+    result = files.write(orders=orders).settle()
+    assert result.trades
+    assert result.notes == [
+        "nothing was traded in 1 of 2 intervals where there was both surplus and demand, first at"
+        " 2026-06-01T09:15:00+07:00: there would be trades without the orders"
+    ]
+
+
 def test_nobody_trades_where_nobody_has_anything_and_no_note_asks_why(files: PlainFiles) -> None:
     energies = ENERGIES.replace("6000", "0").replace("2000\n", "0\n")
     assert files.write(energies).settle().notes == []
