@@ -1,6 +1,7 @@
 """The access log: who asked for what, kept append-only in the store, a second's requests at a time."""
 
 import asyncio
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import structlog
@@ -8,31 +9,36 @@ import structlog
 from api.http.principal import Principal
 from ledger.access import without_secrets
 from ledger.clock import Clock
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.access import AccessStore, Asked
 
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
+FORGET_EVERY = timedelta(hours=1)
 WAITING_MAX = 50_000
+FOUND_NOTHING = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND})
 PATH_LENGTH_MAX = 300
 
 
 class AccessLog:
     """Notes requests as they end; `keep` writes them."""
 
-    def __init__(self, store: AccessStore, clock: Clock) -> None:
+    def __init__(self, store: AccessStore, clock: Clock, months: int) -> None:
         self._store = store
         self._clock = clock
+        self._months = months
+        self._looked_at: datetime | None = None
         self._waiting: list[Asked] = []
 
     def note(
         self, name: str, principal: Principal | None, method: str, path: str, status: int, seconds: float
     ) -> None:
         """One request. Where the store is gone for long, the oldest that wait are in the log of this process
-        only, which tells of each as well. Those that were refused for their number are counted by the
-        metrics alone, or whoever sends them could fill the disk."""
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
+        only, which tells of each as well. Those that were refused for their number, and those of strangers
+        who were not let in or found nothing, are counted by the metrics alone, or whoever sends them could
+        fill the disk."""
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (principal is None and status in FOUND_NOTHING):
             return
         asked = Asked(
             self._clock.now(), name, principal.prefix if principal else None,
@@ -48,7 +54,7 @@ class AccessLog:
         )  # fmt: skip
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Write what was noted until `stop` is set, then the rest."""
+        """Write what was noted until `stop` is set, then the rest; let go of months that are old."""
         while not stop.is_set():
             try:
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -56,6 +62,20 @@ class AccessLog:
             except TimeoutError:
                 pass
             await self._flush()
+            await self._forget()
+
+    async def _forget(self) -> None:
+        now = self._clock.now()
+        if self._looked_at is not None and now - self._looked_at < FORGET_EVERY:
+            return
+        self._looked_at = now
+        try:
+            if dropped := await self._store.drop_months(now, self._months):
+                log.info("months of the access log were dropped", months=dropped)
+        except LedgerError as error:
+            log.warning("old months of the access log stay for now", code=error.code)
+        except Exception as error:  # whatever it is, requests are noted on
+            log.error("old months of the access log stay for now", exc_info=error)
 
     async def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -63,9 +83,11 @@ class AccessLog:
             return
         try:
             await self._store.log(batch)
-        except LedgerError as error:
+        except Unavailable as error:
             log.warning("access log waits", code=error.code, requests=len(batch))
             self._waiting = batch + self._waiting
+        except Exception as error:  # they would fail again: the log of this process has them, and goes on
+            log.error("requests are not in the access log", requests=len(batch), exc_info=error)
 
 
 def _shown(path: str) -> str:

@@ -92,7 +92,8 @@ class Repeating(ASGIMiddleware):
             if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.is_secret:
                 await access.drop(prefix, name, begun)
             else:
-                await access.finish(prefix, name, begun, answer.status, answer.media_type, answer.body)
+                told = (answer.status, answer.media_type, answer.body, answer.location)
+                await access.finish(prefix, name, begun, *told)
         except LedgerError as error:
             log.warning("an answer was not kept", code=error.code)
 
@@ -127,6 +128,8 @@ class Repeating(ASGIMiddleware):
             (b"content-type", (before.media_type or "").encode()), (b"idempotent-replayed", b"true"),
             (b"content-length", str(len(before.body)).encode()),
         ]  # fmt: skip
+        if before.location is not None:
+            headers.append((b"location", before.location.encode("latin-1")))
         await send(
             cast(Message, {"type": "http.response.start", "status": before.status, "headers": headers})
         )
@@ -142,6 +145,7 @@ class _Answer:
         self._size = 0
         self.status = 500
         self.media_type = ""
+        self.location: str | None = None
         self.is_secret = False
 
     @property
@@ -151,8 +155,8 @@ class _Answer:
     async def take(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            types = [value for key, value in message["headers"] if key.lower() == b"content-type"]
-            self.media_type = types[0].decode("latin-1") if types else ""
+            told = {key.lower(): value.decode("latin-1") for key, value in message["headers"]}
+            self.media_type, self.location = told.get(b"content-type", ""), told.get(b"location")
             self.is_secret = (b"cache-control", b"no-store") in message["headers"]
         elif message["type"] == "http.response.body":
             self._size += len(message["body"])
@@ -178,6 +182,8 @@ async def keep_forgetting(store: AccessStore, clock: Clock, stop: asyncio.Event)
             await store.forget(clock.now() - KEPT)
         except LedgerError as error:
             log.warning("old answers stay for now", code=error.code)
+        except Exception as error:
+            log.error("old answers stay for now", exc_info=error)
         try:
             async with asyncio.timeout(FORGET_EVERY_SECONDS):
                 await stop.wait()

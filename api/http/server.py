@@ -76,7 +76,7 @@ async def served(backend: Backend) -> AsyncIterator[str]:
     """
     settings = backend.settings
     metrics = Metrics(backend.community)
-    access = AccessLog(backend.access, backend.clock)
+    access = AccessLog(backend.access, backend.clock, settings.access_log_months)
     inner = build_app(backend, metrics)
     app = Traced(Identifying(inner, backend), access, metrics)
     raise_descriptors()

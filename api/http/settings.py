@@ -27,6 +27,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     are hashes. They tell how many events each stream has: how many orders a building has placed, say.
     `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
     `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
+    The access log is kept for `access_log_months` months beside the one that is under way.
     `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.
     """
@@ -42,6 +43,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: tuple[Text, ...] = ()
     body_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
     outgoing_allow: tuple[Text, ...] = ()
+    access_log_months: Annotated[int, msgspec.Meta(ge=1, le=1_200)] = 12
 
 
 class _File(msgspec.Struct, frozen=True):

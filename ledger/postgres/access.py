@@ -1,7 +1,7 @@
 """The store of the API: keys, answers that may be asked for again, and who asked for what."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ledger.access import AccessKey
@@ -17,6 +17,7 @@ class Answered(NamedTuple):
     status: int | None
     media_type: str | None
     body: bytes | None
+    location: str | None
 
 
 class Asked(NamedTuple):
@@ -32,11 +33,18 @@ class Asked(NamedTuple):
     micros: int
 
 
+def month_of(instant: datetime) -> tuple[int, int]:
+    """Year and month of an instant in UTC, by which the access log is kept."""
+    at = instant.astimezone(UTC)
+    return at.year, at.month
+
+
 class AccessStore:
     """Reads and writes by connections of a pool. All methods raise `StoreUnavailable`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._months: set[tuple[int, int]] = set()  # of the access log, that were made
 
     # --- keys --------------------------------------------------------------------------------
 
@@ -83,12 +91,13 @@ class AccessStore:
         return Answered(*row) if row else None
 
     async def finish(
-        self, prefix: str, name: str, begun: datetime, status: int, media_type: str, body: bytes | None
-    ) -> None:
+        self, prefix: str, name: str, begun: datetime, status: int, media_type: str, body: bytes | None,
+        location: str | None,
+    ) -> None:  # fmt: skip
         """Keep what was answered, as the one who began at an instant; the body is none if it is too long."""
         async with self._pool.connection() as connection:
             await connection.execute(
-                statement("access_end_answer"), prefix, name, begun, status, media_type, body
+                statement("access_end_answer"), prefix, name, begun, status, media_type, body, location
             )
 
     async def drop(self, prefix: str, name: str, begun: datetime) -> None:
@@ -104,8 +113,18 @@ class AccessStore:
     # --- the access log -----------------------------------------------------------------------
 
     async def log(self, asked: Sequence[Asked]) -> None:
-        """Keep who asked for what."""
+        """Keep who asked for what, each request in its month, which is made before the first one."""
+        months = {month_of(each.at): each.at for each in asked}
         async with self._pool.connection() as connection:
+            for month in months.keys() - self._months:
+                await connection.execute(statement("access_make_month"), months[month])
+                self._months.add(month)
             await connection.copy_records_to_table(
                 "requests", schema_name="access", records=asked, columns=Asked._fields
             )
+
+    async def drop_months(self, now: datetime, months: int) -> int:
+        """Let go of the access log's months that ended more than so many months before this one; how many."""
+        async with self._pool.connection() as connection:
+            dropped: int = await connection.fetchval(statement("access_drop_months"), now, months)
+        return dropped

@@ -109,9 +109,7 @@ class LiveStore:
             match event:
                 case MeterRead():
                     position, building, meter, role, sequence, entry_hash, _ = row
-                    found.append(
-                        ReadingRow(position, building, meter, role, sequence, entry_hash, event)
-                    )
+                    found.append(ReadingRow(position, building, meter, role, sequence, entry_hash, event))
                 case SettlementRun():
                     found.append(RunPlace(row["position"], event))
         return found

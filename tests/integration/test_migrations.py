@@ -31,6 +31,7 @@ FILES = [
     "0013_cosignatures.sql",
     "0014_strangers.sql",
     "0015_row_security.sql",
+    "0016_access_log.sql",
 ]
 NEXT = len(FILES) + 1
 

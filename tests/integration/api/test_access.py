@@ -213,10 +213,14 @@ async def test_the_access_log_keeps_who_asked_also_at_the_end_and_is_append_only
         async with found.client("operator") as client:
             for path in ("/livez", "/metrics", "/nowhere", "/livez", "/livez"):
                 await client.get(path, params={"secret": "not-kept"})
-        async with found.client() as client:
+        async with found.client("auditor") as client:
             await client.get(f"/v1/communities/{TOKEN}/log/checkpoint")
             await client.get("/a%0Ab%00c")
+        async with found.client() as client:
+            for path in ("/livez", "/metrics", "/nowhere", f"{V1}/log/checkpoint"):
+                await client.get(path)
         prefix = (await found.token("operator")).partition(".")[0]
+        auditor = ((await found.token("auditor")).partition(".")[0], "auditor", "GET")
         store = found.site.store
     async with owner(store) as connection:
         rows = [
@@ -233,9 +237,10 @@ async def test_the_access_log_keeps_who_asked_also_at_the_end_and_is_append_only
             (*who, "/livez", 200),
         ]
         assert rows[4:] == [
-            (None, None, "GET", "/v1/communities/0123456789ab.***/log/checkpoint", 404),
-            (None, None, "GET", "/a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c", 404),
-        ]
+            (*auditor, "/v1/communities/0123456789ab.***/log/checkpoint", 404),
+            (*auditor, "/a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c", 404),
+            (None, None, "GET", "/livez", 200),
+        ], "strangers who find nothing cannot fill it"
         for change in (
             "UPDATE access.requests SET path = ''",
             "DELETE FROM access.requests",
@@ -348,7 +353,7 @@ async def test_a_request_whose_process_died_is_taken_over_after_a_minute_and_not
         other = await client.post(ORIGINAL, headers={"Idempotency-Key": "late"}, content=b"other")
         assert other.status_code == 422, "only the same request takes over"
         assert (await client.post(ORIGINAL, headers={"Idempotency-Key": "late"})).text == "done 1"
-        await access.finish(prefix, "late", late, 200, "text/plain", b"of the one that was taken over")
+        await access.finish(prefix, "late", late, 200, "text/plain", b"of the one that was taken over", None)
         assert (await client.post(ORIGINAL, headers={"Idempotency-Key": "late"})).text == "done 1"
     assert timedelta(seconds=repeating.ANSWER_SECONDS) < repeating.TAKEN_OVER_AFTER
 
@@ -383,7 +388,7 @@ async def test_answers_are_forgotten_after_a_day(served: Api, counter: Counter) 
     access, now = served.backend.access, SystemClock().now()
     for name, begun in (("old", now - repeating.KEPT - timedelta(minutes=1)), ("new", now)):
         await access.begin("p", name, bytes(32), begun, begun)
-        await access.finish("p", name, begun, 200, "text/plain", b"")
+        await access.finish("p", name, begun, 200, "text/plain", b"", None)
     stop = asyncio.Event()
     task = asyncio.ensure_future(repeating.keep_forgetting(access, SystemClock(), stop))
     async with asyncio.timeout(10):

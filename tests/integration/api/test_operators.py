@@ -86,6 +86,8 @@ async def test_alarms_come_newest_first_in_pages(served: Api, operator: httpx.As
 
 async def test_the_access_log_tells_who_asked_for_what(served: Api, operator: httpx.AsyncClient) -> None:
     asked = await operator.get(f"{V1}/quarantine")
+    async with served.client("auditor") as auditor:
+        await auditor.get(f"{V1}/quarantine")
     async with served.client() as nobody:
         await nobody.get(f"{V1}/quarantine")
         await nobody.get("/v1/communities/other/quarantine")
@@ -93,7 +95,7 @@ async def test_the_access_log_tells_who_asked_for_what(served: Api, operator: ht
     first = (await operator.get(f"{V1}/requests", params={"limit": 1})).json()
     rest = (await operator.get(f"{V1}/requests", params={"after": first["next"]})).json()
     found = [*first["items"], *rest["items"]]
-    assert [(each["role"], each["status"]) for each in found] == [(None, 401), ("operator", 200)]
+    assert [(each["role"], each["status"]) for each in found] == [("auditor", 403), ("operator", 200)]
     assert found[1]["id"] == asked.headers["x-request-id"]
     assert {each["path"] for each in found} == {f"{V1}/quarantine"}
     assert found[1]["key"] == (await served.token("operator")).partition(".")[0]

@@ -274,6 +274,7 @@ async def test_the_same_key_and_body_get_the_first_answer_and_another_body_none(
     again = await client.post(ORDERS, json=SELL, headers=named)
     assert (first.status_code, first.headers.get("idempotent-replayed")) == (201, None)
     assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert again.headers["location"] == first.headers["location"]
     assert again.content == first.content
     other = await client.post(ORDERS, json={**SELL, "limit": "4"}, headers=named)
     problem(other, 422, "idempotency-key-reused")

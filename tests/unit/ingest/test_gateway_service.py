@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[3]
 def write_file(site: Installation, interval_minutes: int = 15) -> Path:
     """A settings file as it is on a device that only reads meters."""
     lines = [f'[community]\nid = "{site.community}"\ninterval_minutes = {interval_minutes}']
-    lines.append(f'[nats]\nurl = "{site.settings.nats.url}"\nnkey_seed_file = "{site.settings.nats.nkey_seed_file}"')
+    lines.append(
+        f'[nats]\nurl = "{site.settings.nats.url}"\nnkey_seed_file = "{site.settings.nats.nkey_seed_file}"'
+    )
     lines.append(f'[data]\nfolder = "{site.settings.data.folder}"')
     for line in site.lines:
         lines.append('[[gateways]]\nid = "gw-1"\n[[gateways.lines]]')
