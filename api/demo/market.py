@@ -29,7 +29,7 @@ MARKET = MarketSettings(
     mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0,
     final_days=0,
 )  # fmt: skip
-TAX_ID = "0000000000000"  # of nobody
+TAX_ID = "0000000000001"  # of nobody
 MECHANISMS = (MARKET.mechanism, "mid_market_rate")
 
 
