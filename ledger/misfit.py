@@ -13,6 +13,7 @@ from ledger.words import did_you_mean
 
 EXPECTED = {
     "array": "a list is meant: [..], or tables under [[..]]",
+    "date": "a day is meant, without quotes or a time: 2026-07-01",
     "bool": "true or false is meant, without quotes",
     "float": "a number is meant, without quotes",
     "int": "a whole number is meant, without quotes or a decimal point",
@@ -50,8 +51,9 @@ def misfit(
     whole = inspect.type_info(kind)
     node, description = _node(whole, path, of_key=bool(of_key))
     place = path if value is None else _with_keys(path, error, kind, value)
-    if description and "matching regex" in what:
-        return Misfit("the text does not have the form that is asked for", place, description)
+    if (pattern := re.search("matching regex '(.*)'", what)) is not None:
+        hint = description or f"it has to match {pattern[1]}"
+        return Misfit("the text does not have the form that is asked for", place, hint)
     if (beyond := _BEYOND.match(what)) is not None:
         hint = "; ".join(filter(None, (_range(node), description)))
         return Misfit(_bound(place.rpartition(".")[2], *beyond.groups()), place, hint)

@@ -30,6 +30,11 @@ def parse_text(
     """The tables of the file `where`. Raises `error_type`."""
     try:
         return tomllib.loads(text, parse_float=parse_float)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        # Numbers of thousands of digits and tables in tables without end are no TOML either.
+    except tomllib.TOMLDecodeError as error:
         raise error_type(f"cannot be read as TOML: {error}", where=where, hint=hint) from error
+    except (ValueError, ArithmeticError) as error:
+        raise error_type("cannot be read: a number is beyond all numbers", where=where, hint=hint) from error
+    except RecursionError as error:
+        raise error_type(
+            "cannot be read: lists stand in lists without end", where=where, hint=hint
+        ) from error

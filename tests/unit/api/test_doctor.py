@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.doctor import examine
+from api.doctor import _first, examine
 from api.finding import Finding
 from api.installation_commands import TEMPLATE
 
@@ -50,3 +50,11 @@ async def test_static_keys_that_are_no_parts_a_million_are_remarked(tmp_path: Pa
     findings = await found(tmp_path, TEMPLATE.read_text() + keys + 'tariff = "th-mea-4.2-12-24kv"\n')
     said = [each.found for each in findings if each.what == "market"]
     assert said == ["a remark: keys sum to 900,000; each counts as its part of that"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "m-1"), (6, "m-1, m-2, m-3, m-4, m-5, m-6"), (7, "m-1, m-2, m-3, m-4, m-5, and 2 more")],
+)
+def test_names_that_are_left_out_are_counted(count: int, said: str) -> None:
+    assert _first([f"m-{number}" for number in range(1, count + 1)]) == said

@@ -1,5 +1,6 @@
 """What does not fit is told with its place, also below a key that the file's writer chose."""
 
+from datetime import date
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,8 @@ class Party(msgspec.Struct, forbid_unknown_fields=True):
 
 class File(msgspec.Struct):
     minutes: Annotated[int, msgspec.Meta(ge=0, le=10_080)] = 0
-    word: Annotated[str, msgspec.Meta(max_length=4)] = ""
+    word: Annotated[str, msgspec.Meta(max_length=4, pattern="^[a-z]*$")] = ""
+    day: date | None = None
     parties: dict[Name, Party] = {}
     keys: list[dict[Name, Part]] = []
     last: int = 0
@@ -53,6 +55,12 @@ def test_a_key_that_somebody_chose_stands_in_the_place(value: dict[str, Any], pl
     [
         ({"minutes": 20_000}, "minutes has to be at most 10,080", "from 0 to 10,080 is meant"),
         ({"minutes": -1}, "minutes has to be at least 0", "from 0 to 10,080 is meant"),
+        ({"word": "A"}, "the text does not have the form that is asked for", "it has to match ^[a-z]*$"),
+        (
+            {"day": 1},
+            "Expected `date | null`, got `int`",
+            "a day is meant, without quotes or a time: 2026-07-01",
+        ),
         ({"word": "words"}, "word has to be at most 4 characters long", ""),
         ({"keys": [{"a": -1}]}, "a has to be at least 0", "parts of a whole"),
     ],

@@ -170,10 +170,21 @@ def test_tables_that_other_packages_own_are_left_to_them(tmp_path: Path) -> None
         (f'{SMALLEST}[[feeders]]\nid = "f"\n[[feeders]]\nid = "f"', "f is listed twice", "feeders", ""),
         (f'{SMALLEST}[[buildings]]\nid = "b"\nfeeder = "f"', "feeder f, which is not", "buildings", "none"),
         (f"{SMALLEST}[", "cannot be read", "", "text stands in quotes"),
+        (f'{SMALLEST}currency = "THB\\n"', "does not have the form", "community.currency", "three capitals"),
         (f"{SMALLEST}name = Campus", "TOML: Invalid value (at line 3", "", "text stands in quotes"),
-        (f"{SMALLEST}[writer]\nseal_seconds = {'9' * 5_000}", "cannot be read", "", "text stands in quotes"),
+        (
+            f"{SMALLEST}[writer]\nseal_seconds = {'9' * 5_000}",
+            "a number is beyond all numbers",
+            "",
+            "text stands in quotes",
+        ),
         (f"{SMALLEST}[writer]\nseal_seconds = {'9' * 4_000}", "at most 9,007,199", "writer.seal_seconds", ""),
-        (f"{SMALLEST}[writer]\nseal_seconds = {'[' * 3_000}", "cannot be read", "", "text stands in quotes"),
+        (
+            f"{SMALLEST}[writer]\nseal_seconds = {'[' * 3_000}",
+            "lists without end",
+            "",
+            "text stands in quotes",
+        ),
         (f"{SMALLEST}origin = {'[' * 300}{']' * 300}", "got `array`", "origin", "text is meant"),
     ],
 )
