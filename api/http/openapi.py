@@ -6,6 +6,7 @@ example of each value, by the name that it has in all of the API. What nobody co
 handler says in its decorator:
 
     has_etag=True       its answer has an ETag, and is 304 for who has it
+    printed=PDF         the media type in which its answer comes as well
     secret=True         its answer holds a secret, so it is not kept for an Idempotency-Key
     problems={403}      statuses of problems that others like it do not answer with
 """
@@ -26,6 +27,8 @@ from litestar.types import ControllerRouterHandler
 
 from api.http.cookies import SECURE_NAME
 from api.http.guard import LOG, PUBLIC
+from api.http.openapi_headers import tell_headers
+from api.http.openapi_signed import tell_signed
 from api.http.openapi_webhooks import told_webhooks
 from api.http.problems import MEDIA_TYPE, Problem, problem
 from api.http.repeating import KEY_LENGTH_MAX
@@ -138,15 +141,25 @@ def _completed(app: Litestar) -> dict[str, Any]:
     text = re.sub(r"Page_[\w.]*?\.(\w+?)(?:Shape)?_(?=[\"'])", r"\1Page", text)  # a page of what
     document: dict[str, Any] = msgspec.json.decode(text)
     components = document["components"]
-    _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    kinds = [Problem, *_bodies(app)]  # the library's schemas of bodies forget that nothing else may be told
+    _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     components["schemas"] |= schemas
     components["responses"] = {f"Problem{status}": _problem(status) for status in PROBLEMS}
     for path, method, handler in handlers_of(app):
         operation = document["paths"].get(path, {}).get(method.lower())
         if operation is not None:
             _complete(operation, path, method, handler, components["schemas"])
+    tell_signed(document)
+    tell_headers(document)
     document["webhooks"] = told_webhooks(components["schemas"])
     return document
+
+
+def _bodies(app: Litestar) -> Iterator[Any]:
+    """What is sent, of whichever handler."""
+    for _, _, handler in handlers_of(app):
+        if "data" in handler.parsed_fn_signature.parameters:
+            yield handler.parsed_fn_signature.parameters["data"].annotation
 
 
 def _complete(
@@ -168,6 +181,10 @@ def _complete(
             answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         else:  # an answer of its own, or a problem
             answers[str(status)].setdefault("content", {}).update(_problem(status)["content"])
+    if printed := handler.opt.get("printed"):
+        answers["200"]["content"][printed] = {"schema": {"type": "string", "contentMediaType": printed}}
+    if str(HTTPStatus.NO_CONTENT.value) in answers:
+        answers["204"].pop("content", None)
     if handler.opt.get("has_etag"):
         answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
     # Without a key nobody's answers are kept, and one that holds a secret is kept for nobody.

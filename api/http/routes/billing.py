@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, Router, get, post
@@ -34,7 +34,7 @@ from api.http.billing_shapes import (
     run_shape,
 )
 from api.http.caching import answered
-from api.http.documents import PRINTED, document_answer
+from api.http.documents import PDF, PRINTED, document_answer
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
 from api.http.waiting import held
@@ -121,8 +121,14 @@ async def invoices(
     )  # fmt: skip
 
 
-@get("/invoices/{number:str}", may=BILLING, has_etag=True, summary="A document, as JSON or as PDF")
-async def invoice(request: Req, state: State, number: NumberPath) -> Response[bytes]:
+@get(
+    "/invoices/{number:str}",
+    may=BILLING,
+    has_etag=True,
+    printed=PDF,
+    summary="A document, as JSON or as PDF",
+)
+async def invoice(request: Req, state: State, number: NumberPath) -> Response[Invoice]:
     """The canonical JSON as it stands in the book. Its SHA-256 is its code, which is the ETag. With `.pdf`
     behind the number it is printed in Thai and English, PDF/A-3 with that JSON inside: the same bytes every
     time."""
@@ -130,7 +136,7 @@ async def invoice(request: Req, state: State, number: NumberPath) -> Response[by
     found = await _issued(state.backend).document(name)
     if found is None:
         raise NotThere("there is no such document", where=name[:80])
-    return await document_answer(request, found, printed=name != number)
+    return cast(Response[Invoice], await document_answer(request, found, printed=name != number))
 
 
 @get(

@@ -21,7 +21,7 @@ from api.http.building_shapes import (
 )
 from api.http.caching import told
 from api.http.desk import OrderDesk
-from api.http.documents import PRINTED, document_answer
+from api.http.documents import PDF, PRINTED, document_answer
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
 from api.http.pages import BadCursor, Cursor, Limit, Page, page_of
@@ -141,7 +141,11 @@ async def invoices(
 
 
 @get(
-    "/{building:str}/invoices/{number:str}", may=MONEY, has_etag=True, summary="One of a building's documents"
+    "/{building:str}/invoices/{number:str}",
+    may=MONEY,
+    has_etag=True,
+    printed=PDF,
+    summary="One of a building's documents",
 )
 async def invoice(
     request: Req,

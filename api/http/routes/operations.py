@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 
 from api.http.backend import Backend
 from api.http.guard import PUBLIC
@@ -38,7 +39,13 @@ async def livez() -> Liveness:
     return Liveness("ok")
 
 
-@get("/readyz", may=PUBLIC, tags=["Operations"], summary="Whether requests can be sent here")
+@get(
+    "/readyz",
+    may=PUBLIC,
+    tags=["Operations"],
+    summary="Whether requests can be sent here",
+    responses={503: ResponseSpec(Readiness, False, "Requests cannot be sent here")},
+)
 async def readyz(request: Request[Any, Any, State], state: State) -> Response[Readiness]:
     """503 until the store answers, its migrations are done, the projections are near and JetStream syncs; as
     of a second ago at the most. What is wrong with a part is told to the operator alone."""
@@ -54,7 +61,13 @@ async def readyz(request: Request[Any, Any, State], state: State) -> Response[Re
     return Response(Readiness(ready, parts), status_code=200 if ready else 503)
 
 
-@get("/metrics", may={"operator"}, tags=["Operations"], summary="Measurements for Prometheus")
+@get(
+    "/metrics",
+    may={"operator"},
+    media_type=PROMETHEUS,
+    tags=["Operations"],
+    summary="Measurements for Prometheus",
+)
 async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
     """Requests and receipts of this process; of the community: size of the book, lag of the projections,
     age of what was measured, recorded, settled and sealed last, quarantine, webhooks, witnesses."""

@@ -103,7 +103,11 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
         '<p>For programs: <a href="/v1/openapi.json">openapi.json</a> (OpenAPI 3.1).</p>'
     ]
-    parts += [f"<h2>{escape(tag)}</h2>{''.join(operations)}" for tag, operations in sorted(by_tag.items())]
+    told = {tag["name"]: _paragraphs(tag["description"]) for tag in document["tags"]}
+    parts += [
+        f"<h2>{escape(tag)}</h2>{told.get(tag, '')}{''.join(operations)}"
+        for tag, operations in sorted(by_tag.items())
+    ]
     parts.append(f"<h2>What webhooks are told</h2><p>{_prose(HOW)}</p>")
     parts += [_told(topic, item["post"]) for topic, item in document["webhooks"].items()]
     yield from _document(info["title"], parts)
@@ -139,6 +143,12 @@ def _let_in(ways: Sequence[Mapping[str, Any]]) -> str:
     return f"Needs a key or a session{', unless the operator made the log public' if {} in ways else ''}"
 
 
+def _paragraphs(text: str) -> str:
+    """A longer one."""
+    return "".join(f"<p>{_prose(each)}</p>" for each in text.split("\n\n"))
+
+
 def _prose(text: str) -> str:
-    """A docstring for people: what stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    """A text for people: what stands between backticks is code, and between double asterisks strong."""
+    told = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", told)

@@ -1,0 +1,1 @@
+"""A client of the API as an outsider writes it: from its description and nothing else of this project."""
