@@ -41,7 +41,8 @@ def demo(*, days: Days = DAYS_MAX, keep: Path | None = None, json: bool = False)
     days
         How many days of June 2016 to live through, up to 30.
     keep
-        A folder for what is worth a look afterwards: the exported book, and the invoices in every form.
+        A folder for what is worth a look afterwards: the exported book, the invoices in every form, and the
+        installation, which `energy-ledger up` starts again there.
     json
         Print one JSON object for scripts instead of tables.
     """
@@ -53,7 +54,11 @@ def demo(*, days: Days = DAYS_MAX, keep: Path | None = None, json: bool = False)
         else:
             _print_tables(result)
             if keep is not None:
-                out.print(f"kept in {keep}: campus.book.jsonl, and the invoices", soft_wrap=True)
+                out.print(
+                    f"kept in {keep}: campus.book.jsonl, the invoices and the installation; `cd {keep}`,"
+                    " `energy-ledger up`, and in another terminal `energy-ledger statement mall 2016-06`",
+                    soft_wrap=True,
+                )
     if not result.verified or not result.tamper_found_at:
         raise Damaged("the demo's book does not prove what it should", where="demo")
 

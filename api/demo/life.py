@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import msgspec
 
 from api.audit_commands import FURTHER
 from api.demo.campus import GATEWAY, SETTINGS, Campus
+from api.demo.keeping import DATA, check_room, keep_all
 from api.demo.market import MARKET, MarketResult, place_orders, settle
 from api.demo.tamper import flip_one_bit
 from api.installation import Installation, InstallationSettings, running
@@ -22,8 +23,6 @@ from ledger.settings import DataSettings, read_toml, settings_from
 from ledger.verify import verify_file
 from ledger.verify.report import Report
 from ledger.writer import WriterSettings
-from settlement.billing.files import write_documents, write_file
-from settlement.billing.invoice import Invoice
 
 SECONDS_A_DAY = 86_400
 PROJECTED_SECONDS_MAX = 60
@@ -72,9 +71,12 @@ class DemoResult(msgspec.Struct, frozen=True):
 async def live(days: int, progress: Progress, keep: Path | None = None) -> DemoResult:
     """Run the demo in a folder of its own, which is gone afterwards, however it ends.
 
-    The book as it was exported and the invoices stay in the folder `keep`. Raises `CannotWrite`.
+    The book as it was exported, the invoices and the installation stay in the folder `keep`. Raises
+    `CannotWrite`.
     """
     begin = monotonic_seconds()
+    if keep is not None:
+        check_room(keep)
     campus = Campus(days)
     clock = VirtualClock(campus.begin)
     with tempfile.TemporaryDirectory(prefix="energy-ledger-demo-") as name:
@@ -98,7 +100,7 @@ async def live(days: int, progress: Progress, keep: Path | None = None) -> DemoR
         flip_one_bit(book, tampered)
         found = await _verify(tampered, "verifying with one bit flipped", progress)
         if keep is not None:
-            await asyncio.to_thread(_keep, keep, book, market.invoices)
+            await asyncio.to_thread(keep_all, keep, folder / DATA, book, market.invoices)
     return DemoResult(
         days=days,
         events=exported,
@@ -116,11 +118,6 @@ async def live(days: int, progress: Progress, keep: Path | None = None) -> DemoR
     )
 
 
-def _keep(folder: Path, book: Path, invoices: Sequence[Invoice]) -> None:
-    write_documents(invoices, folder / "invoices")
-    write_file(folder / book.name, book.read_bytes())
-
-
 async def _verify(book: Path, stage: str, progress: Progress) -> Report:
     """Verify on a thread of its own, so that Ctrl-C is heard meanwhile."""
     return await asyncio.to_thread(
@@ -131,7 +128,7 @@ async def _verify(book: Path, stage: str, progress: Progress) -> Report:
 def _let_servers_in(folder: Path) -> None:
     """Make the data folder; the account that the servers run as must be able to pass through."""
     folder.chmod(0o711)
-    (folder / "data").mkdir(mode=0o711)
+    (folder / DATA).mkdir(mode=0o711)
 
 
 @asynccontextmanager
@@ -139,7 +136,7 @@ async def _installed(campus: Campus, clock: VirtualClock, folder: Path) -> Async
     """Simulated meters and a whole installation that reads them."""
     settings = msgspec.structs.replace(
         settings_from(read_toml(SETTINGS, {}), SETTINGS),
-        data=DataSettings(folder=str(folder / "data")),
+        data=DataSettings(folder=str(folder / DATA)),
         writer=WriterSettings(seal_seconds=SECONDS_A_DAY, wait_seconds=0.2),
     )
     async with (

@@ -29,7 +29,7 @@ MARKET = MarketSettings(
     mechanism="uniform_price", tariff="th-mea-4.2-12-24kv", gate_minutes=60, settle_after_minutes=0,
     final_days=0,
 )  # fmt: skip
-TAX_ID = "0000000000001"  # of nobody
+SELLER = BillingSettings(name="Demo campus", address="1 Demo Road", tax_id="0000000000001")  # nobody's
 MECHANISMS = (MARKET.mechanism, "mid_market_rate")
 
 
@@ -117,8 +117,7 @@ async def _bill(campus: Campus, installation: Installation, clock: Clock) -> lis
     ):
         stream = SettlementStream(bus, settings.community.id, installation.keys.service)
         await stream.open()
-        seller = BillingSettings(name=settings.community.name, tax_id=TAX_ID)
-        biller = Biller(settings.community.id, store, seller)
+        biller = Biller(settings.community.id, store, SELLER)
         if today.month == month.month:
             return (await biller.preview(month, today)).invoices
         return (await biller.issue(month, today, stream.append)).invoices

@@ -1,17 +1,33 @@
 """The demo as a script runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 KEYS = {"events", "buildings", "tree_size", "root", "verified", "tamper_found_at"}
 
 
-def test_two_days_of_the_demo_equal_the_data_and_prove_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "api", "demo", "--days", "2", "--json", "--keep", str(tmp_path / "look")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
-    shown = json.loads(done.stdout)
+def command(*words: str, folder: Path) -> str:
+    """What the command line prints in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "api", *words], cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=110, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_two_days_of_the_demo_equal_the_data_and_prove_it(server_folder: Path) -> None:
+    folder = server_folder.with_name("demo")
+    folder.mkdir(mode=0o711)
+    shown = json.loads(command("demo", "--days", "2", "--json", "--keep", "look", folder=folder))
     assert set(shown) >= KEYS
     assert set(shown["buildings"]) == {"mall", "school", "residence", "clinic", "plant-factory"}
     for building in (*shown["buildings"].values(), shown["main"]):
@@ -23,5 +39,28 @@ def test_two_days_of_the_demo_equal_the_data_and_prove_it(tmp_path: Path) -> Non
     assert shown["tree_size"] == shown["events"]
     assert shown["verified"] is True
     assert shown["tamper_found_at"].startswith("meter/m-")
-    kept = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"look/campus.book.jsonl", "look/invoices/preview-school.pdf", "look/invoices/lines.csv"} <= kept
+    look = folder / "look"
+    kept = {path.relative_to(look).as_posix() for path in look.rglob("*") if path.is_file()}
+    assert {"campus.book.jsonl", "invoices/preview-school.pdf", "invoices/lines.csv"} <= kept
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        command("demo", "--days", "1", "--keep", "look", folder=folder)
+    assert "cannot-write: an installation is here already" in refused.value.stderr
+    look_around(look, shown)
+
+
+def look_around(look: Path, shown: dict[str, Any]) -> None:
+    """What was kept goes on where the demo ended."""
+    settings = look / "energy-ledger.toml"
+    settings.write_text(settings.read_text().replace("[api]", ""))  # its port may be another's in a test
+    up = [sys.executable, "-m", "api", "up"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(up, cwd=look, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            assert any("ready in" in line for line in running.stdout)
+            status = command("status", folder=look).replace(",", "")
+            assert int(status.removeprefix("campus: ").split()[0]) >= shown["events"]
+            assert "2016-06-02" in command("statement", "mall", "2016-06", folder=look)
+            assert "preview" in command("invoices", "2016-06", folder=look)
+        finally:
+            running.terminate()
