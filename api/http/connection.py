@@ -2,6 +2,7 @@
 
     the head of a request       HEAD_SECONDS, HEAD_BYTES_MAX                        408, 431
     its body                    BODY_SECONDS; its size is the application's affair  408
+    what is around its chunks   HEAD_BYTES_MAX, and FRAMING_MAX for each byte       431
     requests sent ahead         PIPELINED_MAX behind the one that is answered       400
     an answer nobody reads      SEND_SECONDS                                        closed
     between two requests        the library's keep-alive time                       closed
@@ -28,6 +29,8 @@ HEAD_BYTES_MAX = 32 * 1024
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
 PIPELINED_MAX = 32
+FRAMING_MAX = 8
+"""A chunk of one byte has five around it."""
 CONNECTIONS_MAX = 5_000
 DESCRIPTORS_KEPT = 200
 """So many files the process may open besides: the store, the bus, a book that is exported."""
@@ -60,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._status, self._detail = 400, "this is not a request of HTTP/1.1"
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._is_in_head = False
         self._is_in_body = False
         self._slow: asyncio.TimerHandle | None = None
@@ -96,11 +100,14 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._slow is None:
                 self._expect_head()
             self._head_bytes += len(data)
+        self._framing_bytes += len(data) * self._is_in_body
         super().data_received(data)
         if self._is_in_head and self._slow is None:
             self._expect_head()  # the rest of one that began behind another
         if not self._is_in_body and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(431, f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes")
+        if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self._refuse(431, "there is more around the chunks of the body than in them")
 
     # --- what the parser tells ----------------------------------------------------------------
 
@@ -108,7 +115,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. One behind the body must not count as such (RFC 9110, section 6.5.1)."""
+        if not self._is_in_body:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= (1 + FRAMING_MAX) * len(body)
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._detail = "a request has one Host"  # RFC 9112, section 3.2
+            raise _Refused
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > HEAD_BYTES_MAX:
             self._status = 431
@@ -119,6 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _Refused
         super().on_headers_complete()
         self._head_bytes, self._is_in_head, self._is_in_body = 0, False, True
+        self._framing_bytes = 0
         self._cancel()
         self._slow = self.loop.call_later(BODY_SECONDS, self._too_slow, "the body of this request")
 

@@ -1,53 +1,27 @@
 """What clients do that they should not: malformed, huge, slow, half-closed, too far ahead. It goes on."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from litestar import Request, Response, post
 
 from api.http import connection
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from tests.support.api import V1, Api, api
+from tests.support.raw import BODY_MAX, SLOW, Slow, connected, head, problem_of, said, slow_campus
 from tests.support.store import migrated
-
-BODY_MAX = 4_096
-SLOW = f"{V1}/slow"
-
-
-class Slow:
-    """A POST that answers with the size of its body once it may."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.begun = asyncio.Event()
-
-    def handler(self) -> Any:
-        @post("/slow", may={"public"}, media_type="text/plain")
-        async def slow(request: Request[Any, Any, Any]) -> Response[str]:
-            body = await request.body()
-            self.begun.set()
-            await self.go.wait()
-            return Response(f"{len(body)} bytes", status_code=200, media_type="text/plain")
-
-        return slow
 
 
 @pytest.fixture(scope="module")
 async def campus(
     postgres_server: EmbeddedPostgres, nats_server: EmbeddedNats, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Api, Slow]]:
-    slow, dsn = Slow(), await postgres_server.create_database("malformed")
+    dsn = await postgres_server.create_database("malformed")
     await migrated(dsn)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("api.http.app.OF_A_COMMUNITY", (slow.handler(),))
-        async with api(dsn, nats_server, tmp_path_factory.mktemp("api"), body_bytes_max=BODY_MAX) as found:
-            yield found, slow
+    async with slow_campus(dsn, nats_server, tmp_path_factory.mktemp("api")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -65,40 +39,6 @@ async def served(campus: tuple[Api, Slow], slow: Slow) -> AsyncIterator[Api]:
     slow.go.set()
     async with found.client() as client:
         assert (await client.get("/livez")).status_code == 200, "it goes on"
-
-
-@asynccontextmanager
-async def connected(found: Api) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    host, port = found.address.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-
-
-async def said(found: Api, *data: bytes, end: bool = False) -> bytes:
-    """All that comes back until the server closes."""
-    async with connected(found) as (reader, writer), asyncio.timeout(20):
-        for part in data:
-            writer.write(part)
-        if end:
-            writer.write_eof()
-        try:
-            return await reader.read()
-        except ConnectionResetError:  # closed while more was still coming
-            return b""
-
-
-def head(method: str = "GET", path: str = "/livez", *fields: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *fields, "", ""]).encode("latin-1")
-
-
-def problem_of(answer: bytes) -> dict[str, Any]:
-    begin, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in begin
-    found: dict[str, Any] = json.loads(body)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -294,7 +234,7 @@ async def test_requests_that_were_taken_are_answered_before_the_end(
     database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Slow()
-    monkeypatch.setattr("api.http.app.OF_A_COMMUNITY", (slow.handler(),))
+    monkeypatch.setattr("api.http.app.OF_A_COMMUNITY", slow.handlers())
     async with httpx.AsyncClient(timeout=20) as client:
         async with api(database, nats_server, tmp_path) as found:
             waiting = [
