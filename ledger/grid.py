@@ -30,8 +30,8 @@ class Grid:
                 f"there is no time zone {zone!r}", hint="IANA names are meant, such as Asia/Bangkok"
             ) from error
         # Zones of +5:30 or +5:45: an hour or half an hour begins where the clock on the wall says. One offset
-        # counts for all time, so that intervals neither overlap nor leave a gap where the clocks are changed by
-        # less than an interval.
+        # counts for all time, so that intervals neither overlap nor leave a gap where the clocks are changed
+        # by less than an interval.
         local = self.zone.utcoffset(_OFFSET_AT) or timedelta()
         self.offset = -(local // timedelta(seconds=1)) % self.step
         self._snap = self.step // 10
