@@ -1,6 +1,8 @@
 """What the settings say of the market and the book does not yet: the events that bring it up to date."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -13,14 +15,57 @@ from ledger.settings import Settings, SettingsInvalid
 from ledger.words import did_you_mean
 from settlement.month import midnight
 from settlement.rules_in_force import check_fits
-from settlement.settings import MarketSettings
-from settlement.tariff import Documents, NoSinglePrice, UnknownTariff, parse_tariff, tariff_documents
+from settlement.settings import MarketSettings, needs_keys
+from settlement.tariff import (
+    Documents,
+    NoSinglePrice,
+    Tariff,
+    UnknownTariff,
+    parse_tariff,
+    tariff_documents,
+)
 from settlement.utility_bill import ContractMissing
 
 _AS_PUBLISHED = (
     "mechanism", "gate_minutes", "final_days", "compensation_ppm", "split_ppm", "price_rule", "key_kind",
     "keys", "operator_fee_micro_per_kwh", "contracted_w",
 )  # fmt: skip
+
+
+class WayTold(Protocol):
+    """From one feeder to another."""
+
+    @property
+    def source(self) -> str:
+        """From which."""
+
+    @property
+    def target(self) -> str:
+        """To which."""
+
+
+class RulesTold(Protocol):
+    """Rules that somebody would publish, wherever they were told."""
+
+    @property
+    def mechanism(self) -> str:
+        """How it trades."""
+
+    @property
+    def key_kind(self) -> str:
+        """Whose shares a sharing key counts."""
+
+    @property
+    def keys(self) -> Mapping[str, int]:
+        """The buildings' shares."""
+
+    @property
+    def wheeling(self) -> Sequence[WayTold]:
+        """What it takes from feeder to feeder."""
+
+    @property
+    def contracted_w(self) -> int | None:
+        """What the campus has contracted."""
 
 
 def missing_events(market: Market, settings: MarketSettings, book: Settings, now: datetime) -> list[Event]:
@@ -65,8 +110,16 @@ def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
             where="market.tariff",
             hint="rename its file: before .toml there are 1 to 64 of [a-z0-9._-], no capitals, no spaces",
         )
+    tariff = checked_tariff(documents, book.community.currency, book.community.zone)
+    buildings = [building.id for building in book.buildings]
+    check_rules(settings, tariff, buildings, [feeder.id for feeder in book.feeders])
+    return documents
+
+
+def checked_tariff(documents: Documents, currency: str, zone: str) -> Tariff:
+    """The tariff that documents tell, if a community can settle by it. Raises `NoPrice`."""
     tariff = parse_tariff(*documents)
-    check_fits(tariff, book.community.currency, book.community.zone)
+    check_fits(tariff, currency, zone)
     for period in tariff.file.versions[-1].periods:
         if len(period.steps) > 1:
             raise NoSinglePrice(
@@ -75,34 +128,39 @@ def checked_documents(settings: MarketSettings, book: Settings) -> Documents:
                 hint="an interval is settled at a price of its own: name a tariff with one price a period, or"
                 " put that of the block in which the campus ends into a copy of its file",
             )
-    if settings.contracted_w is None and any(version.capacity for version in tariff.file.versions):
+    return tariff
+
+
+def check_rules(rules: RulesTold, tariff: Tariff, buildings: Sequence[str], feeders: Sequence[str]) -> None:
+    """Return if a community of these buildings and feeders can settle by rules under a tariff.
+
+    Raises `ContractMissing` and `SettingsInvalid`.
+    """
+    if rules.contracted_w is None and any(version.capacity for version in tariff.file.versions):
         raise ContractMissing(
             f"the tariff {tariff.name} bills contracted power",
             where="[market]",
             hint="say how much, in watts: contracted_w = 1500000",
         )
-    _check_named(settings, book)
-    if settings.has_told_keys and not any(settings.keys.values()):
+    _check_named(rules, sorted(buildings), sorted(feeders))
+    if needs_keys(rules.mechanism, rules.key_kind) and not any(rules.keys.values()):
         raise SettingsInvalid(
-            f"a {settings.key_kind} key needs the buildings' shares",
+            f"a {rules.key_kind} key needs the buildings' shares",
             where="market.keys",
             hint="tell them, such as keys = {mall = 500_000, school = 300_000, clinic = 200_000}",
         )
-    return documents
 
 
-def _check_named(settings: MarketSettings, book: Settings) -> None:
+def _check_named(rules: RulesTold, buildings: Sequence[str], feeders: Sequence[str]) -> None:
     """Return if the rules name buildings and feeders that there are. Raises `SettingsInvalid`."""
-    buildings = sorted(building.id for building in book.buildings)
-    feeders = sorted(feeder.id for feeder in book.feeders)
-    named = [(f"market.keys.{building}", "building", building, buildings) for building in settings.keys]
-    for number, way in enumerate(settings.wheeling):
+    named = [(f"market.keys.{building}", "building", building, buildings) for building in rules.keys]
+    for number, way in enumerate(rules.wheeling):
         place = f"market.wheeling[{number}]"
         named += [
             (f"{place}.from", "feeder", way.source, feeders),
             (f"{place}.to", "feeder", way.target, feeders),
         ]
-        if any((way.source, way.target) == (each.source, each.target) for each in settings.wheeling[:number]):
+        if any((way.source, way.target) == (each.source, each.target) for each in rules.wheeling[:number]):
             raise SettingsInvalid(f"wheeling from {way.source} to {way.target} is told twice", where=place)
     for where, what, name, known in named:
         if name not in known:

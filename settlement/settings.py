@@ -19,6 +19,12 @@ from ledger.settings import Id, PathText, SettingsInvalid, convert
 
 TABLE = "market"
 
+
+def needs_keys(mechanism: str, key_kind: str) -> bool:
+    """Whether rules share by what they say of each building."""
+    return mechanism == "sharing_key" and key_kind in ("static", "cascading")
+
+
 Part = Annotated[Natural, msgspec.Meta(description="such as parts a million: 500_000 for a half")]
 """What a building is entitled to by its key."""
 
@@ -61,7 +67,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def has_told_keys(self) -> bool:
         """Whether the buildings' shares are what `keys` says."""
-        return self.mechanism == "sharing_key" and self.key_kind in ("static", "cascading")
+        return needs_keys(self.mechanism, self.key_kind)
 
 
 class _File(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ calendars of holidays and of surcharges, which several tariffs share.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.errors import BadInput
 from ledger.words import did_you_mean
-from settlement.holidays import NO_HOLIDAYS, Calendar, parse_calendar
+from settlement.holidays import NO_HOLIDAYS, Calendar, CalendarHole, parse_calendar
 from settlement.market import Band
 from settlement.tariff_file import (
     NoSinglePrice,
@@ -34,7 +34,8 @@ FOLDER = Path(__file__).parent / "tariffs"
 
 __all__ = [
     "FOLDER", "Documents", "NoSinglePrice", "Period", "Tariff", "TariffHole", "TariffInvalid", "Terms",
-    "UnknownTariff", "Version", "load_tariff", "parse_tariff", "tariff_documents", "tariff_names",
+    "UnknownTariff", "Version", "completed", "first_difference", "load_tariff", "parse_tariff",
+    "tariff_documents", "tariff_names",
 ]  # fmt: skip
 
 
@@ -164,6 +165,35 @@ def tariff_documents(name: str, folder: Path = FOLDER) -> Documents:
         own = path.parent / needed
         beside[needed] = read_text(own if own.is_file() else FOLDER / needed)
     return Documents(path.stem, document, beside)
+
+
+def completed(name: str, document: str, beside: Mapping[str, str]) -> Documents:
+    """A tariff's documents, with ours of the calendars and surcharges that it refers to where `beside` lacks
+    them. Raises `TariffInvalid`, also for what it does not refer to."""
+    needed = _needed(parse_file(document, f"{name}.toml"))
+    if strange := sorted(beside.keys() - set(needed)):
+        raise TariffInvalid(f"it does not refer to {strange[0]}", where="beside")
+    missing = [each for each in needed if each not in beside and not (FOLDER / each).is_file()]
+    if missing:
+        raise TariffInvalid(f"{missing[0]} is missing", where="beside", hint="give it with the tariff")
+    texts = {each: beside[each] if each in beside else read_text(FOLDER / each) for each in needed}
+    return Documents(name, document, texts)
+
+
+def first_difference(before: Tariff, after: Tariff, begin: date, until: date) -> date | None:
+    """The first local day of [begin, until) of which two tariffs do not say the same; none: they agree."""
+    days = (begin + timedelta(days=n) for n in range((until - begin).days))
+    return next((day for day in days if _said(before, day) != _said(after, day)), None)
+
+
+def _said(tariff: Tariff, day: date) -> tuple[Version, bool, list[tuple[str, int]]] | None:
+    """All that a tariff says of a day; none where it does not."""
+    try:
+        version = tariff.version(day)
+        is_holiday = version.uses_holidays and tariff.calendar.is_holiday(day)
+        return version, is_holiday, tariff.surcharge_micro_per_kwh(day)
+    except (TariffHole, CalendarHole):
+        return None
 
 
 def _is_file(path: Path) -> bool:

@@ -158,7 +158,11 @@ class Biller:
             issued = await issued_documents(self._billing, self._community)
             found = next((each for each in issued if each.invoice.number == number), None)
             if found is None:
-                raise UnknownDocument("there is no such invoice in the book", where=number)
+                raise UnknownDocument(
+                    "there is no such invoice in the book",
+                    where=number,
+                    hint="`energy-ledger invoices MONTH` lists a month's",
+                )
             if found.invoice.kind != "invoice":
                 raise UnknownDocument(
                     f"this is a credit note, which cancels {found.invoice.cancels}",

@@ -22,7 +22,12 @@ from settlement.billing.invoice import Party
 
 TABLE = "billing"
 _THAI_DIGITS = 13
-Series = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]{1,28}$")]
+Series = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9._-]{1,28}\Z", description="a series is 1 to 28 of these: [a-z0-9._-], no capitals"
+    ),
+]
 
 
 class PartyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

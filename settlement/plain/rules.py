@@ -30,6 +30,7 @@ from settlement.clearing import PriceRule
 from settlement.market import Routes, Wheeling
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.mechanisms.parameters import KeyKind
+from settlement.plain.values import BadCell, name
 from settlement.tariff_file import is_short, parse_tables, read_text
 from settlement.toml_place import located
 
@@ -84,7 +85,9 @@ class RulesFile(_Table, frozen=True):
     interval_minutes: Literal[5, 10, 15, 30, 60]
     currency: Annotated[
         str,
-        msgspec.Meta(pattern="^[A-Z]{3}$", extra_json_schema={"description": "three capitals, such as THB"}),
+        msgspec.Meta(
+            pattern=r"^[A-Z]{3}\Z", extra_json_schema={"description": "three capitals, such as THB"}
+        ),
     ]
     retail_micro_per_kwh: Price | None = None
     feed_in_micro_per_kwh: Price | None = None
@@ -166,14 +169,20 @@ def _problems(rules: RulesFile) -> Iterator[_Problem]:
         if pair in pairs[:index]:
             what = f"wheeling from {pair[0]} to {pair[1]} is told twice"
             yield f"wheeling[{index}]", what, "keep one of the two"
+    for place, names in (("buildings", rules.buildings), ("parameters.keys", rules.parameters.keys)):
+        for building in names:
+            try:
+                name(building)
+            except BadCell as error:
+                yield f"{place}.{building}", error.what, error.hint
     yield from _parameter_problems(rules)
 
 
 def _parameter_problems(rules: RulesFile) -> Iterator[_Problem]:
     table = rules.parameters
-    for name, value in (("compensation", table.compensation), ("split", table.split)):
+    for ratio, value in (("compensation", table.compensation), ("split", table.split)):
         if not (is_short(value, 6) and 0 <= value <= 1):
-            yield f"parameters.{name}", f"{value} is not from 0 to 1 with at most six decimals", ""
+            yield f"parameters.{ratio}", f"{value} is not from 0 to 1 with at most six decimals", ""
     for building, key in table.keys.items():
         if not (is_short(key, KEY_DIGITS) and 0 <= key <= KEY_MAX):
             yield (

@@ -366,6 +366,11 @@ def test_wrong_rules_are_told_with_their_place(files: PlainFiles, what: str) -> 
         assert re.search(r"\w+", place)[0] in written or place.split(".")[-1] in written
 
 
+def test_a_name_in_the_rules_that_only_looks_like_one_is_told(files: PlainFiles) -> None:
+    files.write(rules=rules("sharing_key", more=keyed('{sun = 1, "e\u0301cole" = 1}')))
+    assert refused(files)[0] == "rules-invalid"
+
+
 def test_what_was_perhaps_meant_is_told(files: PlainFiles) -> None:
     with pytest.raises(BadInput) as caught:
         files.write(rules=rules("mid_market_rates")).settle()
