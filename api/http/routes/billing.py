@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.http.backend import Backend
@@ -189,7 +190,7 @@ async def _of_month(state: State, month: date) -> list[Invoice]:
 # --- billing a month -----------------------------------------------------------------------------------
 
 
-@get("/months/{month:str}/preview", may=BILLING, summary="What a month's invoices would be")
+@get("/months/{month:str}/preview", may=BILLING, problems={409}, summary="What a month's invoices would be")
 async def preview(state: State, month: MonthPath) -> PreviewShape:
     """Drafts for all buildings that have no invoice of the month, as far as it is settled."""
     backend: Backend = state.backend
@@ -198,7 +199,12 @@ async def preview(state: State, month: MonthPath) -> PreviewShape:
         return preview_shape(first, await biller.preview(first, _today(backend)))
 
 
-@post("/months/{month:str}/issue", may=BILLING, summary="Bill a month for good")
+@post(
+    "/months/{month:str}/issue",
+    may=BILLING,
+    summary="Bill a month for good",
+    responses={200: ResponseSpec(IssuedShape, False, "There was nothing to bill")},
+)
 async def issue(state: State, month: MonthPath) -> Response[IssuedShape]:
     """Give the month's invoices their numbers and record them in the book. 201 when the book has them, 200
     when there is nothing to bill. 409 `not-settled` as long as the month is not closed, `already-issued` when
