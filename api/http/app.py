@@ -24,6 +24,7 @@ from api.http.routes import (
     devices,
     live,
     log,
+    market,
     operations,
     operators,
     orders,
@@ -41,7 +42,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
-    agreements.router, devices.envelopes, devices.router, audit.router, session.router,
+    agreements.router, devices.envelopes, devices.router, audit.router, session.router, market.router,
     webhooks.router,
 )  # fmt: skip
 

@@ -100,7 +100,12 @@ class OrderDesk:
 
         Raises `StoreUnavailable`.
         """
-        async with self._backend.pool.whole.connection() as connection, self._following:
+        async with self._backend.pool.whole.connection() as connection:
+            return await self.book_by(connection)
+
+    async def book_by(self, connection: Connection) -> BookState:
+        """The same by a connection that is lent. Raises `StoreUnavailable`."""
+        async with self._following:
             return (await self._newest(connection)).still()
 
     async def write(

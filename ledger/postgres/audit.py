@@ -63,6 +63,10 @@ class AuditStore:
         """The events of a stream behind a sequence, in their order."""
         return [AuditRow(*row) for row in await self._rows("audit_entries", stream, after, limit)]
 
+    async def market(self, number: int = 0) -> list[AuditRow]:
+        """What was published of the market, in the order of that; with a sequence, that alone."""
+        return [AuditRow(*row) for row in await self._rows("market_published", number)]
+
     async def envelope(self, position: int) -> SignedEnvelope | None:
         """The envelope whose first new event stands at a position; none where none begins there.
 
