@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,6 @@ from ledger.opening import LedgerKeys
 from ledger.services import registry_of
 from ledger.settings import with_servers
 from ledger.words import counted
-from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
 from settlement.settler_service import keep_settling
 
@@ -95,7 +94,7 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
                 await stack.enter_async_context(_witnessed(installation, wanted.api))
             told = list(ready_lines(wanted, monotonic_seconds() - begin))
             if wanted.api is not None:
-                address = await stack.enter_async_context(_served(installation, wanted.api, wanted.billing))
+                address = await stack.enter_async_context(_served(installation, wanted, wanted.api, config))
                 told.append(f"the API listens at {address}, its description is {address}/docs")
             for line in told:
                 out.print(line, markup=False)
@@ -127,19 +126,15 @@ async def _witnessed(installation: Installation, api: ApiSettings | None) -> Asy
         yield
 
 
-@asynccontextmanager
-async def _served(
-    installation: Installation, api: ApiSettings, billing: BillingSettings
-) -> AsyncIterator[str]:
+def _served(
+    installation: Installation, wanted: InstallationSettings, api: ApiSettings, config: Path
+) -> AbstractAsyncContextManager[str]:
     """The API at its address; it is the last to come and the first to go."""
-    from api.http.server import backend_of, served  # noqa: PLC0415 - who has no API need not wait for it
+    from api.serving import in_this_process, in_workers  # noqa: PLC0415 - who has no API need not wait for it
 
-    async with (
-        await installation.connect("api") as bus,
-        backend_of(installation.settings, api, bus, billing) as backend,
-        served(backend) as address,
-    ):
-        yield address
+    if api.workers > 1:
+        return in_workers(config, api)
+    return in_this_process(installation.settings, api, wanted.billing)
 
 
 def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def tell_libraries(name: str, value: str) -> None:
+    """Set what a library reads in the environment and nowhere else."""
+    os.environ[name] = value
+
+
 def configure_logs(level: int = logging.INFO) -> None:
     """Constant text and fields to standard error: coloured for a person, JSON lines for a machine."""
     human = sys.stderr.isatty()

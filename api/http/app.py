@@ -64,7 +64,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
                 "metrics": metrics,
                 "description": Description(handlers),
                 "desk": desk,
-                "live": Hub(backend, desk),
+                "live": Hub(backend, desk, metrics.listening),
             }
         ),
         compression_config=CompressionConfig(

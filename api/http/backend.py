@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from api.http.door import Door
 from api.http.envelopes import Envelopes
 from api.http.held_files import Extracts
-from api.http.limits import RateLimit
+from api.http.limits import Limits, RateLimit
 from api.http.logins import Logins
 from api.http.operator_signing import Operator
 from api.http.principal import Keys
@@ -39,6 +39,7 @@ class Backend:
     ledger: LedgerKeys
     clock: Clock
     billing: BillingSettings = field(default_factory=BillingSettings)
+    limits: Limits = field(default_factory=Limits)
     access: AccessStore = field(init=False)
     keys: Keys = field(init=False)
     door: Door = field(init=False)
@@ -62,13 +63,15 @@ class Backend:
         self.door = Door(
             DeviceStore(self.pool.whole, self.community), self.community, self.ledger.service, self.clock
         )
-        self.envelopes = Envelopes(self.bus, self.door)
+        self.envelopes = Envelopes(self.bus, self.door, self.limits)
         self.people = PeopleStore(self.pool.whole)
         self.sessions = Sessions(self.people, self.clock)
-        self.logins = Logins(self.people, self.community, self.clock)
+        self.logins = Logins(self.people, self.community, self.clock, limits=self.limits)
         self.operator = Operator(self.pool.whole, self.bus, self.community, self.ledger)
-        self.limit = RateLimit(self.settings.requests_a_minute, "who asks")
-        self.strangers = RateLimit(self.settings.requests_a_minute_without_key, "this address")
+        self.limit = self.limits.limit("keys", self.settings.requests_a_minute, "who asks")
+        self.strangers = self.limits.limit(
+            "strangers", self.settings.requests_a_minute_without_key, "this address"
+        )
         self.what_if = WhatIf()
         self.recorder = Recorder(self.bus, self.community, self.ledger.service)
         outgoing = Outgoing(networks(self.settings.outgoing_allow))

@@ -10,7 +10,8 @@
     a WebSocket's messages      MESSAGE_BYTES_MAX, and SEND_SECONDS for what nobody reads
 
 A request that was taken is answered before its connection is closed: also when the client has closed its own
-side (RFC 9112, section 9.6), and when the server ends. Only an answer without end goes with its client.
+side (RFC 9112, section 9.6), and when the server ends: then an open connection is kept for LAST_SECONDS more,
+for what was sent before its client could know. Only an answer without end goes with its client.
 """
 
 import asyncio
@@ -28,9 +29,10 @@ HEAD_SECONDS = 10.0
 HEAD_BYTES_MAX = 32 * 1024
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
-PIPELINED_MAX = 32
 FRAMING_MAX = 8
 """A chunk of one byte has five around it."""
+LAST_SECONDS = 0.5
+PIPELINED_MAX = 32
 CONNECTIONS_MAX = 5_000
 DESCRIPTORS_KEPT = 200
 """So many files the process may open besides: the store, the bus, a book that is exported."""
@@ -66,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._framing_bytes = 0
         self._is_in_head = False
         self._is_in_body = False
+        self._is_ending = False
         self._slow: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -138,6 +141,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._detail = f"at most {PIPELINED_MAX} requests may be sent ahead of their answers"
             raise _Refused
         super().on_headers_complete()
+        if self._is_ending:
+            self.cycle.keep_alive = False
         self._head_bytes, self._is_in_head, self._is_in_body = 0, False, True
         self._framing_bytes = 0
         self._cancel()
@@ -155,6 +160,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(400, "this is not a request for a WebSocket")
             return
         super().handle_websocket_upgrade()
+
+    # --- what the server tells ----------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """The server ends: the answer under way, or the next one, is the last."""
+        self._is_ending = True
+        if self._is_idle():
+            self.loop.call_later(LAST_SECONDS, self._close_unused)
+        else:
+            self.cycle.keep_alive = False
+
+    def _close_unused(self) -> None:
+        if self._is_idle() and not self._is_in_head:
+            self.transport.close()
 
     # --- what the answer meets ----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from api.http.door import Door
-from api.http.limits import RateLimit, network_of
+from api.http.limits import Limits, network_of
 from ledger.bus import Bus
 from ledger.errors import BadInput, Unavailable
 from ledger.receipt import HEADS, Answer, addressed, read_receipt
@@ -56,14 +56,17 @@ class _Waiting:
 class Envelopes:
     """On their way to one community's ledger."""
 
-    def __init__(self, bus: Bus, door: Door, seconds: float = RECEIPT_SECONDS) -> None:
+    def __init__(
+        self, bus: Bus, door: Door, limits: Limits | None = None, seconds: float = RECEIPT_SECONDS
+    ) -> None:
         self._bus = bus
         self._door = door
         self._community = door.community
         self._service = door.service
         self._seconds = seconds
-        self._devices = RateLimit(DEVICE_ENVELOPES_A_MINUTE, "this device")
-        self._strange = RateLimit(STRANGE_ENVELOPES_A_MINUTE, "this address")
+        limits = limits or Limits()
+        self._devices = limits.limit("devices", DEVICE_ENVELOPES_A_MINUTE, "this device")
+        self._strange = limits.limit("strange-envelopes", STRANGE_ENVELOPES_A_MINUTE, "this address")
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._listens = False
         self._lock = asyncio.Lock()

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import structlog
 
-from api.http.limits import RateLimit
+from api.http.limits import Limits
 from api.http.problems import NotKnown
 from api.http.waiting import held
 from api.passwords import Passwords
@@ -47,7 +47,12 @@ class Logins:
     """Verifies and changes passwords of one community's people."""
 
     def __init__(
-        self, store: PeopleStore, community: str, clock: Clock, passwords: Passwords | None = None
+        self,
+        store: PeopleStore,
+        community: str,
+        clock: Clock,
+        passwords: Passwords | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._community = community
@@ -55,9 +60,10 @@ class Logins:
         self._passwords = passwords or Passwords()
         self._thread = ThreadPoolExecutor(1, "password")
         self._turn = asyncio.Semaphore(1)
-        self._of_place = RateLimit(OF_PLACE, "whoever tries this name from here")
-        self._of_name = RateLimit(OF_NAME, "whoever tries this name")
-        self._of_network = RateLimit(OF_NETWORK, "this address")
+        limits = limits or Limits()
+        self._of_place = limits.limit("place", OF_PLACE, "whoever tries this name from here")
+        self._of_name = limits.limit("name", OF_NAME, "whoever tries this name")
+        self._of_network = limits.limit("network", OF_NETWORK, "this address")
         self._known: dict[tuple[str, str], None] = {}  # from where somebody has logged in, oldest first
 
     async def person(self, typed: str, password: str, network: str) -> Person:

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from api.http.access_log import AccessLog
 from api.http.app import build_app
 from api.http.backend import Backend
 from api.http.connection import MESSAGE_BYTES_MAX, BoundedProtocol, BoundedWebSocket, raise_descriptors
+from api.http.limits import Limits
 from api.http.metrics import Metrics
 from api.http.middleware import Identifying, Traced
 from api.http.repeating import keep_forgetting
@@ -42,6 +44,7 @@ async def backend_of(
     bus: Bus,
     billing: BillingSettings | None = None,
     clock: Clock | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Backend]:
     """What handlers work with, for the length of the block. Raises `StoreUnavailable`, `KeyFile`."""
     pool = await Pool.open(book.postgres, settings.connections)
@@ -54,6 +57,7 @@ async def backend_of(
             LedgerKeys.load_or_create(book.keys_folder),
             clock or SystemClock(),
             billing or BillingSettings(),
+            limits or Limits(),
         )
     finally:
         await pool.close()
@@ -67,15 +71,44 @@ class _Server(uvicorn.Server):
         """None."""
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take who waits already, then nobody any more: the system would hang up on those who wait when
+        the socket is closed."""
+        loop, config = asyncio.get_running_loop(), self.config
+        came = [accepted for listening in sockets or () for accepted in _waiting(listening)]
+        for server in self.servers:
+            server.close()
+
+        def protocol() -> asyncio.Protocol:
+            return BoundedProtocol(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        for accepted in came:
+            await loop.connect_accepted_socket(protocol, accepted)
+        await asyncio.sleep(0)  # whom the loop has just accepted gets its protocol
+        await super().shutdown(sockets)
+
+
+def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    with suppress(OSError):  # none waits any more
+        while True:
+            accepted, _ = listening.accept()
+            accepted.setblocking(False)
+            yield accepted
+
 
 @asynccontextmanager
-async def served(backend: Backend) -> AsyncIterator[str]:
+async def served(
+    backend: Backend, listening: socket.socket | None = None, measurements: Path | None = None
+) -> AsyncIterator[str]:
     """The application at its address, which the block is given; after it, requests under way are answered.
 
-    Raises `CannotListen`.
+    Several processes serve behind one socket, each with its own `backend`: then they are given the socket,
+    and the folder in which each keeps its measurements for all. Raises `CannotListen`.
     """
     settings = backend.settings
-    metrics = Metrics(backend.community)
+    metrics = Metrics(backend.community, measurements)
     access = AccessLog(backend.access, backend.clock, settings.access_log_months)
     inner = build_app(backend, metrics)
     app = Traced(Identifying(inner, backend), access, metrics)
@@ -88,12 +121,12 @@ async def served(backend: Backend) -> AsyncIterator[str]:
         backend.sessions.keep_forgetting(stop), dispatcher.run(stop),
     )  # fmt: skip
     try:
-        listening = _listening(settings)
+        listening = listening or listening_at(settings)
         task = asyncio.ensure_future(server.serve([listening]))
         while not (server.started or task.done()):
             await asyncio.sleep(STARTED_POLL_SECONDS)
         try:
-            yield _address(listening)
+            yield address_of(listening)
         finally:
             await inner.state.live.close()
             server.should_exit = True
@@ -109,13 +142,13 @@ def _config(app: Traced, settings: ApiSettings) -> uvicorn.Config:
         app, host=settings.host, port=settings.port, loop="none", http=BoundedProtocol,
         ws=BoundedWebSocket, ws_max_size=MESSAGE_BYTES_MAX, ws_per_message_deflate=False,
         lifespan="off", log_config=None, log_level="error", access_log=False, server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=END_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, reset_contextvars=True, timeout_graceful_shutdown=END_SECONDS,
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
     )  # fmt: skip
 
 
-def _listening(settings: ApiSettings) -> socket.socket:
-    """A socket at the settings' address."""
+def listening_at(settings: ApiSettings) -> socket.socket:
+    """A socket at the settings' address. Raises `CannotListen`."""
     try:
         return socket.create_server(
             (settings.host, settings.port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -128,6 +161,7 @@ def _listening(settings: ApiSettings) -> socket.socket:
         ) from error
 
 
-def _address(listening: socket.socket) -> str:
+def address_of(listening: socket.socket) -> str:
+    """The address of a socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -16,6 +16,7 @@ from ledger.outgoing.addresses import networks
 from ledger.settings import SettingsInvalid, convert
 
 TABLE = "api"
+WORKERS_MAX = 64
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -28,12 +29,14 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
     `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
     The access log is kept for `access_log_months` months beside the one that is under way.
+    With several `workers` as many processes serve; `connections` are each one's.
     `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.
     """
 
     host: Text = "127.0.0.1"
     port: Port = 8480
+    workers: Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)] = 1
     connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8  # to Postgres, and as many for buildings
     public_log: bool = False
     requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000

@@ -11,7 +11,7 @@ nothing but to be fed, and the hub waits for nobody: who does not take what it i
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -55,8 +55,9 @@ class TooManyListeners(TooMany):
 class Hub:
     """One process's, for one community. It works while somebody listens, and asks nobody before."""
 
-    def __init__(self, backend: Backend, desk: OrderDesk) -> None:
+    def __init__(self, backend: Backend, desk: OrderDesk, count: Callable[[int], None]) -> None:
         self._backend = backend
+        self._count = count  # is told how many listen
         self._store = LiveStore(backend.pool.whole, backend.community)
         self._pages = LivePages(self._store, desk, backend.book.community)
         self._listeners: dict[Listener, None] = {}  # in order of coming
@@ -97,6 +98,7 @@ class Hub:
             yield [ending(place, listener.ended_by or Stopping("the server ends"))]
         finally:
             del self._listeners[listener]
+            self._count(len(self._listeners))
             self._of_key -= Counter([shown.prefix])  # of which nothing is left when none is
 
     async def close(self) -> None:
@@ -127,6 +129,7 @@ class Hub:
                 raise TooManyListeners(f"{who} has {most:,} listeners already", seconds=COME_BACK_SECONDS)
         listener = Listener(view, shown)
         self._listeners[listener] = None
+        self._count(len(self._listeners))
         self._of_key[shown.prefix] += 1
         if self._task is None:
             self._task = asyncio.ensure_future(self._run())

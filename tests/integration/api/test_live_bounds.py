@@ -186,7 +186,8 @@ async def test_who_is_too_slow_is_told_so_and_holds_nobody(
 ) -> None:
     """And hears all of it when it comes back with the id of its last message."""
     monkeypatch.setattr(listener, "WAITING_MAX", 3)
-    live = Hub(served.backend, OrderDesk(served.backend))
+    counts: list[int] = []
+    live = Hub(served.backend, OrderDesk(served.backend), counts.append)
     split = parts(await served.token("building", "b-1"))
     assert split is not None
     view = View("b-1", with_partner=True)
@@ -210,6 +211,7 @@ async def test_who_is_too_slow_is_told_so_and_holds_nobody(
     for each in (quick, again):
         await each.aclose()
     assert len(live) == 0
+    assert (max(counts), counts[-1]) == (2, 0)
 
 
 async def _first(messages: AsyncIterator[Sequence[Any]], count: int) -> AsyncIterator[Sequence[Any]]:

@@ -1,13 +1,15 @@
 """The buckets by which requests are counted."""
 
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http import limits
-from api.http.limits import RateLimit, network_of
+from api.http.limits import Limits, RateLimit, network_of
 from api.http.problems import TooMany
 
 
@@ -75,7 +77,42 @@ def test_memory_stays_bounded_and_who_was_seen_last_is_remembered(
     for number in range(1_000):
         limit.take(f"other {number}")
         assert taken(limit, "busy", 1) == 0
-    assert len(limit._buckets) <= 100
+    assert len(limit._buckets.kept) <= 100  # type: ignore[attr-defined]  # those of a process
+
+
+def test_processes_that_share_a_folder_count_together(seconds: Seconds, tmp_path: Path) -> None:
+    one, other = (Limits(tmp_path).limit("keys", 60, "this key") for _ in range(2))
+    alone = Limits().limit("keys", 60, "this key")
+    assert taken(one, "a", 40) + taken(other, "a", 40) == taken(alone, "a", 80) == 60
+    assert taken(other, "b", 100) == 60, "each name has its own"
+    assert taken(Limits(tmp_path).limit("places", 60, "here"), "a", 100) == 60, "and so has each limit"
+    seconds.now += 5
+    assert taken(other, "a", 3) + taken(one, "a", 9) == 5
+    one.give_back("a")
+    assert taken(other, "a", 9) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.booleans(), st.floats(0, 30)), max_size=60))
+def test_what_is_shared_counts_as_what_is_not(asked: list[tuple[str, bool, float]]) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        clock = Seconds()
+        patch.setattr(limits, "monotonic_seconds", clock)
+        shared = [Limits(Path(folder)).limit("keys", 7, "this key") for _ in range(2)]
+        alone = Limits().limit("keys", 7, "this key")
+        for name, is_first, pause in asked:
+            clock.now += pause
+            assert taken(shared[is_first], name, 3) == taken(alone, name, 3)
+
+
+def test_a_set_that_is_full_lets_go_of_the_name_that_asked_least(
+    seconds: Seconds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SETS", 1)
+    limit = Limits(tmp_path).limit("keys", 2, "this key")
+    assert taken(limit, "busy", 5) == 2
+    for number in range(100):
+        limit.take(f"other {number}")
+        assert taken(limit, "busy", 1) == 0
 
 
 def test_a_customers_addresses_of_ipv6_count_as_one() -> None:
