@@ -1,7 +1,6 @@
 """A tariff that is published anew: which of the intervals that were settled by it have other terms now."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from ledger.market_events import TariffPublished
@@ -14,23 +13,41 @@ from settlement.tariff_file import NoPrice, TariffHole
 def repriced_intervals(
     rules: RulesInForce, before: Sequence[TariffPublished], starts: Iterable[datetime]
 ) -> Iterator[datetime]:
-    """Those of `starts` whose terms differ from what one of `before`, the earlier documents, had told."""
-    earlier: dict[str, list[Tariff]] = {}
+    """Those of `starts` whose terms differ from what one of `before`, the earlier documents, had told.
+
+    Where one of them told nothing, an interval may have been left as it was though its energies had changed.
+    """
+    earlier: dict[str, list[Tariff | None]] = {}
     for each in before:
-        with suppress(NoPrice):  # nothing was settled by what could not be read
-            tariff = parse_tariff(each.tariff, each.document, each.beside)
-            earlier.setdefault(each.tariff, []).append(tariff)
+        earlier.setdefault(each.tariff, []).append(_read(each))
     for start in starts:
-        if (in_force := rules.at(start)) is not None and in_force.tariff.name in earlier:
+        published = rules.published(start)
+        if published is not None and published.tariff in earlier:
             at = int(start.timestamp())
-            terms = _terms(in_force.tariff, at)
-            if any(_terms(tariff, at) != terms for tariff in earlier[in_force.tariff.name]):
+            terms = _terms(_in_force(rules, start), at)
+            if any(_terms(tariff, at) != terms for tariff in earlier[published.tariff]):
                 yield start
 
 
-def _terms(tariff: Tariff, at: int) -> Terms | None:
+def _read(published: TariffPublished) -> Tariff | None:
+    """None for what cannot be read."""
+    try:
+        return parse_tariff(published.tariff, published.document, published.beside)
+    except NoPrice:
+        return None
+
+
+def _in_force(rules: RulesInForce, start: datetime) -> Tariff | None:
+    try:
+        in_force = rules.at(start)
+    except NoPrice:
+        return None
+    return in_force.tariff if in_force is not None else None
+
+
+def _terms(tariff: Tariff | None, at: int) -> Terms | None:
     """What holds at an instant; none where the tariff does not say."""
     try:
-        return tariff.terms(at)
+        return tariff.terms(at) if tariff is not None else None
     except (TariffHole, CalendarHole):
         return None

@@ -195,11 +195,15 @@ class _Work:
         return await self._add_run(plan, number, first, digest, settled, revised)
 
     async def _settle_again(self, number: int, start: datetime, digest: "Digest") -> bool:
-        """Put what an interval comes to by now in the place of what was posted for it; whether it differs."""
+        """Put what an interval comes to by now in the place of what was posted for it; whether it differs.
+
+        Where the tariff has no price for it any more, it stays as it was: publishing one that has is a reason
+        to look again.
+        """
         before = [Posting(*row) for row in await self._store.postings(self._community, start)]
         ready, hole = await self._ready(start, start + self._book.step)
         if hole is not None:
-            raise hole.error  # it was settled once, so only another tariff since can lack it
+            return False
         # Of an interval whose meters have all been retired since, nothing is left but the reversal.
         after = [settle_facts(*each) for each in ready] or [SettledInterval(start, [], [], [])]
         if after[0].postings == before:

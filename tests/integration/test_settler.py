@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ledger.event import Event
+from ledger.events import MeterAdded, MeterAssigned
 from ledger.market_events import (
     MarketRulesPublished,
     OrderCancelled,
@@ -33,7 +34,7 @@ from settlement.settling import CHUNK
 from settlement.tariff import parse_tariff, tariff_documents
 from settlement.tariff_file import NoPrice, TariffHole
 from tests.support.billing import four_quarters_of_june
-from tests.support.campus import MORNING, QUARTER, SALT
+from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT
 from tests.support.store import owner
 from tests.support.trading import BUILDINGS, DAY, FLAT, HOUR, Site, quarters
 
@@ -400,6 +401,33 @@ async def test_what_lies_before_rules_that_nobody_can_settle_by_is_settled(
     await site.tell(OPERATOR, "market", TariffPublished(tariff=tariff, document=mended))
     (run,) = await site.settle()
     assert (run.begin, run.settled, run.revised) == (MORNING + HOUR, 4, 0)
+
+
+async def test_a_tariff_that_cannot_be_read_any_more_stops_nothing_that_goes_by_another(site: Site) -> None:
+    """What changes meanwhile in intervals that go by it counts when it can be read again."""
+    later = FLAT.replace('"flat"', '"later"')
+    rules = MarketRulesPublished(
+        begin=MORNING + 2 * HOUR, mechanism="uniform_price", tariff="later", gate_minutes=0, final_days=1
+    )
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="later", document=later), rules)
+    await quarters(site, 0, 8)
+    await site.clock.sleep_until(MORNING + 2 * HOUR)
+    await site.settle()
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=UNREADABLE))
+    added = MeterAdded(
+        meter="m-9", role="connection", model="x", rated_w=69_000, since=MORNING, building="b-3"
+    )
+    await site.tell(OPERATOR, "registry", added, MeterAssigned(meter="m-9", device=GATEWAY, since=MORNING))
+    await site.read("m-9", (2, 0, 0), (3, 500, 0))
+    await quarters(site, 8, 12)
+    await site.clock.sleep_until(MORNING + 3 * HOUR)
+    (run,) = await site.settle()
+    assert (run.settled, run.revised) == (4, 0)
+    await site.tell(OPERATOR, "market", TariffPublished(tariff="flat", document=FLAT))
+    (run,) = await site.settle()
+    assert (run.settled, run.revised, run.begin) == (0, 1, MORNING + 3 * HOUR)
+    assert await energy_of(site, "building/b-3") == 36_500_000
+    assert await site.settle() == []
 
 
 async def test_a_tariff_that_cannot_be_read_waits_for_one_that_can(site: Site) -> None:
