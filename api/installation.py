@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from os import getpid
 from pathlib import Path
 from typing import NamedTuple
@@ -30,17 +31,19 @@ from ledger.bus_users import Admit, UserList, admit_by_file, service_keys, servi
 from ledger.client import BookClient
 from ledger.clock import Clock, SystemClock
 from ledger.embedded import EmbeddedServers, make_passable
+from ledger.event import Event
 from ledger.keys import SigningKey
 from ledger.opened import check_opened
 from ledger.opening import LedgerKeys, opening_event
 from ledger.postgres import PostgresSettings
+from ledger.postgres.provisioned import keep_provisioned, read_provisioned
 from ledger.projector import Projector
 from ledger.registry import OPERATOR, Registry
 from ledger.services import migrate_store, open_writer
 from ledger.settings import FOREIGN_TABLES, Running, Settings, SettingsInvalid, read_toml, settings_from
 from ledger.writer import Writer
 from settlement.billing.settings import BillingSettings, billing_from
-from settlement.publishing import checked_documents
+from settlement.publishing import asked_for, checked_documents
 from settlement.publishing import missing_events as missing_market_events
 from settlement.settings import MarketSettings, market_from
 
@@ -230,11 +233,26 @@ async def provision(
     now = clock.now().replace(microsecond=0)
     missing = {"registry": missing_events(registry, settings, meter_places(gateways), gateway_keys, now)}
     if market is not None:
-        missing["market"] = missing_market_events(registry.market, market, settings, now)
+        missing["market"] = await _missing_of_market(registry, market, settings, now)
     if any(missing.values()):
         client = BookClient(bus, settings.community.id, OPERATOR, keys.operator, keys.service.public)
         await client.open()
         for stream, events in missing.items():
             await client.append(stream, events)
             log.info("book brought up to the settings", stream=stream, events=len(events))
+    if market is not None:
+        parts = asked_for(registry.market, market, settings, now)
+        await keep_provisioned(settings.postgres, settings.community.id, parts, now)
     return sum(map(len, missing.values()))
+
+
+async def _missing_of_market(
+    registry: Registry, market: MarketSettings, settings: Settings, now: datetime
+) -> list[Event]:
+    """What the book lacks of the settings' market. A start undoes nothing that an operator has published over
+    the API since these settings were brought in."""
+    applied = await read_provisioned(settings.postgres, settings.community.id)
+    missing = missing_market_events(registry.market, market, settings, now, applied)
+    if len(missing) < len(missing_market_events(registry.market, market, settings, now)):
+        log.warning("the market was published otherwise since: the settings' is left alone")
+    return missing

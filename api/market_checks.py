@@ -1,6 +1,6 @@
 """The doctor's checks of a market: its rules, its tariff, and how far it is settled."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from api.finding import Finding, Verdict
 from ledger.errors import LedgerError
 from ledger.grid import Grid
 from ledger.market_events import TariffPublished
+from ledger.postgres.provisioned import read_provisioned
 from ledger.postgres.settlement import SettlementStore, Standing
 from ledger.registry import Registry
 from ledger.services import registry_of
@@ -24,6 +25,7 @@ BEHIND_MAX = timedelta(hours=1)
 LOOK = timedelta(days=1)
 PROVISION = "run `energy-ledger provision`, or start `energy-ledger up` again"
 MEND = "put what is missing into {name}.toml, or the file it refers to, with its source, and " + PROVISION
+OTHERWISE = "nothing, if that was meant: it counts until [market] asks for something new"
 COPY_FIRST = (
     "copy its files beside the settings (`energy-ledger tariffs --copy {name}`), use the copy"
     ' (tariff = "{name}.toml" under [market]), '
@@ -44,7 +46,8 @@ async def market_findings(
     """All that there is to say of a market. Raises `LedgerError` where a part cannot be looked at."""
     registry = await registry_of(settings)
     grid = Grid(settings.community.interval_minutes, settings.community.zone)
-    yield _rules(registry, market, settings, now)
+    applied = await read_provisioned(settings.postgres, settings.community.id)
+    yield _rules(registry, market, settings, now, applied)
     if not registry.market.rules:
         return
     rules = RulesInForce(registry)
@@ -55,8 +58,12 @@ async def market_findings(
         yield await _settlement(store, settings.community.id, rules, market, grid, due)
 
 
-def _rules(registry: Registry, market: MarketSettings, settings: Settings, now: datetime) -> Finding:
-    missing = missing_events(registry.market, market, settings, now)
+def _rules(
+    registry: Registry, market: MarketSettings, settings: Settings, now: datetime, applied: Mapping[str, str]
+) -> Finding:
+    missing = missing_events(registry.market, market, settings, now, applied)
+    if not missing and missing_events(registry.market, market, settings, now):
+        return Finding("market", "odd", "the book's was published after that of the settings", OTHERWISE)
     if not missing:
         count = counted(len(registry.market.rules), "publication")
         return Finding("market", "well", f"{market.mechanism}, published as in the settings ({count})")

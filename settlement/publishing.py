@@ -1,11 +1,13 @@
 """What the settings say of the market and the book does not yet: the events that bring it up to date."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Protocol
 
 import msgspec
 
+from ledger.canonical import encode
 from ledger.entry import is_name
 from ledger.event import Event
 from ledger.grid import Grid
@@ -68,28 +70,69 @@ class RulesTold(Protocol):
         """What the campus has contracted."""
 
 
-def missing_events(market: Market, settings: MarketSettings, book: Settings, now: datetime) -> list[Event]:
+NEVER_APPLIED: Mapping[str, str] = {}
+_ANY_BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def missing_events(
+    market: Market,
+    settings: MarketSettings,
+    book: Settings,
+    now: datetime,
+    applied: Mapping[str, str] = NEVER_APPLIED,
+) -> list[Event]:
     """The tariff and the rules that `settings` ask for, where `market` lacks them.
+
+    What was `applied` before, by the digests of `asked_for`, and is not what the book has by now was followed
+    by something that was published otherwise: it is left alone until the settings ask for something new.
 
     The first rules hold from the interval that is under way, later ones from the first one whose gate is
     still open, and none before the day that the settings name. Raises as `checked_documents` does.
     """
+    return [
+        event
+        for part, event in _wanted(market, settings, book, now).items()
+        if not _is_said(market, event) and applied.get(part) != _digest(event)
+    ]
+
+
+def asked_for(market: Market, settings: MarketSettings, book: Settings, now: datetime) -> Mapping[str, str]:
+    """What `settings` ask for, as the digests of its parts: of the tariff, and of the rules whenever they
+    begin. Raises as `checked_documents` does."""
+    return {part: _digest(event) for part, event in _wanted(market, settings, book, now).items()}
+
+
+def _wanted(market: Market, settings: MarketSettings, book: Settings, now: datetime) -> Mapping[str, Event]:
     documents = checked_documents(settings, book)
     grid = Grid(book.community.interval_minutes, book.community.zone)
     tariff = TariffPublished(
         tariff=documents.name, document=documents.document, beside=dict(documents.beside)
     )
-    events: list[Event] = [] if market.tariffs.get(tariff.tariff) == tariff else [tariff]
-    last = market.rules[-1] if market.rules else None
     rules = MarketRulesPublished(
         begin=_begin(market, settings, grid, now),
         tariff=tariff.tariff,
         wheeling=[WheelingRule(*msgspec.structs.astuple(each)) for each in settings.wheeling],
         **{name: getattr(settings, name) for name in _AS_PUBLISHED},
     )
-    if last is None or msgspec.structs.replace(last, begin=rules.begin) != rules:
-        events.append(rules)
-    return events
+    return {"tariff": tariff, "rules": rules}
+
+
+def _is_said(market: Market, event: Event) -> bool:
+    """Whether the book says the same by now."""
+    if isinstance(event, TariffPublished):
+        return market.tariffs.get(event.tariff) == event
+    return bool(market.rules) and _whenever(market.rules[-1]) == _whenever(event)
+
+
+def _digest(event: Event) -> str:
+    return sha256(encode(_whenever(event))).hexdigest()
+
+
+def _whenever(event: Event) -> Event:
+    """Rules without when they begin; anything else as it is."""
+    if isinstance(event, MarketRulesPublished):
+        return msgspec.structs.replace(event, begin=_ANY_BEGIN)
+    return event
 
 
 def checked_documents(settings: MarketSettings, book: Settings) -> Documents:

@@ -32,6 +32,7 @@ FILES = [
     "0014_strangers.sql",
     "0015_row_security.sql",
     "0016_access_log.sql",
+    "0017_provisioned.sql",
 ]
 NEXT = len(FILES) + 1
 

@@ -11,7 +11,7 @@ from ledger.grid import Grid
 from ledger.market import Market
 from ledger.market_events import MarketRulesPublished, TariffPublished, WheelingRule
 from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings, SettingsInvalid
-from settlement.publishing import missing_events
+from settlement.publishing import asked_for, missing_events
 from settlement.rules_in_force import OtherCurrency, OtherZone
 from settlement.settings import MarketSettings, market_from
 from settlement.tariff import NoSinglePrice, UnknownTariff, tariff_documents
@@ -58,6 +58,20 @@ def test_the_first_rules_hold_from_the_interval_under_way() -> None:
 def test_what_the_book_says_already_is_not_said_again() -> None:
     first = published(Market(), market())
     assert missing_events(first, market(), BOOK, NOW + timedelta(days=1)) == []
+
+
+def test_what_was_published_otherwise_is_left_alone_until_the_settings_ask_for_something_new() -> None:
+    ours, later = market(), NOW + timedelta(days=1)
+    applied = asked_for(Market(), ours, BOOK, NOW)
+    book = published(published(Market(), ours), market(mechanism="pay_as_bid"), later)
+    assert [type(each) for each in missing_events(book, ours, BOOK, later)] == [MarketRulesPublished]
+    assert missing_events(book, ours, BOOK, later, applied) == []
+    assert asked_for(book, ours, BOOK, later) == applied, "whenever it begins"
+    (rules,) = missing_events(book, market(final_days=3), BOOK, later, applied)
+    assert isinstance(rules, MarketRulesPublished)
+    edited = book.with_tariff(TariffPublished(tariff=ours.tariff, document="x = 1"))
+    assert missing_events(edited, ours, BOOK, later, applied) == []
+    assert len(missing_events(edited, ours, BOOK, later)) == 2
 
 
 def test_rules_that_changed_hold_from_the_first_interval_whose_gate_is_open() -> None:
