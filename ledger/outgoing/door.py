@@ -9,7 +9,7 @@ verified against the machine's authorities.
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ledger.errors import Unavailable
 from ledger.outgoing.addresses import Network, objection
+from ledger.outgoing.names import Lookup, Names
 from ledger.outgoing.target import OutgoingRefused, Target, target_of
 
 CONNECT_SECONDS = 5.0
@@ -25,9 +26,6 @@ TOTAL_SECONDS = 15.0
 ANSWER_BYTES_MAX = 1024 * 1024
 CHUNK_BYTES = 16 * 1024
 AGENT = "energy-ledger"
-
-Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a host; raises `OSError` where it has none."""
 
 
 class OutgoingFailed(Unavailable):
@@ -63,19 +61,13 @@ class Reply(NamedTuple):
         return self.body
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, as the machine knows them. Raises `OSError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class Outgoing:
     """Asks others over HTTP. `allowed` are networks that may be reached although they are not public, and
     there without TLS as well."""
 
-    def __init__(self, allowed: Sequence[Network] = (), lookup: Lookup = look_up) -> None:
+    def __init__(self, allowed: Sequence[Network] = (), lookup: Lookup | None = None) -> None:
         self._allowed = tuple(allowed)
-        self._lookup = lookup
+        self._lookup = lookup or Names().look_up
 
     def check(self, url: str) -> Target:
         """Whom a URL asks, judged as far as it can be before its name is looked up.
