@@ -2,21 +2,42 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from multiprocessing import connection, get_context, parent_process
 from threading import Thread
 from typing import Any, Generic, Self, TypeVar, cast
 
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import Unavailable
 
 T = TypeVar("T")
 
 
+_GONE = "a process that did a part of the work ended by itself"
+_HINT = "is there memory enough? trying again may help"
+
+
 class WorkerLost(Unavailable):
-    """A process that was to do a part of the work is gone."""
+    """A process that was to do a part of the work is gone, or could not be started."""
 
     code = "worker-lost"
+
+    def __init__(self, what: str = _GONE, *, where: str = "", hint: str = _HINT) -> None:
+        super().__init__(what, where=where, hint=hint)
+
+
+@contextmanager
+def lost_workers_told(where: str = "") -> Iterator[None]:
+    """What a pool raises when a process is gone or cannot be started, as `WorkerLost`."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise WorkerLost(where=where) from error
+    except OSError as error:
+        what = f"a process for a part of the work cannot be started: {error.strerror}"
+        raise WorkerLost(what, where=where) from error
 
 
 def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *given: Any) -> ProcessPoolExecutor:
@@ -31,8 +52,8 @@ class Aside(Generic[T]):
         context = get_context("spawn")
         self._said, says = context.Pipe(duplex=False)
         self._process = context.Process(target=_do, args=(says, work, given), daemon=True)
-        self._process.start()
-        says.close()
+        with closing(says), lost_workers_told():
+            self._process.start()
 
     def __enter__(self) -> Self:
         return self
@@ -43,13 +64,11 @@ class Aside(Generic[T]):
         self._said.close()
 
     def result(self) -> T:
-        """What came of it, when it has. Raises the `LedgerError` that it raised, and `WorkerLost`."""
+        """What came of it, when it has. Raises what it raised, and `WorkerLost`."""
         try:
             error, result = self._said.recv()
         except (EOFError, OSError) as lost:
-            raise WorkerLost(
-                "a process that did a part of the work ended by itself", hint="is there memory enough?"
-            ) from lost
+            raise WorkerLost from lost
         if error is not None:
             raise error
         return cast(T, result)
@@ -59,7 +78,7 @@ def _do(says: "connection.Connection", work: Callable[..., T], given: tuple[Any,
     _begin(None, ())
     try:
         says.send((None, work(*given)))
-    except LedgerError as error:
+    except Exception as error:
         says.send((error, None))
 
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from typing import Generic, Self, TypeVar
 
-from ledger.workers import WorkerLost, worker_pool
+from ledger.workers import lost_workers_told, worker_pool
 from settlement.batch import Batch, Drafting, Ready, settled_batch
 
 D = TypeVar("D")
@@ -26,12 +24,12 @@ class Bench(Generic[D]):
         self._may_share = may_share and (os.cpu_count() or 1) > 1
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    async def __aexit__(self, *_: object) -> None:
+        if self._pool is not None:  # it may be at work still, and others here have not to wait for it
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     def put(self, ready: Sequence[Ready], to_come: int) -> Batch[D] | Future[Batch[D]]:
         """Have intervals settled; so many batches will be put after them. Raises `WorkerLost`."""
@@ -40,22 +38,12 @@ class Bench(Generic[D]):
             self._pool = worker_pool(1)
         if self._pool is None:
             return self._settle(ready)
-        with _told():
+        with lost_workers_told():
             return self._pool.submit(self._settle, ready)
 
     async def taken(self, batch: Batch[D] | Future[Batch[D]]) -> Batch[D]:
         """What was put, settled. Raises `WorkerLost`."""
         if isinstance(batch, Batch):
             return batch
-        with _told():
+        with lost_workers_told():
             return await asyncio.wrap_future(batch)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise WorkerLost(
-            "a process that settled ended by itself", hint="is there memory enough? It is tried again"
-        ) from error

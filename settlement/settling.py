@@ -262,7 +262,7 @@ class _Work:
         """
         settled, hole, until = 0, None, plan.begin
         batches: deque[Batch[Any] | Future[Batch[Any]]] = deque()
-        with Bench(self._store.drafted, self._community, number, may_share=self._may_share) as bench:
+        async with Bench(self._store.drafted, self._community, number, may_share=self._may_share) as bench:
             while hole is None and (begin := until) < plan.until:
                 until = min(begin + CHUNK, plan.until)
                 ready, hole = await self._ready(begin, until)

@@ -9,7 +9,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from api.demo.campus import SETTINGS
@@ -18,14 +18,17 @@ from settlement.billing.files import CannotWrite, write_documents, write_file
 from settlement.billing.invoice import Invoice
 
 DATA = "data"
+CONFIG = "energy-ledger.toml"
 
 
 def check_room(folder: Path) -> None:
     """Return if an installation can be left in a folder. Raises `CannotWrite`."""
-    place = folder / DATA
     try:
-        if place.exists():
-            raise CannotWrite("an installation is here already", where=str(place), hint="name another folder")
+        for place in (folder / DATA, folder / CONFIG):
+            if place.exists():
+                raise CannotWrite(
+                    "an installation is here already", where=str(place), hint="name another folder"
+                )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotWrite(f"cannot be written: {error.strerror}", where=str(folder)) from error
@@ -35,11 +38,11 @@ def keep_all(folder: Path, data: Path, book: Path, invoices: Sequence[Invoice]) 
     """Leave all there is in a folder; `data` moves there. Raises `CannotWrite`."""
     write_documents(invoices, folder / "invoices")
     write_file(folder / book.name, book.read_bytes())
-    write_file(folder / "energy-ledger.toml", _settings().encode())
     try:
         _move(data, folder / DATA)
     except (OSError, shutil.Error) as error:
         raise CannotWrite(f"the installation cannot be kept: {error}", where=str(folder / DATA)) from error
+    write_file(folder / CONFIG, _settings().encode())  # last: what it starts is whole
 
 
 def _settings() -> str:
@@ -69,12 +72,14 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        shutil.copytree(source, target, symlinks=True)
-        for old in (source, *_below(source)):
-            told = old.lstat()
-            os.chown(target / old.relative_to(source), told.st_uid, told.st_gid, follow_symlinks=False)
+        part = target.with_name(f"{target.name}.part")
+        try:
+            shutil.copytree(source, part, symlinks=True)
+            for old in (source, *source.rglob("*")):
+                told = old.lstat()
+                os.chown(part / old.relative_to(source), told.st_uid, told.st_gid, follow_symlinks=False)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         shutil.rmtree(source)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    return folder.rglob("*")

@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import msgspec
 from ledger.book_file import is_compressed
 from ledger.verify.lines import BookLines
 from ledger.verify.plain import PlainEnvelope, PlainReader
-from ledger.workers import WorkerLost, worker_pool
+from ledger.workers import lost_workers_told, worker_pool
 
 WORKERS_MAX = 2
 """Unless more are asked for: each takes some 50 MB, and all together are to stay under 200."""
@@ -78,13 +77,8 @@ def seen_by_workers(book: BookLines, community: str, keys: Mapping[str, bytes], 
 
 
 def _arrived(book: BookLines, begin: int, end: int, future: Future[bytes]) -> Chunk:
-    try:
+    with lost_workers_told(f"{book.path}; `--workers 1` needs the least memory"):
         return Chunk(_unpack(future.result()), lambda: split_lines(book.read(begin, end)))
-    except BrokenProcessPool as error:
-        hint = "is there memory enough? `--workers 1` needs the least"
-        raise WorkerLost(
-            "a process that verified ended by itself", where=str(book.path), hint=hint
-        ) from error
 
 
 def workers_for(path: Path, wanted: int) -> int:

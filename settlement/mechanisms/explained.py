@@ -46,7 +46,7 @@ EXPLAINED: dict[str, Explained] = {
         (PRICE_RULE,),
     ),
     "pay_as_bid": Explained(
-        "of every pair its own: the seller's limit + split * (the buyer's limit - the seller's)",
+        "of every pair its own: the seller's limit + split * (what the buyer's leaves after fee and way)",
         "the best buyer pays it to the cheapest seller, then the next; who has no order takes any",
         (Setting("split", "split_ppm", "0 to 1, 0.5 unless told (0 to 1_000_000 a million)"),),
     ),

@@ -164,7 +164,7 @@ class SortedRows:
 
     def _stray(self, order: OrderRow) -> StrayOrder:
         _, building, line, *_ = order
-        is_known = building in self.buildings
+        is_known = self._connection.execute(_statement("find_building"), (building,)).fetchone() is not None
         return StrayOrder(
             f"there is no energy of {building} {'in this interval' if is_known else 'at all'}",
             where=f"{self._orders}: line {line}, {'interval_start' if is_known else 'building'}",

@@ -1,14 +1,17 @@
 """Whatever is metered and ordered, under any mechanism: nothing is lost, nobody wronged, order is nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import gt, lt
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from settlement.agreements import Agreement
 from settlement.interval import Rules, Settled, settle
-from settlement.market import Band, Routes, Wheeling
+from settlement.market import Band, Routes, Trade, Wheeling
 from settlement.mechanisms import MECHANISMS, Parameters
 from settlement.offers import Metered, Order
 
@@ -50,6 +53,15 @@ RULES = st.builds(
 )
 BANDS = st.tuples(PRICE, PRICE).map(lambda prices: Band(max(prices), min(prices)))
 CASES = {"rules": RULES, "band": BANDS, "metered": METERED, "orders": ORDERS}
+AGREEMENTS = st.lists(
+    st.builds(
+        lambda pair, price, most: Agreement(pair[0], pair[1], price, most),
+        st.permutations(BUILDINGS).map(lambda order: order[:2]),
+        PRICE,
+        st.none() | ENERGY,
+    ),
+    max_size=4,
+)
 
 
 def flow(settled: Settled, name: str) -> Counter[str]:
@@ -61,21 +73,29 @@ def flow(settled: Settled, name: str) -> Counter[str]:
 
 
 @settings(max_examples=300)
-@given(**CASES)
+@given(**CASES, agreements=AGREEMENTS)
 def test_the_journal_of_every_interval_sums_to_zero_in_energy_and_money(
-    rules: Rules, band: Band, metered: list[Metered], orders: dict[str, list[Order]]
+    rules: Rules,
+    band: Band,
+    metered: list[Metered],
+    orders: dict[str, list[Order]],
+    agreements: list[Agreement],
 ) -> None:
-    postings = list(settle(rules, band, metered, orders).journal())
+    postings = list(settle(rules, band, metered, orders, agreements).journal())
     assert sum(posting.energy_milliwh for posting in postings) == 0
     assert sum(posting.amount_micro for posting in postings) == 0
 
 
 @settings(max_examples=300)
-@given(**CASES)
+@given(**CASES, agreements=AGREEMENTS)
 def test_what_is_traded_and_what_is_left_to_the_grid_is_what_was_metered(
-    rules: Rules, band: Band, metered: list[Metered], orders: dict[str, list[Order]]
+    rules: Rules,
+    band: Band,
+    metered: list[Metered],
+    orders: dict[str, list[Order]],
+    agreements: list[Agreement],
 ) -> None:
-    settled = settle(rules, band, metered, orders)
+    settled = settle(rules, band, metered, orders, agreements)
     sold, bought = flow(settled, "seller"), flow(settled, "buyer")
     residuals = {residual.building: residual for residual in settled.residuals}
     assert all(trade.energy_milliwh > 0 and trade.amount_micro >= 0 for trade in settled.trades)
@@ -101,6 +121,66 @@ def test_nobody_pays_above_its_limit_or_the_grids_price_or_sells_below(
         if rules.mechanism != "bill_sharing":  # whose members share costs instead of selling
             assert trade.price_micro_per_kwh >= min(asks, default=0)
             assert trade.price_micro_per_kwh >= band.feed_in_micro_per_kwh
+
+
+@settings(max_examples=300)
+@given(**CASES)
+def test_each_order_is_served_within_its_own_limit_and_energy(
+    rules: Rules, band: Band, metered: list[Metered], orders: dict[str, list[Order]]
+) -> None:
+    """What a building trades beyond any price is no more than it ordered beyond that price."""
+    if not MECHANISMS[rules.mechanism].takes_orders or rules.mechanism == "bill_sharing":
+        return
+    trades = settle(rules, band, metered, orders).trades
+    for building, imported, exported in metered:
+        for limit in _limits(orders, building, "buy"):
+            better = _ordered(orders, building, "buy", imported, partial(lt, limit))
+            bought = [trade for trade in trades if trade.buyer == building and _paid(trade) > limit]
+            assert sum(trade.energy_milliwh for trade in bought) <= better
+        for limit in _limits(orders, building, "sell"):
+            better = _ordered(orders, building, "sell", exported, partial(gt, limit))
+            sold = [each for each in trades if each.seller == building and each.price_micro_per_kwh < limit]
+            assert sum(trade.energy_milliwh for trade in sold) <= better
+
+
+def _paid(trade: Trade) -> int:
+    """What a buyer paid a kilowatt-hour at the least, whichever way its amounts were rounded."""
+    paid = trade.amount_micro + trade.wheeling_micro + trade.loss_micro + trade.operator_micro
+    return (paid - ROUNDING_MICRO) * 1_000_000 // trade.energy_milliwh
+
+
+def _ordered(
+    orders: dict[str, list[Order]], building: str, side: str, metered: int, counts: Callable[[int], bool]
+) -> int:
+    """The energy of a building's orders whose limits count."""
+    energies = (
+        metered if order.energy_milliwh is None else order.energy_milliwh
+        for order in orders.get(building, [])
+        if order.side == side and counts(order.limit_micro_per_kwh)
+    )
+    return min(metered, sum(energies))
+
+
+@settings(max_examples=200)
+@given(**CASES, agreements=AGREEMENTS)
+def test_agreements_are_served_first_one_after_another_at_their_own_prices(
+    rules: Rules,
+    band: Band,
+    metered: list[Metered],
+    orders: dict[str, list[Order]],
+    agreements: list[Agreement],
+) -> None:
+    needs = {each.building: each.import_milliwh for each in metered}
+    surplus = {each.building: each.export_milliwh for each in metered}
+    served = []
+    for seller, buyer, price, most in agreements:
+        room = min(surplus.get(seller, 0), needs.get(buyer, 0), 10**12 if most is None else most)
+        if room:
+            served.append((seller, buyer, room, price))
+            surplus[seller] -= room
+            needs[buyer] -= room
+    trades = settle(rules, band, metered, orders, agreements).trades
+    assert [trade[:4] for trade in trades[: len(served)]] == served
 
 
 def _limits(orders: dict[str, list[Order]], building: str, side: str) -> list[int]:

@@ -61,6 +61,18 @@ def test_of_what_is_wrong_the_earlier_is_told_whoever_finds_it(
 
 
 @pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(("building", "place"), [("c", "interval_start"), ("nobody", "building")])
+def test_an_order_without_energy_is_told_alike_whoever_finds_it(
+    files: PlainFiles, building: str, place: str
+) -> None:
+    header = "interval_start,building,side,energy_wh,limit_micro_per_kwh"
+    files.write(ENERGIES + f"{NINE},c,1,0\n", orders=f"{header}\n{QUARTER},{building},buy,,3000000\n")
+    with pytest.raises(LedgerError) as caught:
+        files.settle()
+    assert (caught.value.code, caught.value.where) == ("unknown-building", f"{files.orders}: line 2, {place}")
+
+
+@pytest.mark.usefixtures("shared")
 def test_a_process_that_is_lost_is_told_and_leaves_nothing(
     files: PlainFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
