@@ -50,7 +50,16 @@ def main() -> None:
         )
     Console(width=160).print(table)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows})))
+    measured = {each.name for each in rows}
+    kept = [each for each in _before() if each.name not in measured]
+    RESULT.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": [*kept, *rows]})))
+
+
+def _before() -> list[Row]:
+    """The rows of earlier runs, which a run of some groups leaves as they are."""
+    if not RESULT.exists():
+        return []
+    return msgspec.json.decode(RESULT.read_bytes(), type=dict[str, list[Row]])["rows"]
 
 
 def _figure(value: float) -> str:
