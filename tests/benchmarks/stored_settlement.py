@@ -131,7 +131,7 @@ async def _bare(store: PostgresSettings) -> float:
         await connection.execute("DROP TABLE bare")
     finally:
         await connection.close()
-    return watch.seconds * total / len(rows)
+    return float(watch.seconds * total / len(rows))
 
 
 async def measure(buildings: int, days: int) -> list[Row]:
