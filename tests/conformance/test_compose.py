@@ -180,6 +180,18 @@ def test_each_node_has_its_own_name_and_volume() -> None:
     assert all(services()[name]["command"] == services()["nats-1"]["command"] for name in NODES)
 
 
+def test_nodes_listen_to_nodes_where_nobody_else_is() -> None:
+    text = compose()["configs"]["nats"]["content"]
+    assert "6222" not in "".join(re.findall(r"listen: .*", text))
+    assert re.search(r"cluster \{[^[]*\n  host: \$\$NATS_ROUTE\n  port: 6222\n", text)
+    for name in NODES:
+        alias = f"{name}-route"
+        assert services()[name]["environment"]["NATS_ROUTE"] == alias
+        assert services()[name]["networks"] == {"messages": {}, "routes": {"aliases": [alias]}}
+        assert f'"nats-route://{alias}:6222"' in text
+    assert {name for name, one in services().items() if "routes" in one.get("networks", ())} == set(NODES)
+
+
 async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
     """The configuration text as it is, but for addresses and folders, run by the real server."""
     write_users(tmp_path / "users" / "users.conf", users_text("campus", {"writer": KEY.public}, {}))
@@ -190,9 +202,9 @@ async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
             text = compose()["configs"]["nats"]["content"].replace("$$", "$")
             text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("/data", str(tmp_path / name))
             text = text.replace("0.0.0.0:8222", f"127.0.0.1:{monitors[number]}")
-            text = text.replace("0.0.0.0:6222", f"127.0.0.1:{routes[number]}")
+            text = text.replace("port: 6222", f"port: {routes[number]}")
             for node, port in zip(NODES, routes, strict=True):
-                text = text.replace(f"{node}:6222", f"127.0.0.1:{port}")
+                text = text.replace(f"{node}-route:6222", f"127.0.0.1:{port}")
             config = tmp_path / f"{name}.conf"
             config.write_text(text)
             server = running.enter_context(start_node(config, name))
@@ -234,6 +246,11 @@ async def test_a_node_reads_its_list_again_when_that_changes_and_ends_when_it_is
             await asyncio.to_thread(get, f"http://127.0.0.1:{monitor}/varz")
 
 
+def test_a_list_that_is_replaced_while_a_node_begins_is_read_again() -> None:
+    text = services()["nats-1"]["command"][0]
+    assert 0 < text.index("known=$$(cksum") < text.index("nats-server --config")
+
+
 async def answered(url: str) -> dict[str, Any]:
     """What a server says, as soon as it says something."""
     async with asyncio.timeout(20):
@@ -261,7 +278,7 @@ def start_node(config: Path, name: str) -> "subprocess.Popen[bytes]":
     """A node with its variable, as the container has it."""
     return subprocess.Popen(
         [nats_program(None), "--config", config],
-        env={"NATS_NAME": name},
+        env={"NATS_NAME": name, "NATS_ROUTE": "127.0.0.1"},
         stderr=subprocess.DEVNULL,
     )
 
