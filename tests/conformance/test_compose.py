@@ -180,16 +180,27 @@ def test_each_node_has_its_own_name_and_volume() -> None:
     assert all(services()[name]["command"] == services()["nats-1"]["command"] for name in NODES)
 
 
-def test_nodes_listen_to_nodes_where_nobody_else_is() -> None:
+def test_nodes_listen_to_nodes_and_tell_of_themselves_where_no_gateway_is() -> None:
     text = compose()["configs"]["nats"]["content"]
-    assert "6222" not in "".join(re.findall(r"listen: .*", text))
+    assert re.findall(r'"0\.0\.0\.0:(\d+)"', text) == ["4222"]
+    assert re.search(r"\nhttp: \$\$NATS_MONITOR\n", text)
     assert re.search(r"cluster \{[^[]*\n  host: \$\$NATS_ROUTE\n  port: 6222\n", text)
     for name in NODES:
-        alias = f"{name}-route"
-        assert services()[name]["environment"]["NATS_ROUTE"] == alias
-        assert services()[name]["networks"] == {"messages": {}, "routes": {"aliases": [alias]}}
-        assert f'"nats-route://{alias}:6222"' in text
-    assert {name for name, one in services().items() if "routes" in one.get("networks", ())} == set(NODES)
+        route, monitor = f"{name}-route", f"{name}-monitor"
+        assert services()[name]["networks"] == {
+            "messages": None, "routes": {"aliases": [route]}, "monitors": {"aliases": [monitor]},
+        }  # fmt: skip
+        assert services()[name]["environment"] == {
+            "NATS_NAME": name, "NATS_ROUTE": route, "NATS_MONITOR": f"{monitor}:8222",
+        }  # fmt: skip
+        assert f'"nats-route://{route}:6222"' in text
+    within = {
+        network: {name for name, one in services().items() if network in one.get("networks", ())}
+        for network in ("routes", "monitors")
+    }
+    assert within == {"routes": set(NODES), "monitors": {*NODES, "writer", "settler", "api"}}
+    asked = services()["writer"]["environment"]["ENERGY_LEDGER_NATS_MONITOR_URL"]
+    assert asked == f"http://{services()['nats-1']['environment']['NATS_MONITOR']}"
 
 
 async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
@@ -201,13 +212,12 @@ async def test_the_nodes_form_a_cluster_that_syncs(tmp_path: Path) -> None:
         for number, name in enumerate(NODES):
             text = compose()["configs"]["nats"]["content"].replace("$$", "$")
             text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("/data", str(tmp_path / name))
-            text = text.replace("0.0.0.0:8222", f"127.0.0.1:{monitors[number]}")
             text = text.replace("port: 6222", f"port: {routes[number]}")
             for node, port in zip(NODES, routes, strict=True):
                 text = text.replace(f"{node}-route:6222", f"127.0.0.1:{port}")
             config = tmp_path / f"{name}.conf"
             config.write_text(text)
-            server = running.enter_context(start_node(config, name))
+            server = running.enter_context(start_node(config, name, monitors[number]))
             running.callback(server.terminate)
         async with asyncio.timeout(30):
             while await asyncio.to_thread(nodes_with_a_leader, monitors[0]) != len(NODES):
@@ -274,11 +284,11 @@ def start_shell(text: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(["/bin/sh", "-c", text], stderr=subprocess.DEVNULL)
 
 
-def start_node(config: Path, name: str) -> "subprocess.Popen[bytes]":
-    """A node with its variable, as the container has it."""
+def start_node(config: Path, name: str, monitor: int) -> "subprocess.Popen[bytes]":
+    """A node with its variables, as the container has it."""
     return subprocess.Popen(
         [nats_program(None), "--config", config],
-        env={"NATS_NAME": name, "NATS_ROUTE": "127.0.0.1"},
+        env={"NATS_NAME": name, "NATS_ROUTE": "127.0.0.1", "NATS_MONITOR": f"127.0.0.1:{monitor}"},
         stderr=subprocess.DEVNULL,
     )
 
