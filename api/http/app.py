@@ -29,6 +29,7 @@ from api.http.routes import (
     operators,
     orders,
     reference,
+    run_inputs,
     session,
     webhooks,
     what_if,
@@ -43,6 +44,7 @@ ROUTES: Sequence[ControllerRouterHandler] = (
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
     log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
     agreements.router, devices.envelopes, devices.router, audit.router, session.router, market.router,
+    run_inputs.router,
     webhooks.router,
 )  # fmt: skip
 

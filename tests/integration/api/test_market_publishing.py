@@ -130,6 +130,33 @@ async def test_a_tariff_published_anew_tells_from_what_day_on_it_counts_and_sett
     assert again.revised == 4, "the quarters with energy, at the other price"
 
 
+async def test_a_run_tells_what_it_was_computed_from_with_the_events_that_published_it(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    await quarters(served.site, 0, 4)
+    await served.site.clock.sleep_until(NOW)
+    (settled,) = await served.site.settle()
+    await operator.post(TARIFFS, json={"tariff": "flat", "document": DEARER})
+    await operator.post(RULES, json=MID)
+    await served.site.settle()
+    async with served.client("auditor") as auditor:
+        first = (await auditor.get(f"{V1}/runs/1/inputs")).json()
+        second = (await auditor.get(f"{V1}/runs/2/inputs")).json()
+        assert (first["run"]["tree_size"], first["run"]["root"]) == (settled.tree_size, settled.root)
+        assert (first["run"]["rules"], first["run"]["result"]) == (settled.rules, settled.result)
+        for found, price in ((first, "energy_per_kwh = 4"), (second, "energy_per_kwh = 5")):
+            (rules,), (tariff,) = found["rules"], found["tariffs"]
+            assert (rules["tariff"], tariff["tariff"], rules["begin"]) == ("flat", "flat", rfc3339(MORNING))
+            shown = (await auditor.get(rules["published"]["link"])).json()
+            assert shown["digest"] == rules["published"]["digest"]
+            assert shown["position"] < found["run"]["tree_size"]
+            text = (await auditor.get(tariff["published"]["link"])).json()
+            assert text["published"]["digest"] == tariff["published"]["digest"]
+            assert price in text["document"], "as the run knew it"
+            assert found["repeat"][-1].startswith("energy-ledger verify campus.jsonl")
+        assert (await auditor.get(f"{V1}/runs/99/inputs")).status_code == 404
+
+
 async def test_the_ledgers_own_tariff_is_published_by_its_name_and_then_traded_by(
     served: Api, operator: httpx.AsyncClient
 ) -> None:
