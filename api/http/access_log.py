@@ -92,5 +92,7 @@ class AccessLog:
 
 def _shown(path: str) -> str:
     """A path as it is kept: on one line, and without the secret of a key that somebody has put into it."""
-    printable = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in path[:2_000])
+    printable = path[:2_000]
+    if not printable.isprintable():
+        printable = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in printable)
     return without_secrets(printable)[:PATH_LENGTH_MAX]

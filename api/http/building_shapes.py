@@ -7,7 +7,7 @@ import msgspec
 
 from api.http.billing_shapes import month_word
 from api.http.shapes import Amount, amount
-from ledger.postgres.buildings import BuildingRow, IntervalRow, LinkRow, MeterRow, TradeRow
+from ledger.postgres.buildings import BuildingRow, IntervalColumns, IntervalRow, LinkRow, MeterRow, TradeRow
 from settlement.billing.accounts import Statement
 from settlement.billing.tables import Day
 from settlement.savings import Savings
@@ -42,6 +42,12 @@ class IntervalShape(msgspec.Struct, frozen=True):
 def interval_shape(row: IntervalRow, step: timedelta) -> IntervalShape:
     """As the API shows it."""
     return IntervalShape(row.start, row.start + step, row.import_wh, row.export_wh, row.quality)
+
+
+def interval_shapes(found: IntervalColumns, step: timedelta) -> list[IntervalShape]:
+    """Many of them."""
+    ends = [start + step for start in found.starts]
+    return list(map(IntervalShape, found.starts, ends, found.imports_wh, found.exports_wh, found.qualities))
 
 
 # --- trades and savings --------------------------------------------------------------------------------

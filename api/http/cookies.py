@@ -26,8 +26,10 @@ def cookie_name(scope: Scope) -> str | None:
 
 def session_token(scope: Scope) -> str | None:
     """The token that a request shows; none where it shows two, one of which may be somebody else's."""
+    if not (texts := headers_of(scope, b"cookie")):
+        return None
     name = cookie_name(scope)
-    pairs = (pair.strip().partition("=") for text in headers_of(scope, b"cookie") for pair in text.split(";"))
+    pairs = (pair.strip().partition("=") for text in texts for pair in text.split(";"))
     shown = [value for key, _, value in pairs if key == name]
     return shown[0] if len(shown) == 1 else None
 

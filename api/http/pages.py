@@ -77,8 +77,19 @@ async def page_of(
     shape: Callable[[Row], Shape],
     key: Callable[[Row], Sequence[Any]],
 ) -> Page[Shape]:
+    """The page after `cursor`, of rows that are each to be shaped. Raises `BadCursor`."""
+    page = await shaped_page_of(cursor, limit, first, read, key)
+    return Page([shape(row) for row in page.items], page.next)
+
+
+async def shaped_page_of(
+    cursor: str,
+    limit: int,
+    first: Sequence[Any],
+    read: Callable[[Sequence[Any], int], Awaitable[Sequence[Row]]],
+    key: Callable[[Row], Sequence[Any]],
+) -> Page[Row]:
     """The page after `cursor`; one row more is read, to know whether there is another. Raises `BadCursor`."""
     rows = await read(key_of(cursor, first), limit + 1)
-    shown = rows[:limit]
-    following = cursor_of(key(shown[-1])) if len(rows) > limit else None
-    return Page([shape(row) for row in shown], following)
+    shown = list(rows[:limit])
+    return Page(shown, cursor_of(key(shown[-1])) if len(rows) > limit else None)

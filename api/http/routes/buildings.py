@@ -3,8 +3,7 @@
 A building sees its own alone; the operator sees every one's, and billing where money is told.
 """
 
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,14 +11,14 @@ from litestar import Request, Response, Router, get
 from litestar.datastructures import State
 
 from api.http.backend import Backend
-from api.http.building_shapes import BuildingShape, IntervalShape, building_shape, interval_shape
+from api.http.building_shapes import BuildingShape, IntervalShape, building_shape, interval_shapes
 from api.http.caching import told
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, known_building
-from api.http.pages import BadCursor, Cursor, Limit, Page, page_of
+from api.http.pages import BadCursor, Cursor, Limit, Page, page_of, shaped_page_of
 from api.http.routes import building_meters, building_money, live
 from api.http.span import Begin, Until, span_of
-from ledger.postgres.buildings import BuildingStore, IntervalRow
+from ledger.postgres.buildings import BuildingStore
 
 Req = Request[Any, Any, State]
 
@@ -58,17 +57,14 @@ async def intervals(
     span = span_of(begin, until, ZoneInfo(community.zone), backend.clock.now())
     step = timedelta(minutes=community.interval_minutes)
 
-    async def read(key: Any, most: int) -> list[IntervalRow]:
+    async def read(key: Any, most: int) -> list[IntervalShape]:
         (first,) = key
         if not span.begin <= first <= span.until:
             raise BadCursor("this cursor is of another span", where="after", hint="leave it out to begin")
-        return await store.intervals(building, first, span.until, most)
+        return interval_shapes(await store.intervals(building, first, span.until, most), step)
 
-    def end(row: IntervalRow) -> tuple[datetime]:
-        return (row.start + step,)
-
-    shape = partial(interval_shape, step=step)
-    return told(request, await page_of(after, limit, (span.begin,), read, shape, end))
+    page = await shaped_page_of(after, limit, (span.begin,), read, lambda shape: (shape.end,))
+    return told(request, page)
 
 
 router = Router(

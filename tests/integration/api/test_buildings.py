@@ -14,6 +14,8 @@ from ledger.embedded import EmbeddedNats
 from ledger.entry import EMPTY, chain
 from ledger.market_events import TariffPublished
 from ledger.postgres.billing import BillingStore
+from ledger.postgres.buildings import BuildingStore
+from ledger.postgres.connection import close, connect
 from ledger.postgres.settlement import SettlementStore
 from ledger.registry import OPERATOR
 from ledger.verify import verify_file
@@ -125,6 +127,38 @@ async def test_pages_of_intervals_meet_without_gap_or_overlap(own: httpx.AsyncCl
     inner = {"begin": rfc3339(starts[1]), "until": rfc3339(starts[3])}
     assert await paged(own, f"{OWN}/intervals", 1, inner) == rows[1:3], "the end is not part of it"
     assert await paged(own, f"{OWN}/intervals", 10) == [], "nothing is known of today"
+
+
+async def test_intervals_are_those_of_the_view_whatever_meters_came_and_went(served: Api) -> None:
+    meters = [("m-a", 0, None), ("m-b", 3, 9), ("m-c", 3, 6), ("m-d", 6, None)]
+    connection = await connect(served.backend.book.postgres, name="test", search_path="projection")
+    for meter, since, until in meters:
+        end = None if until is None else MORNING + until * QUARTER
+        await connection.execute(
+            "INSERT INTO meters VALUES ('campus', $1, 'connection', 'b-9', 'sdm630', 1, $2, $3)",
+            meter, MORNING + since * QUARTER, end,
+        )  # fmt: skip
+        for number in range(12):
+            if (number + 3 * since) % 5 != 4:  # some are missing
+                quality = "estimated" if number % 4 == 1 else "measured"
+                await connection.execute(
+                    "INSERT INTO meter_intervals VALUES ('campus', $1, $2, $3, $4, 0, 0, $5, $5, 0, 0, 0)",
+                    meter, MORNING + number * QUARTER, 10 * number, since, quality,
+                )  # fmt: skip
+    view = await connection.fetch(
+        "SELECT start, import_wh, export_wh, quality FROM building_intervals WHERE building = 'b-9'"
+        " ORDER BY start"
+    )
+    found = await BuildingStore(served.backend.pool, "campus").intervals(
+        "b-9", MORNING, MORNING + 12 * QUARTER, 100
+    )
+    await connection.execute(
+        "DELETE FROM meter_intervals WHERE meter = ANY ($1)", [each[0] for each in meters]
+    )
+    await connection.execute("DELETE FROM meters WHERE building = 'b-9'")
+    await close(connection)
+    assert list(zip(*found, strict=True)) == [tuple(row) for row in view]
+    assert {row["quality"] for row in view} == {"measured", "estimated", "incomplete"}
 
 
 @pytest.mark.parametrize("path", ["intervals", "trades"])
