@@ -297,12 +297,22 @@ def open_book(path: Path) -> BufferedReader:
         raise NoBookFile(f"cannot be opened: {error.strerror}", where=str(path)) from error
 
 
+Wrote = Callable[[int], None]
+"""Told of the bytes of each line before it is written; what it raises ends the writing."""
+
+
+def unbounded(size: int) -> None:
+    """Let it be as large as it will."""
+
+
 @contextmanager
-def new_book(path: Path, *, durable: bool = True) -> Iterator[Callable[[Any], None]]:
+def new_book(
+    path: Path, *, durable: bool = True, wrote: Wrote = unbounded
+) -> Iterator[Callable[[Any], None]]:
     """A function that writes lines, whose file appears under `path` when the block ends well and not before.
 
     What was there under that name is replaced. A `durable` file outlives a power cut from then on; waiting
-    for the disk holds up the whole thread. Raises `NoBookFile`.
+    for the disk holds up the whole thread. Raises `NoBookFile`, and what `wrote` does.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -312,7 +322,9 @@ def new_book(path: Path, *, durable: bool = True) -> Iterator[Callable[[Any], No
             write = (packed or file).write
 
             def write_line(line: Any) -> None:
-                write(encode(line) + b"\n")
+                data = encode(line) + b"\n"
+                wrote(len(data))
+                write(data)
 
             yield write_line
             if packed is not None:

@@ -19,8 +19,10 @@ from ledger.book_file import (
     Header,
     HeaderLine,
     KeyLine,
+    Wrote,
     block_line,
     new_book,
+    unbounded,
 )
 from ledger.envelope import Envelope, Run
 from ledger.errors import BadInput, Damaged
@@ -155,16 +157,17 @@ async def export_community(
     *,
     log: LogSettings = NOBODY,
     durable: bool = True,
+    wrote: Wrote = unbounded,
 ) -> Exported:
     """Write the whole book of `community` to `path`, by default `<community>-<size>.jsonl` in this folder, up
-    to the checkpoint that is published by `log`; `durable` as `new_book` has it.
+    to the checkpoint that is published by `log`; `durable` and `wrote` as `new_book` has them.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
     """
     size, checkpoint = await published(snapshot, community, log)
     path = path or Path(f"{community}-{size}.jsonl")
-    with new_book(path, durable=durable) as write:
+    with new_book(path, durable=durable, wrote=wrote) as write:
         log_key = await log_key_of(snapshot, community)
         write(
             HeaderLine(

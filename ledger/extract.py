@@ -28,7 +28,9 @@ from ledger.book_file import (
     SignedRun,
     Withheld,
     WithheldLine,
+    Wrote,
     new_book,
+    unbounded,
 )
 from ledger.errors import Damaged
 from ledger.event import Event
@@ -146,9 +148,10 @@ async def export_meter(
     *,
     log: LogSettings = NOBODY,
     durable: bool = True,
+    wrote: Wrote = unbounded,
 ) -> Exported:
     """Write the extract of `meter` to `path`, by default `<community>-<meter>-<size>.jsonl` in this folder;
-    `log` and `durable` as `export_community` has them.
+    `log`, `durable` and `wrote` as `export_community` has them.
 
     Raises `NothingToExport`, `NoBookFile`, `StoreUnavailable`, and `Damaged` when the store contradicts
     itself; then no file appears.
@@ -166,7 +169,7 @@ async def export_meter(
         events=events,
         meter=meter,
     )
-    with new_book(path, durable=durable) as write:
+    with new_book(path, durable=durable, wrote=wrote) as write:
         write(HeaderLine(header))
         await _write_keys(snapshot, community, size, concern, write)
         await _Extract(snapshot, header, concern).write_log(write, progress)

@@ -19,7 +19,7 @@ from ledger.opening import LedgerKeys
 from ledger.postgres import PostgresSettings
 from ledger.postgres.pool import Pool
 from ledger.registry import OPERATOR, SERVICE
-from ledger.settings import CommunitySettings, Settings
+from ledger.settings import CommunitySettings, DataSettings, Settings
 from tests.support.running import Site as RunningSite
 from tests.support.running import bus_settings, running
 from tests.support.trading import Site
@@ -66,7 +66,10 @@ async def api(database: str, nats: EmbeddedNats, folder: Path, **settings: Any) 
     site = Site(PostgresSettings(url=database))
     await site.open()
     book = Settings(
-        CommunitySettings("campus"), postgres=PostgresSettings(url=database), nats=bus_settings(nats)
+        CommunitySettings("campus"),
+        DataSettings(str(folder / "data")),
+        PostgresSettings(url=database),
+        bus_settings(nats),
     )
     keys = LedgerKeys(site.campus.keys[SERVICE], site.campus.log_key, site.campus.keys[OPERATOR])
     async with AsyncExitStack() as stack:

@@ -21,6 +21,7 @@ from api.http.caching import FOREVER, told
 from api.http.extracts import JSONL, downloaded
 from api.http.pages import Cursor, Limit, Page, page_of
 from api.http.problems import NotThere
+from ledger.book_file import Wrote
 from ledger.entry import is_stream
 from ledger.export import Exported, export_community
 from ledger.postgres.audit import AuditRow, AuditStore
@@ -45,10 +46,12 @@ async def export(request: Req, state: State) -> Stream:
     offline, by `--witness` also who has cosigned it."""
     backend: Backend = state.backend
 
-    async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
-        return await export_community(snapshot, backend.community, path, log=backend.book.log, durable=False)
+    async def write(snapshot: StoreSnapshot, path: Path, wrote: Wrote) -> Exported:
+        return await export_community(
+            snapshot, backend.community, path, log=backend.book.log, durable=False, wrote=wrote
+        )
 
-    return await downloaded(request, backend, backend.community, write)
+    return await downloaded(request, backend, backend.community, write, is_book=True)
 
 
 @get("/streams", may=READERS, has_etag=True, summary="Streams with their heads, by name")

@@ -21,6 +21,7 @@ from api.http.extracts import JSONL, downloaded
 from api.http.guard import OWN
 from api.http.known_building import BuildingPath, MeterPath, known_building, known_meter
 from api.http.pages import Cursor, Limit, Page, page_of
+from ledger.book_file import Wrote
 from ledger.export import Exported
 from ledger.extract import export_meter
 from ledger.postgres.buildings import LinkRow
@@ -84,9 +85,9 @@ async def extract(request: Req, state: State, building: BuildingPath, meter: Met
     store = await known_building(state, building)
     await known_meter(store, building, meter)
 
-    async def write(snapshot: StoreSnapshot, path: Path) -> Exported:
+    async def write(snapshot: StoreSnapshot, path: Path, wrote: Wrote) -> Exported:
         return await export_meter(
-            snapshot, backend.community, meter, path, log=backend.book.log, durable=False
+            snapshot, backend.community, meter, path, log=backend.book.log, durable=False, wrote=wrote
         )
 
     return await downloaded(request, backend, f"{backend.community}-{meter}", write)

@@ -1,6 +1,7 @@
 """What an auditor fetches besides the log: the book as a file, streams, entries, signatures."""
 
 import asyncio
+import os
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -134,6 +135,31 @@ async def test_a_file_that_is_read_too_slowly_is_broken_off(
     with pytest.raises(httpx.RemoteProtocolError):
         await auditor.get(f"{V1}/export", headers={"Accept-Encoding": "identity"})
     await nothing_is_held(served)
+
+
+async def test_a_file_that_grows_too_large_is_not_written_to_its_end_and_leaves_nothing(
+    served: Api, auditor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.held_files.HELD_BYTES_MAX", 1_000)
+    answer = await auditor.get(f"{V1}/export")
+    assert (answer.status_code, answer.json()["code"]) == (500, "extract-too-large")
+    await nothing_is_held(served)
+    folder = served.backend.book.data_folder / "extracts"
+    assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_a_killed_process_left_unfinished_goes_with_time(
+    served: Api, auditor: httpx.AsyncClient
+) -> None:
+    folder = served.backend.book.data_folder / "extracts"
+    old, new = folder / "tmp-old", folder / "tmp-new"
+    for each in (old, new):
+        each.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    await auditor.get(f"{V1}/export")
+    assert (old.exists(), new.exists()) == (False, True)
+    new.rmdir()
 
 
 async def test_every_stream_is_listed_once_with_the_head_its_entries_lead_to(

@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 
 from api.http import held_files
-from api.http.held_files import Extracts
+from api.http.held_files import Extracts, ExtractTooLarge
 from api.http.in_flight import TooManyAtOnce
 from api.http.waiting import Busy
 
@@ -26,19 +26,24 @@ def test_a_key_has_its_share_of_the_places_and_all_together_have_so_many(
     assert held.held == 3
 
 
-def test_files_have_so_many_bytes_together_and_a_larger_one_is_held_alone(
+def test_files_have_so_many_bytes_together_and_a_larger_one_is_not_written_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(held_files, "HELD_BYTES_MAX", 10)
     held = Extracts()
     large, small, other = held.place("a"), held.place("b"), held.place("c")
     file = BytesIO()
-    large.take(file, 11)
+    large.wrote(4)
+    large.wrote(6)
+    large.take(file)
     with pytest.raises(Busy):
-        small.take(BytesIO(), 1)
+        small.wrote(1)
     small.give_back()
+    with pytest.raises(ExtractTooLarge):
+        large.wrote(1)
     large.give_back()
     assert file.closed
-    other.take(BytesIO(), 10)
+    other.wrote(10)
     other.give_back()
-    held.place("d").take(BytesIO(), 11)
+    with pytest.raises(ExtractTooLarge):
+        held.place("d").wrote(11)
