@@ -301,7 +301,7 @@ async def test_nobody_is_told_more_than_they_may_be_whatever_they_ask(served: Ap
     world.key = await served.token("operator")
     with world.http:
         await asyncio.to_thread(lives, world, examples)
-        assert min(world.answers[role] for role in set(ROLES)) >= examples / 2, "all were answered something"
+        assert all(world.answers[role] > 5 for role in ROLES), "all were answered something"
 
 
 def lives(world: World, examples: int) -> None:

@@ -16,12 +16,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from ledger.events import BuildingAdded, MeterAdded, MeterAssigned
-from tests import client as client_package
-from tests.client.described import Client, NotDescribed, Refused
-from tests.client.signed import Device, LogKey, NotProven, canonical, entry_hash, hash_of, read_receipt
+from tests.support import client as client_package
 from tests.support.api import Api, api
 from tests.support.billing import SELLER, be_on
 from tests.support.campus import GATEWAY, MORNING, QUARTER
+from tests.support.client.described import Client, NotDescribed, Refused
+from tests.support.client.signed import (
+    Device,
+    LogKey,
+    NotProven,
+    canonical,
+    entry_hash,
+    hash_of,
+    read_receipt,
+)
 from tests.support.devices import tell
 from tests.support.store import migrated
 from tests.support.trading import DAY, HOUR
