@@ -23,8 +23,10 @@ from api.bus_checks import (
     service_key_files,
 )
 from api.finding import Finding, Verdict
+from api.http.settings import ApiSettings
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
 from api.market_checks import keys_findings, market_findings
+from api.serving_checks import connection_findings
 from api.witness_checks import witness_findings
 from ingest.alarms import METER_OFFLINE, METER_ONLINE
 from ingest.gateway_service import key_file, outbox_file
@@ -38,6 +40,7 @@ from ledger.keys import SigningKey
 from ledger.opened import OtherOpening, check_opened
 from ledger.postgres import connect
 from ledger.postgres.connection import close
+from ledger.postgres.health import connections_max
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
 from ledger.postgres.witnesses import witnesses_of
@@ -63,6 +66,7 @@ class Patient:
     gateways: tuple[GatewaySettings, ...]
     market: MarketSettings | None = None
     billing: BillingSettings = field(default_factory=BillingSettings)
+    api: ApiSettings | None = None
 
 
 Check = Callable[[Patient], AsyncIterator[Finding]]
@@ -74,11 +78,11 @@ async def examine(path: Path, environment: Mapping[str, str]) -> list[Finding]:
         tables = read_toml(path, environment)
         if _is_devices(tables):
             return await _examine_device(device_settings(tables, path), gateways_from(tables, path), path)
-        settings, gateways, market, billing, _ = load_installation(path, environment)
+        settings, gateways, market, billing, api = load_installation(path, environment)
     except LedgerError as error:
         return [_wrong("settings", error)]
     findings = [Finding("settings", "well", f"{path} is sound")]
-    patient = Patient(settings, gateways, market, billing)
+    patient = Patient(settings, gateways, market, billing, api)
     for check in _BEFORE_SERVERS:
         findings += [finding async for finding in check(patient)]
     try:
@@ -218,13 +222,16 @@ async def _outboxes(patient: Patient) -> AsyncIterator[Finding]:
 async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
     connection = await connect(patient.settings.postgres, name="doctor")
     try:
-        missing = await pending(connection)
+        missing, most = await pending(connection), await connections_max(connection)
     finally:
         await close(connection)
     if missing:
         yield Finding("postgres", "wrong", f"lacks {', '.join(missing)}", "run `energy-ledger migrate`")
     else:
         yield Finding("postgres", "well", "answers, and has this version's tables")
+    if patient.api is not None:
+        for finding in connection_findings(patient.api, most):
+            yield finding
 
 
 async def _nats(patient: Patient) -> AsyncIterator[Finding]:

@@ -21,7 +21,9 @@ log = structlog.get_logger(__name__)
 def serve(
     *,
     config: ConfigPath = DEFAULT_CONFIG,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1, lte=WORKERS_MAX))] = None,
+    workers: Annotated[
+        int | None, Parameter(env_var="ENERGY_LEDGER_API_WORKERS", validator=Number(gte=1, lte=WORKERS_MAX))
+    ] = None,
 ) -> None:
     """Serve the API until Ctrl-C or SIGTERM; what it took by then is answered.
 

@@ -29,7 +29,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
     `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
     The access log is kept for `access_log_months` months beside the one that is under way.
-    With several `workers` as many processes serve; `connections` are each one's.
+    With several `workers` as many processes serve: requests a minute are counted by all of them together,
+    `connections` and `listeners` are each one's.
     `trusted_proxies` are addresses whose `X-Forwarded-For` is believed.
     `outgoing_allow` are networks that webhooks may reach although they are not public, without TLS as well.
     """

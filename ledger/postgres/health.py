@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from ledger.postgres.connection import statement
+from ledger.postgres.connection import Connection, statement
+from ledger.postgres.errors import translated
 from ledger.postgres.migrate import pending
 from ledger.postgres.pool import Pool
 
@@ -36,3 +37,9 @@ async def pending_migrations(pool: Pool) -> list[str]:
     """The steps that the database has not taken yet. Raises `StoreUnavailable`, `MigrationMismatch`."""
     async with pool.connection() as connection:
         return await pending(connection)
+
+
+async def connections_max(connection: Connection) -> int:
+    """How many connections the server takes from programs. Raises `StoreUnavailable`."""
+    with translated():
+        return int(await connection.fetchval(statement("connections_max")))

@@ -1,11 +1,14 @@
 """`api_reads`: a building's day over HTTP, against the same handler returning a constant.
 
-The server is `energy-ledger serve`, a process of its own. So is the load: connections that stay open and ask
-again when they are answered. Latency is taken at half of the rate that the server came to.
+The server is `energy-ledger serve`, with one worker and with two. The load is a process of its own:
+connections that stay open and ask again when they are answered. Server and constant are asked by turns.
+Latency is taken at half of the target, or of what a machine comes to that cannot do that. The server's CPU
+time for each request says more than the rate where others work at the same time.
 """
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import time
@@ -41,6 +44,8 @@ from tests.benchmarks.rows import Row, row, server_folder
 
 CONNECTIONS = 32
 SECONDS = 5.0
+TURNS = 3
+TARGET = 1_500
 WAIT_SECONDS = 30.0
 DAY = "/v1/communities/bench/buildings/b/intervals?begin=2024-01-05T00:00:00Z&until=2024-01-06T00:00:00Z"
 
@@ -111,14 +116,15 @@ async def _loaded(
 class _Served:
     """`energy-ledger serve` and what it works with: real servers, a book, a building's month of energy."""
 
-    def __init__(self, config: Path, address: str, token: str) -> None:
+    def __init__(self, config: Path, address: str, token: str, process: int) -> None:
         self.config = config
         self.address = address
         self.token = token
+        self.process = process
 
 
 @asynccontextmanager
-async def _served() -> AsyncIterator[_Served]:
+async def _served(workers: int) -> AsyncIterator[_Served]:
     with server_folder("ledger-bench-") as folder:
         async with EmbeddedServers(
             folder / "servers", nats=NatsServerSettings(sync_interval="2m")
@@ -128,7 +134,7 @@ async def _served() -> AsyncIterator[_Served]:
             )  # fmt: skip
             port = free_port()
             with config.open("a") as file:
-                file.write(f"\n[api]\nport = {port}\nrequests_a_minute = 100000000\n")
+                file.write(f"\n[api]\nport = {port}\nworkers = {workers}\nrequests_a_minute = 100000000\n")
             settings = load_settings(config, {}, FOREIGN_TABLES)
             await servers.nats.admit(users_text(campus.COMMUNITY, service_keys(settings), {}))
             await migrate_store(settings.postgres)
@@ -136,10 +142,18 @@ async def _served() -> AsyncIterator[_Served]:
             async with await Bus.connect(settings.nats, "bench", service_user(settings, "api")) as bus:
                 with Service("writer", config), Service("projector", config):
                     await _fill(settings, keys, bus)
-            with Service("serve", config):
+            with Service("serve", config) as service:
                 address = f"http://127.0.0.1:{port}"
                 await until_ready(address)
-                yield _Served(config, address, await token_of_b(settings))
+                yield _Served(config, address, await token_of_b(settings), service.process.pid)
+
+
+def _cpu_seconds(process: int) -> float:
+    """What a process and its children have computed so far."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    mine = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return mine + sum(_cpu_seconds(int(child)) for child in children)
 
 
 def free_port() -> int:
@@ -236,22 +250,35 @@ async def _constant(body: bytes, folder: Path) -> AsyncIterator[str]:
 
 async def rows() -> list[Row]:
     """The rows of this file."""
-    async with _served() as served:
+    return [*await _rows(1), *await _rows(2)]
+
+
+async def _rows(workers: int) -> list[Row]:
+    async with _served(workers) as served:
         headers = {"Authorization": f"Bearer {served.token}"}
         async with httpx.AsyncClient(base_url=served.address, headers=headers) as client:
             answer = await client.get(DAY)
         assert len(answer.json()["items"]) == 96
-        rate, _ = await _loaded(served.address, DAY, served.token)
-        _, took = await _loaded(served.address, DAY, served.token, rate / 2)
+        await _loaded(served.address, DAY, served.token)  # statements are planned, connections made
+        rates, references, cpu, count = [], [], 0.0, 0
         async with _constant(answer.content, served.config.parent) as address:
-            reference, _ = await _loaded(address, "/constant", served.token)
-    p99 = took[int(len(took) * 0.99)] * 1000
+            for _ in range(TURNS):
+                before = _cpu_seconds(served.process)
+                rate, took = await _loaded(served.address, DAY, served.token)
+                cpu, count = cpu + _cpu_seconds(served.process) - before, count + len(took)
+                rates.append(rate)
+                references.append((await _loaded(address, "/constant", served.token))[0])
+        half = min(TARGET, max(rates)) / 2
+        _, took = await _loaded(served.address, DAY, served.token, half)
+    name, p99 = f"api_reads_{workers}", took[int(len(took) * 0.99)] * 1000
     what = (
-        f"the same {len(answer.content):,} bytes as a constant; {CONNECTIONS} connections, one server process"
+        f"the same {len(answer.content):,} bytes as a constant, one process; {CONNECTIONS} connections, "
+        f"{workers} workers, the best of {TURNS} turns"
     )
     return [
-        row("api_reads", rate, "requests/s", reference, target=">= 1,500", what=what),
-        row("api_reads_p99", p99, "ms", target="<= 25 ms", what="at half of that rate"),
+        row(name, max(rates), "requests/s", max(references), target=">= 1,500 with 2", what=what),
+        row(f"{name}_cpu", cpu / count * 1e6, "us", target="", what="the server's CPU time for each"),
+        row(f"{name}_p99", p99, "ms", target="<= 25 ms", what=f"at {half:,.0f} requests/s"),
     ]
 
 

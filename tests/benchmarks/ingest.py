@@ -134,10 +134,14 @@ async def until_projected(settings: Settings) -> float:
     connection = await asyncpg.connect(settings.postgres.url)
     try:
         while True:
-            behind = await connection.fetchval(
-                "SELECT size - coalesce((SELECT position FROM projection.positions), 0) FROM book.communities"
-            )
-            if not behind:
+            try:
+                behind = await connection.fetchval(
+                    "SELECT size - coalesce((SELECT position FROM projection.positions), 0)"
+                    " FROM book.communities"
+                )
+            except asyncpg.UndefinedTableError:
+                behind = None  # the projector is starting
+            if behind == 0:
                 return time.perf_counter() - begin
             await asyncio.sleep(0.05)
     finally:
