@@ -25,7 +25,7 @@ from ledger.canonical import encode
 from ledger.clock import Clock
 from ledger.entry import EMPTY, NO_HASH, Head
 from ledger.envelope import NewRun, seal_envelope
-from ledger.errors import BadInput, Damaged, Unavailable
+from ledger.errors import BadInput, Damaged, LedgerError, Unavailable
 from ledger.event import Event
 from ledger.events import BlockSealed, CommunityOpened, read_bodies
 from ledger.keys import SigningKey
@@ -267,7 +267,7 @@ class Book:
     async def bound_quarantine(self) -> None:
         """Let go of what strangers have left in quarantine beyond its bounds, when it is time to look.
 
-        Nobody waits for it: where the store is away it is looked at later.
+        Nobody waits for it: a little at a time, and where the store is away or refuses it is looked at later.
         """
         now = self._now()
         if not self._strangers.is_due(now):
@@ -276,11 +276,15 @@ class Book:
             try:
                 store, _ = await self._loaded()
                 dropped = await store.bound_quarantine(self.community, now, strangers.BOUNDS)
-            except Unavailable as error:
+            except LedgerError as error:
                 log.warning("quarantine not bounded", code=error.code, detail=error.what)
+                self._strangers.failed(now)
                 await self.close()
                 return
-        self._strangers.looked(now)
+        if (
+            dropped < strangers.DROPPED_AT_ONCE
+        ):  # else there is more, which goes when the next envelopes are in
+            self._strangers.looked(now)
         if dropped:
             log.warning("what strangers left in quarantine was too much", dropped=dropped)
 

@@ -15,7 +15,7 @@ from ledger.batch import QuarantineRow
 STRANGE = frozenset(
     {"malformed", "not-canonical", "not-permitted", "unknown-device", "key-revoked", "bad-signature"}
 )
-"""Refusals of what anybody could have sent; the store knows them too (migration 0014)."""
+"""Refusals of what anybody could have sent; the store knows them too (migration 0018)."""
 
 
 class Bounds(NamedTuple):
@@ -32,6 +32,9 @@ BOUNDS = Bounds(timedelta(days=90), 500, 16 * 2**20, 10_000, 256 * 2**20)
 LOOK_AFTER_MESSAGES = 100
 LOOK_AFTER_BYTES = 16 * 2**20
 LOOK_EVERY = timedelta(hours=1)
+RETRY_AFTER = timedelta(minutes=1)
+DROPPED_AT_ONCE = 2_000
+"""So many go at once, as envelopes wait meanwhile."""
 
 
 class Strangers:
@@ -41,6 +44,7 @@ class Strangers:
         self._messages = 0
         self._bytes = 0
         self._looked_at: datetime | None = None
+        self._failed_at: datetime | None = None
 
     def note(self, rows: Iterable[QuarantineRow]) -> None:
         """These went into quarantine."""
@@ -51,6 +55,8 @@ class Strangers:
 
     def is_due(self, now: datetime) -> bool:
         """Whether to look."""
+        if self._failed_at is not None and now - self._failed_at < RETRY_AFTER:
+            return False
         return (
             self._looked_at is None
             or now - self._looked_at >= LOOK_EVERY
@@ -60,4 +66,8 @@ class Strangers:
 
     def looked(self, now: datetime) -> None:
         """It was looked at, and is not too much."""
-        self._messages, self._bytes, self._looked_at = 0, 0, now
+        self._messages, self._bytes, self._looked_at, self._failed_at = 0, 0, now, None
+
+    def failed(self, now: datetime) -> None:
+        """It could not be looked at: the store would be no better off for being asked at once."""
+        self._failed_at = now

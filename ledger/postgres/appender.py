@@ -17,7 +17,7 @@ from ledger.postgres.connection import (
     transaction,
 )
 from ledger.postgres.errors import Conflict, translated
-from ledger.strangers import Bounds
+from ledger.strangers import DROPPED_AT_ONCE, Bounds
 
 _EVENT_COLUMNS = (
     "community", "position", "stream", "sequence", "body_hash", "entry_hash", "body", "envelope",
@@ -113,12 +113,13 @@ class Appender:
             await self._connection.execute(statement("resolve_parked"), community, digests, now)
 
     async def bound_quarantine(self, community: str, now: datetime, bounds: Bounds) -> int:
-        """Let go of the oldest that strangers left, where it is too much; how many messages went."""
+        """Let go of the oldest that strangers left, where it is too much; how many messages went, which are
+        no more than `DROPPED_AT_ONCE`."""
         age, *most = bounds
         with translated():
             return (
                 await self._connection.fetchval(
-                    statement("quarantine_bound"), community, now, now - age, *most
+                    statement("quarantine_bound"), community, now, now - age, *most, DROPPED_AT_ONCE
                 )
                 or 0
             )

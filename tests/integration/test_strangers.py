@@ -13,7 +13,7 @@ import pytest
 from ledger import strangers
 from ledger.clock import VirtualClock
 from ledger.embedded import EmbeddedNats, EmbeddedPostgres
-from ledger.postgres import PostgresSettings, connect
+from ledger.postgres import PostgresSettings, appender, connect
 from ledger.postgres.connection import APP, close
 from ledger.postgres.reader import Reader
 from ledger.quarantine import dropped_lines
@@ -119,6 +119,19 @@ async def test_the_oldest_go_and_are_counted(
     assert await kept(store, campus) == expected
 
 
+async def test_a_flood_goes_a_little_at_a_time_the_oldest_first(
+    store: PostgresSettings, campus: Campus, clock: VirtualClock, writer: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(strangers, "DROPPED_AT_ONCE", 3)
+    monkeypatch.setattr(appender, "DROPPED_AT_ONCE", 3)
+    await send(writer, clock, "a", *range(1, 11))
+    for left in ([4, 5, 6, 7, 8, 9, 10], [7, 8, 9, 10], [9, 10]):
+        await bound(writer, monkeypatch, messages=4, sender_messages=2)
+        assert await kept(store, campus) == {"a": left}
+    assert await dropped(store, campus) == [("malformed", 8, 80)]
+
+
 async def test_a_message_that_comes_again_is_as_new_as_then(
     store: PostgresSettings, campus: Campus, clock: VirtualClock, writer: Writer,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +166,7 @@ async def test_no_service_lets_anything_else_go(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(change)
     now = MORNING + 10 * DAY
-    query = "SELECT book.bound_quarantine($1, $2, $2, 0, 0, 0, 0)"
+    query = "SELECT book.bound_quarantine($1, $2, $2, 0, 0, 0, 0, 100)"
     assert await connection.fetchval(query, campus.community, now) == 0
     await close(connection)
     assert await kept(store, campus) == {}

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from ledger.batch import QuarantineRow
-from ledger.strangers import LOOK_AFTER_BYTES, LOOK_AFTER_MESSAGES, LOOK_EVERY, Strangers
+from ledger.strangers import LOOK_AFTER_BYTES, LOOK_AFTER_MESSAGES, LOOK_EVERY, RETRY_AFTER, Strangers
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -18,6 +18,15 @@ def test_it_is_looked_at_first_and_every_hour() -> None:
     strangers.looked(NOW)
     assert not strangers.is_due(NOW)
     assert strangers.is_due(NOW + LOOK_EVERY)
+
+
+def test_after_a_failure_it_is_looked_at_in_a_while() -> None:
+    strangers = Strangers()
+    strangers.failed(NOW)
+    assert not strangers.is_due(NOW)
+    assert strangers.is_due(NOW + RETRY_AFTER)
+    strangers.looked(NOW + RETRY_AFTER)
+    assert not strangers.is_due(NOW + RETRY_AFTER)
 
 
 def test_it_is_looked_at_after_many_messages_or_bytes_of_strangers_and_of_nobody_else() -> None:
