@@ -110,11 +110,17 @@ class Dispatcher:
             return
         self._filled_seconds = begin
         since = now - FORKS_LOOKED_BACK
-        names = await self._webhooks.outbox.behind(since)
-        for name in names:
-            await self._webhooks.outbox.fill(name, since, now)
-        if names:
+        filled, failed = False, list[Exception]()
+        for name in await self._webhooks.outbox.behind(since):
+            try:
+                await self._webhooks.outbox.fill(name, since, now)
+                filled = True
+            except Exception as error:  # one that cannot be filled keeps none behind it waiting
+                failed.append(error)
+        if filled:
             self._webhooks.wake.set()
+        if failed:
+            raise failed[0]
 
     async def _forget(self) -> None:
         begin = monotonic_seconds()
@@ -126,8 +132,8 @@ class Dispatcher:
         outbox, now = self._webhooks.outbox, self._clock.now()
         free = AT_ONCE - len(self._at_work)
         if free > 0:
-            busy = [name for name, count in Counter(self._at_work.values()).items() if count >= OF_EACH]
-            for due in await outbox.take(now, now + LEASE, busy, OF_EACH, free):
+            places = {name: OF_EACH - count for name, count in Counter(self._at_work.values()).items()}
+            for due in await outbox.take(now, now + LEASE, places, OF_EACH, free):
                 task = asyncio.ensure_future(self._send(due))
                 self._at_work[task] = due.webhook
                 task.add_done_callback(self._sent)

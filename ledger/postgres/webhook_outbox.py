@@ -7,7 +7,7 @@
 Nothing is told under two ids, and nothing is left out: a webhook's place and its messages move together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -123,13 +123,15 @@ class Outbox:
         return [ForkTold(*row) for row in rows]
 
     async def take(
-        self, now: datetime, until: datetime, left_alone: Sequence[str], of_each: int, most: int
+        self, now: datetime, until: datetime, free: Mapping[str, int], of_each: int, most: int
     ) -> list[Due]:
-        """Deliveries that are due, to be tried until an instant; `left_alone` are webhooks that get none."""
+        """The deliveries that are due longest, to be tried until an instant: `of_each` webhook, but of some
+        so many as `free` tells."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                statement("webhook_take"), self._community, now, until, list(left_alone), of_each, most
-            )
+                statement("webhook_take"), self._community, now, until,
+                list(free), list(free.values()), of_each, most,
+            )  # fmt: skip
         return [Due(*row) for row in rows]
 
     async def note_delivered(self, due: Due, status: int) -> None:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,15 +183,52 @@ async def test_what_a_process_took_that_died_is_sent_by_another_when_its_time_is
         for name in await parts.outbox.behind(now):
             await parts.outbox.fill(name, now, now)
         until_then = now + timedelta(seconds=2)
-        (died,) = await parts.outbox.take(now, until_then, (), 4, 32)
+        (died,) = await parts.outbox.take(now, until_then, {}, 4, 32)
         await Dispatcher(parts, SystemClock(), lambda _: None)._reply(died)
-        assert await parts.outbox.take(now, until_then, (), 4, 32) == [], "nobody else takes it"
+        assert await parts.outbox.take(now, until_then, {}, 4, 32) == [], "nobody else takes it"
     (done,) = await until(lambda: deliveries(operator, path, "delivered"))
     assert SystemClock().now() >= until_then
     assert (done["tries"], len(receiver.received), ids(receiver)) == (2, 2, {died.delivery})
     await parts.outbox.note_failed(died, now, now, None, "late")
     (after,) = await deliveries(operator, path)
     assert (after["state"], after["code"]) == ("delivered", None), "a word that comes late does not count"
+
+
+async def test_what_waited_longest_is_taken_first_and_of_each_webhook_so_much_as_it_has_places_for(
+    served: Api, operator: httpx.AsyncClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = served.backend.webhooks.outbox
+    monkeypatch.setattr(Dispatcher, "_try_step", nothing)  # of the API that is served
+    paths = sorted(
+        [(await made(operator, receiver.url, "run.provisional"))[0] for _ in range(2)], reverse=True
+    )
+    for path in paths:  # the one whose name is later has waited longer
+        assert (await operator.post(f"{path}/ping")).status_code == 202
+    late, early = (path.rsplit("/", 1)[1] for path in paths)
+    now = SystemClock().now()
+    taken = partial(outbox.take, now, now + HOUR)
+    assert [due.webhook for due in await taken({}, 4, 1)] == [late]
+    assert await taken({early: 0}, 4, 32) == []
+    assert [due.webhook for due in await taken({early: 1}, 0, 32)] == [early]
+
+
+async def test_a_webhook_whose_outbox_cannot_be_filled_keeps_no_other_waiting(
+    served: Api, operator: httpx.AsyncClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = served.backend.webhooks.outbox
+    paths = [(await made(operator, receiver.url, "run.provisional"))[0] for _ in range(2)]
+    broken, whole = sorted(path.rsplit("/", 1)[1] for path in paths)
+    fill = outbox.fill
+
+    async def fails(name: str, *rest: Any) -> None:
+        if name == broken:
+            raise ValueError("nobody thought of it")
+        await fill(name, *rest)
+
+    monkeypatch.setattr(outbox, "fill", fails)
+    await a_run(served)
+    (path,) = (path for path in paths if path.endswith(whole))
+    assert await until(lambda: deliveries(operator, path, "delivered"))
 
 
 async def test_a_process_that_is_killed_while_it_sends_leaves_that_to_another(
