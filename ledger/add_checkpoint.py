@@ -83,6 +83,14 @@ REFUSALS: Mapping[int, tuple[type[WitnessFailed], str, str]] = {
 }  # fmt: skip
 
 
+class Recorded(NamedTuple):
+    """A checkpoint of the log, and when it was recorded."""
+
+    size: int
+    checkpoint: str
+    recorded_at: datetime
+
+
 class Offer(NamedTuple):
     """A checkpoint to be cosigned, when it was recorded, and the proof that it extends the log of `old`."""
 

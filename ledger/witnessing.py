@@ -5,6 +5,9 @@
     409                                         it goes on from the size that the witness tells
     anything else, or nobody there              logged by its code, asked again ever less often
 
+All who are due are brought the same checkpoint, however fast the log grows: a quorum is one under one size. A
+newer one is brought only to who has cosigned more than that.
+
 Of all processes that would do so one does (`ledger.postgres.witnesses.leading`). Each witness stands alone:
 one that is slow or out of order keeps no other waiting for longer than a request may take. What was cosigned
 and not kept, because a process died in between, is asked for again: a witness cosigns the same checkpoint as
@@ -26,6 +29,7 @@ from ledger.add_checkpoint import (
     PATH,
     Inconsistent,
     Offer,
+    Recorded,
     WitnessAhead,
     WitnessFailed,
     refusal,
@@ -56,11 +60,11 @@ class CosignatureStore(Protocol):
     async def standing(self, witness: str) -> int:
         """The newest size that a witness has cosigned, 0 before the first."""
 
-    async def newest(self) -> int:
-        """The size of the log."""
+    async def newest(self) -> Recorded | None:
+        """The newest checkpoint; none of a log without entries."""
 
-    async def offer(self, old: int) -> Offer | None:
-        """The newest checkpoint, and the proof from the log of `old` on; none where it is not that long."""
+    async def offer(self, recorded: Recorded, old: int) -> Offer | None:
+        """A checkpoint with the proof from the log of `old` on; none where it is not that long."""
 
     async def keep(self, offer: Offer, witness: str, made: Cosignature, now: datetime) -> None:
         """Keep a cosignature with the checkpoint that it stands under."""
@@ -135,16 +139,19 @@ class Witnessing:
         """Ask everybody who is due, at once. Raises what the store does."""
         now = monotonic_seconds()
         due = [each for each in self._witnesses if each.due_seconds <= now]
+        newest = await store.newest()
+        if newest is None:
+            return
         async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(self._ask(each, store)) for each in due]
+            asked = [tasks.create_task(self._ask(each, store, newest)) for each in due]
         for task in asked:
             if (error := task.result()) is not None:
                 raise error
 
-    async def _ask(self, witness: Witness, store: CosignatureStore) -> LedgerError | None:
+    async def _ask(self, witness: Witness, store: CosignatureStore, newest: Recorded) -> LedgerError | None:
         """Ask one, and note how that went; what is wrong with the store, which is nobody's own."""
         try:
-            await self._have_cosigned(witness, store)
+            await self._have_cosigned(witness, store, newest)
         except (StoreUnavailable, StoreRefused) as error:
             return error
         except LedgerError as error:
@@ -168,13 +175,15 @@ class Witnessing:
                 hint=error.hint,
             )  # fmt: skip
 
-    async def _have_cosigned(self, witness: Witness, store: CosignatureStore) -> None:
+    async def _have_cosigned(self, witness: Witness, store: CosignatureStore, newest: Recorded) -> None:
         """Bring a witness what is new. Raises `WitnessFailed`, `NoteError`, and as `Outgoing.post`."""
         old = await store.standing(witness.vkey)
-        if await store.newest() == old:
+        if newest.size == old:
             return
         for _ in range(SIZES_MAX):
-            offer = await store.offer(old)
+            if old > newest.size:
+                newest = await store.newest() or newest
+            offer = await store.offer(newest, old)
             if offer is None:
                 raise WitnessAhead(
                     f"it has cosigned {old} entries, and the log has fewer",

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ledger.add_checkpoint import Offer
+from ledger.add_checkpoint import Offer, Recorded
 from ledger.cosignature import Cosignature
 from ledger.postgres.connection import (
     APP,
@@ -85,28 +85,28 @@ class WitnessStore:
                 )
         return int(found)
 
-    async def newest(self) -> int:
-        """The size of the log."""
-        async with self._lock:
-            fence = await StoreSnapshot(self._connection).fence(self._community)
-        return fence.size if fence else 0
-
-    async def offer(self, old: int) -> Offer | None:
-        """The newest checkpoint, and the proof from the log of `old` on; none where it is not that long."""
+    async def newest(self) -> Recorded | None:
+        """The newest checkpoint; none of a log without entries."""
         async with self._lock:
             with translated():
-                async with transaction(self._connection, "repeatable_read"):
-                    return await self._offer(old)
+                row = await self._connection.fetchrow(statement("read_fence"), self._community)
+        if row is None or not row["size"]:
+            return None
+        return Recorded(row["size"], row["checkpoint"], row["recorded_at"])
 
-    async def _offer(self, old: int) -> Offer | None:
-        row = await self._connection.fetchrow(statement("read_fence"), self._community)
-        if row is None or row["size"] < max(old, 1):
+    async def offer(self, recorded: Recorded, old: int) -> Offer | None:
+        """A checkpoint with the proof from the log of `old` on; none where it is not that long."""
+        size, checkpoint, recorded_at = recorded
+        if size < old:
             return None
         proof: list[bytes] = []
-        if 0 < old < row["size"]:
-            tree = TreeReader(StoreSnapshot(self._connection), self._community, row["size"])
-            proof = await tree.consistency(old)
-        return Offer(old, row["size"], proof, row["checkpoint"], row["recorded_at"])
+        if 0 < old < size:
+            async with self._lock:
+                with translated():
+                    async with transaction(self._connection, "repeatable_read"):
+                        tree = TreeReader(StoreSnapshot(self._connection), self._community, size)
+                        proof = await tree.consistency(old)
+        return Offer(old, size, proof, checkpoint, recorded_at)
 
     async def keep(self, offer: Offer, witness: str, made: Cosignature, now: datetime) -> None:
         """Keep a cosignature with the checkpoint that it stands under; once, however often it is told."""

@@ -23,10 +23,10 @@ from ledger.postgres.connection import APP, connect
 from ledger.postgres.exporter import open_snapshot
 from ledger.postgres.log import LogStore
 from ledger.postgres.pool import Pool
-from ledger.postgres.witnesses import WitnessStanding, leading, read_witnesses
+from ledger.postgres.witnesses import WitnessStanding, WitnessStore, leading, read_witnesses
 from ledger.verify import verify_file
 from ledger.witness_settings import LogSettings, WitnessSettings
-from ledger.witnessing import Witnessing
+from ledger.witnessing import Lead, Witnessing
 from tests.support.campus import GATEWAY, Campus, record
 from tests.support.receiver import Received, answer
 from tests.support.witness import Witness, witnessing
@@ -69,11 +69,11 @@ class Site:
         await until(is_there)
 
     @asynccontextmanager
-    async def service(self, *witnesses: Witness) -> AsyncIterator[None]:
+    async def service(self, *witnesses: Witness, lead: Lead | None = None) -> AsyncIterator[None]:
         """The service of one process."""
         stop = asyncio.Event()
         found = Witnessing(
-            lambda: leading(self.store, "campus"), settings(*witnesses).witnesses,
+            lead or (lambda: leading(self.store, "campus")), settings(*witnesses).witnesses,
             Outgoing(networks(["127.0.0.0/8"])), SystemClock(), poll_seconds=0.05,
         )  # fmt: skip
         task = asyncio.ensure_future(found.run(stop))
@@ -154,6 +154,36 @@ async def test_with_a_quorum_others_are_given_what_has_it_and_proofs_lead_there(
         assert found is not None
         assert (found[0], found[2]) == (first, note)
         assert "witness" not in await site.checkpoint(quorum=0), "who is not in the settings does not count"
+
+
+async def test_a_quorum_is_reached_however_fast_the_log_grows(site: Site, witness: Witness) -> None:
+    turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def growing() -> AsyncIterator[WitnessStore | None]:
+        """The store, where a batch is committed before each witness is brought something."""
+        async with leading(site.store, "campus") as store:
+            assert store is not None
+            standing = store.standing
+
+            async def grown(key: str) -> int:
+                async with turn:
+                    await site.grow(1)
+                return await standing(key)
+
+            store.standing = grown  # type: ignore[method-assign, assignment]  # it is behind this
+            yield store
+
+    async with witnessing(Witness("witness.example/w2")) as other:
+        other.logs[ORIGIN] = site.campus.log_key.public.bytes
+
+        async def is_reached() -> bool:
+            return await site.checkpoint(witness, other, quorum=2) != ""
+
+        await site.grow()
+        async with site.service(witness, other, lead=growing):
+            await until(is_reached)
+        assert witness.cosigned.keys() == other.cosigned.keys() == {ORIGIN}
 
 
 async def test_an_export_with_a_quorum_ends_at_what_the_witness_has_seen_and_proves_it_offline(
