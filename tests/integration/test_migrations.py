@@ -33,6 +33,7 @@ FILES = [
     "0015_row_security.sql",
     "0016_access_log.sql",
     "0017_provisioned.sql",
+    "0018_bounds_of_keeping.sql",
 ]
 NEXT = len(FILES) + 1
 
