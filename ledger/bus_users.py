@@ -139,6 +139,11 @@ class UserList:
             except LedgerError as error:
                 log.error("users not listed", code=error.code, detail=error.what, hint=error.hint)
                 seconds = RETRY_SECONDS
+            except (
+                Exception
+            ) as error:  # nobody waits for this task: a failure of our own would end it unheard
+                log.error("users not listed", exc_info=error)
+                seconds = RETRY_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await stop.wait()

@@ -54,13 +54,14 @@ async def registry_of(settings: Settings) -> Registry:
 async def run_writer(settings: Settings, stop: asyncio.Event) -> None:
     """Write the community's book until `stop` is set."""
     keys = LedgerKeys.load_or_create(settings.keys_folder)
+    users = _user_list(settings)
     name = f"writer {settings.community.id}"
     async with await Bus.connect(settings.nats, name, service_user(settings, "writer")) as bus:
         await bus.check_sync()
         await bus.ensure_stream()
         writer = await open_writer(settings, keys)
         log.info("writer ready", community=settings.community.id, size=writer.book.size)
-        listing = asyncio.ensure_future(_list_users(settings, writer, stop))
+        listing = asyncio.ensure_future(_list_users(users, writer, stop))
         try:
             await writer.run(bus, stop)
         finally:
@@ -69,11 +70,15 @@ async def run_writer(settings: Settings, stop: asyncio.Event) -> None:
             await writer.book.close()
 
 
-async def _list_users(settings: Settings, writer: Writer, stop: asyncio.Event) -> None:
-    """Keep the servers' list of users near the registry, where the settings say where they read it."""
+def _user_list(settings: Settings) -> UserList | None:
+    """The servers' list of users, where the settings say where they read it. Raises `KeyFile`."""
     admit = admit_by_file(settings)
-    if admit is not None:
-        users = UserList(settings.community.id, service_keys(settings), admit)
+    return UserList(settings.community.id, service_keys(settings), admit) if admit is not None else None
+
+
+async def _list_users(users: UserList | None, writer: Writer, stop: asyncio.Event) -> None:
+    """Keep that list near the registry."""
+    if users is not None:
         await users.keep(lambda: writer.book.registry, stop)
 
 

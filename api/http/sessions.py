@@ -82,6 +82,10 @@ class Sessions:
                 await self._store.forget(self._clock.now())
             except LedgerError as error:
                 log.warning("old sessions stay for now", code=error.code)
+            except (
+                Exception
+            ) as error:  # nobody waits for this task: a failure of our own would end it unheard
+                log.error("old sessions stay for now", exc_info=error)
             try:
                 async with asyncio.timeout(FORGET_EVERY_SECONDS):
                     await stop.wait()

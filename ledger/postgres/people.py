@@ -1,5 +1,6 @@
 """The store of people who log in, and of their sessions."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from ledger.people import IDLE, LONGEST, Person, PersonSession
@@ -72,6 +73,14 @@ class PeopleStore:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(statement("session_find"), digest)
         return PersonSession(*row) if row else None
+
+    async def sessions(self, digests: Collection[bytes]) -> list[PersonSession]:
+        """Those of these sessions that were not ended."""
+        if not digests:
+            return []
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(statement("sessions_find"), list(digests))
+        return [PersonSession(*row) for row in rows]
 
     async def seen(self, digest: bytes, now: datetime) -> None:
         """A session is in use."""

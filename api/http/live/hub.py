@@ -180,8 +180,10 @@ class Hub:
                 await asyncio.sleep(await self._step())
         except Exception as error:
             log.error("live stream failed", exc_info=error)
+            self._failure = Unavailable("the live stream failed", hint="come again with the newest id")
             for listener in self._listeners:
-                listener.end(Unavailable("the live stream failed", hint="come again with the newest id"))
+                listener.end(self._failure)
+            self._looked.set()  # who waits for the first look is told as well
         self._looked.clear()
         self._task = None
 
@@ -242,10 +244,10 @@ class Hub:
             return
         shown = {listener.shown for listener in self._listeners}
         keys = await self._store.keys({each.prefix for each in shown if each.session is None})
-        sessions = [await self._backend.people.session(each.session) for each in shown if each.session]
+        sessions = await self._backend.people.sessions({each.session for each in shown if each.session})
         self._watched_at, now = monotonic_seconds(), self._backend.clock.now()
         counting = {Shown(key.prefix) for key in keys if key.counts(now)}
-        counting |= {Shown(each.person, each.digest) for each in sessions if each and each.counts(now)}
+        counting |= {Shown(each.person, each.digest) for each in sessions if each.counts(now)}
         ended = shown - counting
         for listener in self._listeners:
             if listener.shown in ended:

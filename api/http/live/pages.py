@@ -6,6 +6,7 @@
 The number of a message at its position follows from the book alone, whether or not it concerns a building.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -154,6 +155,7 @@ class LivePages:
                     shape = self._interval(view, number, row, brought or _Brought([], []))
                     messages[view].append(Message.of(own, shape))
                 messages[view].append(told)
+            await asyncio.sleep(0)  # a page of a whole campus is much: others are served in between
         return Page(until, messages)
 
     async def _settled(

@@ -145,6 +145,21 @@ async def test_the_access_log_tells_who_listens_as_soon_as_somebody_does(served:
 # --- bounds --------------------------------------------------------------------------------------------
 
 
+async def test_a_failure_in_the_first_look_is_told_to_whoever_waits_for_it(
+    served: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise ValueError("nobody thought of it")
+
+    async with served.client("building", "b-1") as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Hub, "_look", fails)
+            async with asyncio.timeout(5):
+                assert await refusal(client) == (503, "unavailable")
+        async with sse(client, after="0.0") as messages:
+            await heard(messages, 1)
+
+
 async def test_so_many_may_listen_by_a_key_and_a_place_comes_free_at_once(
     database: str, nats_server: EmbeddedNats, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import bus_users
 from ledger.bus import Bus, BusRefused, BusSettings, User
 from ledger.bus.nkey import StrangeNonce, sign_nonce, user_nkey
 from ledger.bus.users import SERVICES, users_text
@@ -198,4 +199,21 @@ async def test_a_list_that_could_not_be_written_is_written_later() -> None:
     with pytest.raises(UsersNotWritten):
         await users.refresh(registry())
     await users.refresh(registry())
+    assert len(tries) == 2
+
+
+async def test_a_failure_that_nobody_thought_of_does_not_end_the_keeping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus_users, "RETRY_SECONDS", 0.0)
+    stop, tries = asyncio.Event(), list[str]()
+
+    async def admit(text: str) -> None:
+        tries.append(text)
+        if len(tries) == 1:
+            raise ValueError("nobody thought of it")
+        stop.set()
+
+    async with asyncio.timeout(5):
+        await UserList("campus", {"writer": SigningKey.generate().public}, admit).keep(registry, stop)
     assert len(tries) == 2
