@@ -40,7 +40,7 @@ from ledger.keys import SigningKey
 from ledger.opened import OtherOpening, check_opened
 from ledger.postgres import connect
 from ledger.postgres.connection import close
-from ledger.postgres.health import connections_max
+from ledger.postgres.health import check_role, connections_max
 from ledger.postgres.migrate import pending
 from ledger.postgres.reader import Reader, Row
 from ledger.postgres.witnesses import witnesses_of
@@ -223,6 +223,8 @@ async def _postgres(patient: Patient) -> AsyncIterator[Finding]:
     connection = await connect(patient.settings.postgres, name="doctor")
     try:
         missing, most = await pending(connection), await connections_max(connection)
+        if not missing:
+            await check_role(connection)
     finally:
         await close(connection)
     if missing:

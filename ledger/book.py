@@ -120,7 +120,11 @@ class Book:
 
     async def open(self) -> None:
         """Connect and read the state of the book. Raises `StoreUnavailable`, `Damaged`."""
-        await self._loaded()
+        try:
+            await self._loaded()
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Leave the store."""
@@ -281,9 +285,7 @@ class Book:
                 self._strangers.failed(now)
                 await self.close()
                 return
-        if (
-            dropped < strangers.DROPPED_AT_ONCE
-        ):  # else there is more, which goes when the next envelopes are in
+        if dropped < strangers.DROPPED_AT_ONCE:  # else there is more, which goes behind the next envelopes
             self._strangers.looked(now)
         if dropped:
             log.warning("what strangers left in quarantine was too much", dropped=dropped)

@@ -17,6 +17,7 @@ from ledger.postgres.connection import (
     transaction,
 )
 from ledger.postgres.errors import Conflict, translated
+from ledger.postgres.health import check_role
 from ledger.strangers import DROPPED_AT_ONCE, Bounds
 
 _EVENT_COLUMNS = (
@@ -50,7 +51,8 @@ class Appender:
         await close(self._connection)
 
     async def state(self, community: str, empty_root: bytes, now: datetime) -> Fence:
-        """The newest state of a community's log, made empty first when there is none."""
+        """The newest state of a community's log, made empty first when there is none. Raises `RoleBound`."""
+        await check_role(self._connection)
         with translated():
             await self._connection.execute(statement("create_community"), community, empty_root, now)
             row = await self._connection.fetchrow(statement("read_fence"), community)

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from ledger.postgres.connection import Connection, statement
+from ledger.errors import Damaged
+from ledger.postgres.connection import APP, Connection, statement
 from ledger.postgres.errors import translated
 from ledger.postgres.migrate import pending
 from ledger.postgres.pool import Pool
@@ -37,6 +38,24 @@ async def pending_migrations(pool: Pool) -> list[str]:
     """The steps that the database has not taken yet. Raises `StoreUnavailable`, `MigrationMismatch`."""
     async with pool.connection() as connection:
         return await pending(connection)
+
+
+class RoleBound(Damaged):
+    """The application's role sees no more than policies let it, which show it an empty book."""
+
+    code = "role-bound"
+
+
+async def check_role(connection: Connection) -> None:
+    """Make sure that the application's role sees every row: roles are not in a dump of a database, and one
+    that was made by hand for a restored one may lack the right. Raises `StoreUnavailable`, `RoleBound`."""
+    with translated():
+        sees_all = await connection.fetchval(statement("role_sees_all"), APP)
+    if not sees_all:
+        raise RoleBound(
+            "the application's role is not above row security, and would see an empty book",
+            where=APP, hint=f"as a superuser: ALTER ROLE {APP} BYPASSRLS",
+        )  # fmt: skip
 
 
 async def connections_max(connection: Connection) -> int:

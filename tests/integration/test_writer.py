@@ -22,6 +22,8 @@ from ledger.merkle import root_hash
 from ledger.opened import OtherOpening
 from ledger.opening import enrolment, rotation
 from ledger.postgres import PostgresSettings
+from ledger.postgres.connection import APP
+from ledger.postgres.health import RoleBound, check_role
 from ledger.receipt import read_receipt
 from ledger.registry import OPERATOR, SERVICE
 from ledger.writer import WriterSettings
@@ -58,6 +60,22 @@ async def checked(store: PostgresSettings, campus: Campus, *more: PublicKey) -> 
     book = await read_book(store, campus.community)
     check_book(book, campus.verifier, publics(campus, *more))
     return book
+
+
+async def test_a_role_that_would_see_an_empty_book_is_told_of_and_nothing_is_written(
+    store: PostgresSettings, campus: Campus
+) -> None:
+    """A dump holds no roles: whoever restores one may have made them by hand."""
+    writer = await campus.opened(store)
+    assert await record(writer, GATEWAY, campus.read(0, 1)) == ["recorded"]
+    async with owner(store) as connection:
+        await connection.execute(f"ALTER ROLE {APP} NOBYPASSRLS")
+        try:
+            with pytest.raises(RoleBound, match="row security"):
+                await campus.opened(store)
+        finally:
+            await connection.execute(f"ALTER ROLE {APP} BYPASSRLS")
+        await check_role(connection)
 
 
 # --- every code, end to end -----------------------------------------------------------------------
