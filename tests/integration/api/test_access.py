@@ -15,6 +15,7 @@ from litestar import Response, post
 from litestar.datastructures import State
 
 from api.http import repeating
+from api.http.app import OF_A_COMMUNITY
 from api.http.principal import REMEMBERED_SECONDS
 from ledger.clock import SystemClock
 from ledger.embedded import EmbeddedNats
@@ -52,7 +53,7 @@ class Counter:
 @pytest.fixture
 async def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     found = Counter()
-    monkeypatch.setattr("api.http.app.OF_A_COMMUNITY", (found.handler(),))
+    monkeypatch.setattr("api.http.app.OF_A_COMMUNITY", (*OF_A_COMMUNITY, found.handler()))
     return found
 
 
