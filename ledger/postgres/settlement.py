@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from typing import Self
@@ -209,7 +208,7 @@ class SettlementStore:
         for table, rows in drafted._asdict().items():
             if rows:
                 await self.connection.copy_to_table(
-                    table, schema_name="settlement", source=BytesIO(rows), columns=COLUMNS[table],
+                    table, schema_name="settlement", source=_pieces(rows), columns=COLUMNS[table],
                     format="binary",
                 )  # fmt: skip
 
@@ -223,3 +222,13 @@ class SettlementStore:
         await self.connection.copy_records_to_table(
             "charges", schema_name="settlement", records=rows, columns=_CHARGES
         )
+
+
+PIECE_BYTES = 512 * 1024
+
+
+async def _pieces(rows: bytes) -> AsyncIterator[bytes]:
+    """A COPY in pieces. The library wraps a file into a class of its own, and so into a cycle of references
+    that keeps all of it in memory until somebody looks for cycles."""
+    for begin in range(0, len(rows), PIECE_BYTES):
+        yield rows[begin : begin + PIECE_BYTES]
