@@ -84,9 +84,11 @@ class Repeating(ASGIMiddleware):
             await access.drop(prefix, name, begun)
             raise
         await self._keep(prefix, name, begun, answer)
+        await answer.end()
 
     async def _keep(self, prefix: str, name: str, begun: datetime, answer: "_Answer") -> None:
-        """Keep what was answered. It was sent by then: a store that fails is told to the log."""
+        """Keep what was answered, before its end is sent: whoever has it may send the same again. It was done
+        by then, so a store that fails is told to the log."""
         access = self._backend.access
         try:
             if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.is_secret:
@@ -137,7 +139,7 @@ class Repeating(ASGIMiddleware):
 
 
 class _Answer:
-    """Passes an answer on and remembers it, if it is not too long."""
+    """Passes an answer on, but for its end, and remembers it, if it is not too long."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -147,6 +149,7 @@ class _Answer:
         self.media_type = ""
         self.location: str | None = None
         self.is_secret = False
+        self._end: Message | None = None
 
     @property
     def body(self) -> bytes | None:
@@ -162,7 +165,15 @@ class _Answer:
             self._size += len(message["body"])
             if self._size <= ANSWER_BYTES_MAX:
                 self._parts.append(message["body"])
+            if not message["more_body"]:
+                self._end = message
+                return
         await self._send(message)
+
+    async def end(self) -> None:
+        """Pass on what was held back."""
+        if self._end is not None:
+            await self._send(self._end)
 
 
 def _received(body: bytes, receive: Receive) -> Callable[[], Any]:

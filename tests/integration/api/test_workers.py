@@ -103,7 +103,7 @@ def started(place: Place, config: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 @asynccontextmanager
-async def serving(place: Place, *, strangers: int = 100_000) -> AsyncIterator[Serve]:
+async def serving(place: Place, *, strangers: int = 1_000_000) -> AsyncIterator[Serve]:
     """Three workers for the length of the block."""
     config, log = place.folder / "api.toml", place.folder / "api.log"
     config.write_text(SETTINGS + API.format(strangers=strangers))
