@@ -33,6 +33,7 @@ API = """
 [api]
 port = 0
 workers = 3
+requests_a_minute = 1_000_000
 requests_a_minute_without_key = {strangers}
 """
 PATH = "/v1/communities/campus/log/checkpoint"
