@@ -1,5 +1,6 @@
 """Some intervals, settled and made ready to be written: a pure function, so any process may do it."""
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
@@ -15,6 +16,15 @@ D = TypeVar("D")
 
 Drafting = Callable[[str, int, Sequence[SettledRows]], D]
 """What a store makes of the rows of a community's run before it writes them."""
+
+
+WORTH_A_PROCESS = 200_000
+"""Buildings times intervals: fewer are settled before another process has started."""
+
+
+def is_worth_a_process(rows: int) -> bool:
+    """Whether so many buildings times intervals are settled sooner with the help of another process."""
+    return rows >= WORTH_A_PROCESS and (os.cpu_count() or 1) > 1
 
 
 class Ready(NamedTuple):

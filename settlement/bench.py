@@ -1,19 +1,15 @@
 """Where new intervals are settled: here, or where there are many, in a process beside this one."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from typing import Generic, Self, TypeVar
 
 from ledger.workers import lost_workers_told, worker_pool
-from settlement.batch import Batch, Drafting, Ready, settled_batch
+from settlement.batch import Batch, Drafting, Ready, is_worth_a_process, settled_batch
 
 D = TypeVar("D")
-
-WORTH_A_PROCESS = 200_000
-"""Buildings times intervals that are still to come: fewer are settled before another process has started."""
 
 
 class Bench(Generic[D]):
@@ -21,7 +17,7 @@ class Bench(Generic[D]):
 
     def __init__(self, drafted: Drafting[D], community: str, run: int, *, may_share: bool) -> None:
         self._settle = partial(settled_batch, drafted, community, run)
-        self._may_share = may_share and (os.cpu_count() or 1) > 1
+        self._may_share = may_share
         self._pool: ProcessPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
@@ -34,7 +30,7 @@ class Bench(Generic[D]):
     def put(self, ready: Sequence[Ready], to_come: int) -> Batch[D] | Future[Batch[D]]:
         """Have intervals settled; so many batches will be put after them. Raises `WorkerLost`."""
         left = to_come * sum(len(each.facts.metered) for each in ready)
-        if self._pool is None and self._may_share and left >= WORTH_A_PROCESS:
+        if self._pool is None and self._may_share and is_worth_a_process(left):
             self._pool = worker_pool(1)
         if self._pool is None:
             return self._settle(ready)

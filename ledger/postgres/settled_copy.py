@@ -112,31 +112,30 @@ def _head(account: str, kinds: tuple[str, ...]) -> bytes:
     """The account, its postings' kinds, and how the array of their numbers begins."""
     elements = b"".join(map(_text, kinds))
     header = _array(_ARRAY_BYTES + len(elements), 1, 0, _TEXT, len(kinds), 1)
-    return _text(account) + header + elements + _begin_array(_INTEGER, _INTEGER_LENGTH, len(kinds))
+    return _text(account) + header + elements + _begin_array(_INTEGER, 4, len(kinds))
 
 
-def _begin_array(oid: int, length: bytes, count: int) -> bytes:
-    """An array up to its first value."""
-    (size,) = Struct("!i").unpack(length)
-    return _array(_ARRAY_BYTES + (4 + size) * count, 1, 0, oid, count, 1) + length
+def _begin_array(oid: int, size: int, count: int) -> bytes:
+    """An array of values of `size` bytes, up to its first value."""
+    return _array(_ARRAY_BYTES + (4 + size) * count, 1, 0, oid, count, 1) + _length(size)
 
 
 def _form(count: int) -> Struct:
     """Numbers, energies and amounts, each but the first behind its length or the beginning of its array."""
-    begin = len(_begin_array(_BIGINT, _BIGINT_LENGTH, count))
+    begin = len(_begin_array(_BIGINT, 8, count))
     bigints = f"{begin}sq" + "4sq" * (count - 1)
     return Struct("!i" + "4si" * (count - 1) + bigints + bigints)
 
 
 _one = _form(1).pack
-_ENERGY = _AMOUNT = _begin_array(_BIGINT, _BIGINT_LENGTH, 1)
+_ENERGY = _AMOUNT = _begin_array(_BIGINT, 8, 1)
 
 
 class _Form:
     """The arrays of so many postings, with a place for each value."""
 
     def __init__(self, count: int) -> None:
-        bigints = [_begin_array(_BIGINT, _BIGINT_LENGTH, count), 0, *[_BIGINT_LENGTH, 0] * (count - 1)]
+        bigints = [_begin_array(_BIGINT, 8, count), 0, *[_BIGINT_LENGTH, 0] * (count - 1)]
         self.pack = _form(count).pack
         self.values: list[Any] = [0, *[_INTEGER_LENGTH, 0] * (count - 1), *bigints, *bigints]
         at = 2 * count - 1

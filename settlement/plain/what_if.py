@@ -1,6 +1,5 @@
 """A what-if on plain files: who would have paid what under other rules."""
 
-import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 from ledger.grid import Grid, UnknownZone
 from ledger.words import did_you_mean
 from ledger.workers import Aside
+from settlement.batch import is_worth_a_process
 from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules, settle
 from settlement.known_building import UnknownBuilding
@@ -21,8 +21,6 @@ from settlement.standing import Standing, Standings
 from settlement.tariff import Tariff, UnknownTariff, load_tariff
 
 ROWS = "rows"
-WORTH_A_PROCESS = 200_000
-"""Rows of energies: fewer are settled before another process has started."""
 DEFAULT_ZONE = "Asia/Bangkok"
 
 
@@ -81,7 +79,7 @@ def settle_files(
                 rows.add_orders(read_orders(orders, grid, feeders), told)
             rows.end()
             count, middle = rows.middle()
-            if count < WORTH_A_PROCESS or (os.cpu_count() or 1) < 2:
+            if not is_worth_a_process(count):
                 standings, seen = _settled(given, read, rows.intervals(0, SECONDS_MAX), files, told)
             else:
                 with Aside(_settle_rest, given, rows_file, middle) as rest:

@@ -129,7 +129,7 @@ async def test_another_process_settles_the_same(site: Site, monkeypatch: pytest.
         await connection.execute("SET session_replication_role = replica")  # without the trigger
         for table in ("settlement.runs", *SETTLED):
             await connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-    monkeypatch.setattr("settlement.bench.WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("settlement.batch.WORTH_A_PROCESS", 1)
     assert await settled() == alone
     assert alone[0][0].settled > CHUNK / QUARTER
 
@@ -150,7 +150,7 @@ async def test_a_process_that_settled_and_was_killed_leaves_nothing(
         return pool
 
     with monkeypatch.context() as patch:
-        patch.setattr("settlement.bench.WORTH_A_PROCESS", 1)
+        patch.setattr("settlement.batch.WORTH_A_PROCESS", 1)
         patch.setattr("settlement.bench.worker_pool", killed)
         with pytest.raises(WorkerLost):
             await site.settle()

@@ -4,8 +4,9 @@ What is published is an event of the book for ever. `dry_run` tells what would c
 writes nothing. With an Idempotency-Key a publication may be sent again.
 """
 
+from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, Router, get, post
@@ -29,7 +30,7 @@ from api.http.market_shapes import (
     rules_list,
     tariff_list,
 )
-from api.http.pages import Cursor, Limit, Page, page_of
+from api.http.pages import Cursor, Limit, Page, shaped_page_of
 from api.http.problems import NotThere
 from ledger.market_events import TariffPublished
 from ledger.postgres.audit import AuditStore
@@ -39,6 +40,7 @@ READERS = OPERATOR | {"auditor", "billing"}
 NUMBER_MAX = 2**53
 
 Req = Request[Any, Any, State]
+Published = TypeVar("Published", PublishedRules, PublishedTariff)
 NumberPath = Annotated[
     int, PathParameter(ge=1, le=NUMBER_MAX, description="The publication's number, as the list tells it.")
 ]
@@ -60,6 +62,15 @@ def _currency(state: State) -> str:
     return backend.book.community.currency
 
 
+async def _numbered(every: Sequence[Published], limit: int, after: str) -> Page[Published]:
+    """A page of what was published, by its numbers."""
+
+    async def read(key: Sequence[Any], most: int) -> Sequence[Published]:
+        return [each for each in every if each.number > key[0]][:most]
+
+    return await shaped_page_of(after, limit, (0,), read, lambda each: (each.number,))
+
+
 def _desk(state: State) -> MarketDesk:
     return MarketDesk(state.backend, state.desk)
 
@@ -73,12 +84,7 @@ async def rules(
 ) -> Response[Page[PublishedRules]]:
     """Rules in order of the instant from which they hold, which is that of their publication."""
     every = rules_list(await _published(state), _currency(state))
-
-    async def read(key: Any, most: int) -> list[PublishedRules]:
-        return [each for each in every if each.number > key[0]][:most]
-
-    page = await page_of(after, limit, (0,), read, lambda each: each, lambda each: (each.number,))
-    return told(request, page)
+    return told(request, await _numbered(every, limit, after))
 
 
 @get("/rules/{number:int}", may=READERS, has_etag=True, summary="Rules by their number")
@@ -118,12 +124,7 @@ async def tariffs(
 ) -> Response[Page[PublishedTariff]]:
     """Every publication, with how far each part of it is known from today on."""
     every = tariff_list(await _published(state), _today(state))
-
-    async def read(key: Any, most: int) -> list[PublishedTariff]:
-        return [each for each in every if each.number > key[0]][:most]
-
-    page = await page_of(after, limit, (0,), read, lambda each: each, lambda each: (each.number,))
-    return told(request, page)
+    return told(request, await _numbered(every, limit, after))
 
 
 @get("/tariffs/{number:int}", may=READERS, has_etag=True, summary="A tariff with its texts")

@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> PlainFiles:
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("settlement.plain.what_if.WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("settlement.batch.WORTH_A_PROCESS", 1)
 
 
 def settled(files: PlainFiles) -> tuple[Result, dict[str, bytes]]:
@@ -39,7 +39,7 @@ def test_two_processes_write_the_same_bytes_as_one(
     )
     alone = settled(files)
     assert alone[0].intervals == 12
-    monkeypatch.setattr("settlement.plain.what_if.WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("settlement.batch.WORTH_A_PROCESS", 1)
     assert settled(files) == alone
     assert len(list(files.out.iterdir())) == 4, "nothing else is left behind"
 
