@@ -50,5 +50,7 @@ async def test_a_turn_ends_with_a_failure_and_with_the_connection(
             pass
     holding.cancel()
     async with turn(second, "one"):
+        with pytest.raises(asyncio.CancelledError):
+            await holding
         assert first.is_closed()
     await close(second)
