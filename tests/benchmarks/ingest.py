@@ -77,13 +77,14 @@ async def _enrol(site: Site) -> None:
 
 
 async def opened(client: BookClient) -> None:
-    """Return when the client knows the book's heads."""
-    for _ in range(50):
+    """Return when the client knows the book's heads. Raises `Unavailable` if it never does."""
+    for _ in range(100):
         try:
             await client.open()
             return
         except Unavailable:  # the writer is starting
             await asyncio.sleep(0.1)
+    await client.open()
 
 
 class Service:
