@@ -9,7 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from api.http.backend import Backend
 from api.http.desk import OrderDesk
-from api.http.guard import guard
+from api.http.guard import Guarding
 from api.http.in_flight import InFlight
 from api.http.live.hub import Hub
 from api.http.metrics import Metrics
@@ -56,8 +56,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     desk = OrderDesk(backend)
     return Litestar(
         route_handlers=handlers,
-        guards=[guard],
-        middleware=[InFlight(), Repeating(backend)],
+        middleware=[InFlight(), Guarding(backend), Repeating(backend)],
         exception_handlers=HANDLERS,
         after_exception=[keep_refusal],
         state=State(
@@ -75,6 +74,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
             gzip_compress_level=5,
             exclude_opt_key=live.UNCOMPRESSED,
         ),
+        logging_config=None,  # it says nothing that `problems` does not answer and tell
         openapi_config=None,  # `reference.document` serves it, completed
         request_max_body_size=backend.settings.body_bytes_max,
         debug=False,

@@ -22,6 +22,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from api.http.corked import Corked
 from api.http.middleware import OPEN_ENDED
 from api.http.problems import LIBRARY, MEDIA_TYPE, problem
 
@@ -78,7 +79,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) >= connections_max():
             transport.abort()
             return
-        super().connection_made(transport)
+        self._uncorked = transport
+        super().connection_made(Corked(transport, self.loop))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,6 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_idle() or not self.url.isascii() or self.scope["method"] != "GET":
             self._refuse(400, "this is not a request for a WebSocket")
             return
+        self.transport = self._uncorked  # each message goes at once
         super().handle_websocket_upgrade()
 
     # --- what the server tells ----------------------------------------------------------------

@@ -8,10 +8,11 @@ allows it, and everybody known to the community elsewhere. `SELF` is everybody k
 """
 
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, cast
 
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.http.backend import Backend
 from api.http.principal import Principal
@@ -25,35 +26,42 @@ OWN: AbstractSet[str] = frozenset({"building"})
 SELF: AbstractSet[str] = frozenset({"self"})
 ALL_KEYS: AbstractSet[str] = frozenset(ROLES)
 
-Connection = ASGIConnection[Any, Any, Any, Any]
 
-
-async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Return if who asks may; a building's request reads for that building alone from then on.
-
-    Raises `NotKnown`, `NotAllowed`, `NotThere`.
+class Guarding(ASGIMiddleware):
+    """Passes on what may be asked, before its body is read; a building reads for itself alone from
+    then on. The library's own guards are each given a copy of the handler, for every request.
     """
-    backend: Backend = connection.app.state.backend
-    may: AbstractSet[str] = handler.opt.get("may", frozenset())
-    principal: Principal | None = connection.scope.get("user")
-    community = connection.path_params.get("community")
-    if community is not None and community != backend.community:
-        raise NotThere("there is no such community here", where=str(community)[:80])
-    if may & PUBLIC or (may & LOG and backend.settings.public_log):
-        return
-    if principal is None:
-        raise NotKnown(
-            "this needs a key, or a session", hint="Authorization: Bearer PREFIX.SECRET, or log in"
-        )
-    if principal.community != backend.community:
-        raise NotAllowed("who asks is of another community")
-    if may & (LOG | SELF):
-        return
-    if principal.role not in may:
-        raise NotAllowed(f"the role {principal.role} may not do this")
-    building = connection.path_params.get("building")
-    if principal.role != "building":
-        return
-    if principal.building is None or building != principal.building:
-        raise NotAllowed("this is another building's", where=str(building)[:80])
-    read_for(principal.community, principal.building)
+
+    scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET)
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Pass a request on. Raises `NotKnown`, `NotAllowed`, `NotThere`."""
+        may: AbstractSet[str] = scope["route_handler"].opt.get("may", frozenset())
+        self._check(may, cast(Principal | None, scope.get("user")), scope["path_params"])
+        await next_app(scope, receive, send)
+
+    def _check(self, may: AbstractSet[str], principal: Principal | None, named: dict[str, Any]) -> None:
+        backend, community = self._backend, named.get("community")
+        if community is not None and community != backend.community:
+            raise NotThere("there is no such community here", where=str(community)[:80])
+        if may & PUBLIC or (may & LOG and backend.settings.public_log):
+            return
+        if principal is None:
+            raise NotKnown(
+                "this needs a key, or a session", hint="Authorization: Bearer PREFIX.SECRET, or log in"
+            )
+        if principal.community != backend.community:
+            raise NotAllowed("who asks is of another community")
+        if may & (LOG | SELF):
+            return
+        if principal.role not in may:
+            raise NotAllowed(f"the role {principal.role} may not do this")
+        if principal.role != "building":
+            return
+        building = named.get("building")
+        if principal.building is None or building != principal.building:
+            raise NotAllowed("this is another building's", where=str(building)[:80])
+        read_for(principal.community, principal.building)

@@ -11,7 +11,8 @@ WITH mine AS MATERIALIZED (
         sum(i.import_wh)::bigint AS import_wh,
         sum(i.export_wh)::bigint AS export_wh,
         CASE
-            WHEN count(*) < (SELECT count(*) FROM mine e WHERE e.since <= i.start AND e.until > i.start)
+            WHEN count(*) < (SELECT count(*) FROM mine)
+                AND count(*) < (SELECT count(*) FROM mine e WHERE e.since <= i.start AND e.until > i.start)
                 THEN 'incomplete'
             WHEN bool_and(i.quality = 'measured') THEN 'measured'
             ELSE 'estimated'

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from api.http.guard import ALL_KEYS, LOG, OWN, PUBLIC, guard
+from api.http.guard import ALL_KEYS, LOG, OWN, PUBLIC, Guarding
 from api.http.principal import Principal
 from api.http.problems import NotAllowed, NotKnown, NotThere
 from ledger.access import ROLES, Role
@@ -18,13 +18,19 @@ async def asked(
 ) -> type[Exception] | None:
     """What the guard raises."""
     backend = SimpleNamespace(community="campus", settings=SimpleNamespace(public_log=public_log))
-    connection = SimpleNamespace(
-        app=SimpleNamespace(state=SimpleNamespace(backend=backend)), scope={"user": who},
-        path_params={"community": community, **path},
-    )  # fmt: skip
-    handler = SimpleNamespace(opt={} if may is None else {"may": may})
+    scope = {
+        "user": who, "path_params": {"community": community, **path},
+        "route_handler": SimpleNamespace(opt={} if may is None else {"may": may}),
+    }  # fmt: skip
+    passed: list[object] = []
+
+    async def handler(scope: object, receive: object, send: object) -> None:
+        passed.append(scope)
+
+    guarding = Guarding(cast(Any, backend))
     try:
-        await guard(cast(Any, connection), cast(Any, handler))
+        await guarding.handle(cast(Any, scope), cast(Any, None), cast(Any, None), cast(Any, handler))
+        assert passed == [scope]
     except Exception as error:
         return type(error)
     return PASSES
