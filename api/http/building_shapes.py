@@ -229,7 +229,7 @@ def head_shape(row: MeterRow) -> HeadShape | None:
 
 
 class LinkShape(msgspec.Struct, frozen=True):
-    """An event of the meter's stream. `body` is the text that was signed, byte for byte, and `body_hash` its
+    """An event of a stream. `body` is the text that was signed, byte for byte, and `body_hash` its
     SHA-256; `hash` is SHA-256(0x00 || entry), where the entry is six lines, each ended by a newline:
     `energy-ledger/v1`, community, stream, sequence, previous, body_hash. `position` is its place in the log.
     """
@@ -257,3 +257,15 @@ class ChainShape(msgspec.Struct, frozen=True):
     head: HeadShape | None
     items: Sequence[LinkShape]
     next: str | None
+
+
+class HeldShape(msgspec.Struct, frozen=True):
+    """The event of `stream` that holds a document, and that it is in the log.
+
+    The event's `body` is JSON, with the `document` as it is served and its `code`. `proof` is a C2SP
+    tlog-proof of the event's `hash`, up to the newest checkpoint.
+    """
+
+    stream: str
+    event: LinkShape
+    proof: str

@@ -151,6 +151,16 @@ class BuildingStore:
         events = read_recorded([row["body"] for row in rows])
         return next((event for event in events if isinstance(event, InvoiceIssued)), None)
 
+    async def document_link(self, building: str, number: str) -> tuple[str, LinkRow] | None:
+        """The stream and the event that holds its document of a number; none where it has none."""
+        rows = await self._rows("building_document_link", building, number)
+        if not rows:
+            return None
+        stream, sequence, position, body_hash, entry_hash, body = rows[0]
+        async with self._pool.whole.connection() as connection:  # of the event before, its hash and no more
+            before = await connection.fetchval(statement("link_hash"), self._community, stream, sequence - 1)
+        return stream, LinkRow(sequence, position, before or NO_HASH, body_hash, entry_hash, body)
+
     # --- meters --------------------------------------------------------------------------------
 
     async def meters(self, building: str, after: Sequence[str], limit: int) -> list[MeterRow]:

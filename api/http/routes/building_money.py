@@ -12,9 +12,11 @@ from litestar.params import PathParameter, QueryParameter
 from api.http.backend import Backend
 from api.http.billing_shapes import DocumentShape, document_shape
 from api.http.building_shapes import (
+    HeldShape,
     SavingsShape,
     StatementShape,
     TradeShape,
+    link_shape,
     savings_shape,
     statement_shape,
     trade_shape,
@@ -31,11 +33,13 @@ from api.http.span import Begin, Until, span_of
 from ledger.entry import is_name
 from ledger.postgres.buildings import TradeRow
 from ledger.postgres.lent import lent_store
+from ledger.postgres.log import LogStore
 from settlement.billing.accounts import Accounts
 from settlement.billing.invoice import Invoice
 from settlement.savings import month_savings
 from settlement.told_month import told_month
 
+DocumentNumber = Annotated[str, PathParameter(description="Such as campus-2026-000001.")]
 MONEY = OWN | {"operator", "billing"}
 
 Req = Request[Any, Any, State]
@@ -165,4 +169,30 @@ async def invoice(
     return cast(Response[Invoice], await document_answer(request, found, printed=told_number != number))
 
 
-HANDLERS = (trades, statement, savings, invoices, invoice)
+@get(
+    "/{building:str}/invoices/{number:str}/proof",
+    may=MONEY,
+    has_etag=True,
+    summary="That the log holds a document of a building",
+)
+async def invoice_proof(
+    request: Req, state: State, building: BuildingPath, number: DocumentNumber
+) -> Response[HeldShape]:
+    """The event that holds the document, with what its hash is made of, and the proof that the log has it:
+    enough to check with SHA-256 and the log's key that the document is part of the book and never changed."""
+    backend: Backend = state.backend
+    store = await known_building(state, building)
+    found = await store.document_link(building, number) if is_name(number) else None
+    if found is None:
+        raise NotThere("the building has no such document", where=number[:80])
+    stream, link = found
+    log = LogStore(backend.pool.whole, backend.community, backend.book.log)
+    proof = await log.inclusion(stream, link.sequence)
+    if proof is None:
+        raise NotThere(
+            "no checkpoint covers this document yet", where=number, hint="try again in a few seconds"
+        )
+    return told(request, HeldShape(stream, link_shape(link), str(proof)))
+
+
+HANDLERS = (trades, statement, savings, invoices, invoice, invoice_proof)

@@ -226,20 +226,21 @@ async def proven(day: Day, number: str) -> None:
 
 
 async def in_the_book(day: Day, number: str, document: bytes) -> None:
-    """The document is what an event of the book says, whose entry hash the log proves."""
-    entries = await day.auditor.pages("audit_entries", **AT, name="settlement", limit=2)
-    before = {entry["sequence"]: entry["entry_hash"] for entry in entries}
-    (entry,) = [
-        entry for entry in entries
-        if json.loads(entry["body"]).get("number") == number and "invoice-issued/1" in entry["body"]
-    ]  # fmt: skip
-    event = json.loads(entry["body"])
+    """The building finds its document in an event of the book, whose entry hash the log proves; an auditor
+    finds the same event there, and who signed it."""
+    held = (await day.roof.call("buildings_invoice_proof", **OWN, number=number)).told
+    link = held["event"]
+    event = json.loads(link["body"])
+    assert (event["type"], event["number"]) == ("invoice-issued/1", number)
     assert (event["document"].encode(), event["code"]) == (document, hash_of(document))
-    sequence = entry["sequence"]
-    leaf = entry_hash("campus", "settlement", sequence, before[sequence - 1], entry["body"].encode())
-    assert leaf == entry["entry_hash"]
-    proof = await day.auditor.call("log_inclusion", **AT, stream="settlement", sequence=sequence)
-    assert day.log.place(proof.content.decode(), leaf) == entry["position"]
+    leaf = entry_hash("campus", held["stream"], link["sequence"], link["previous"], link["body"].encode())
+    assert leaf == link["hash"]
+    assert day.log.place(held["proof"], leaf) == link["position"]
+    (entry,) = [
+        entry for entry in await day.auditor.pages("audit_entries", **AT, name="settlement", limit=2)
+        if entry["sequence"] == link["sequence"]
+    ]  # fmt: skip
+    assert (entry["entry_hash"], entry["body"]) == (link["hash"], link["body"])
     envelope = (await day.auditor.call("audit_envelope", **AT, position=entry["envelope"])).told
     assert envelope["public_key"] == day.meter.service_key.hex(), "it was signed by the ledger's own key"
 

@@ -98,7 +98,9 @@ async def test_what_the_book_does_not_name_is_not_found(served: Api, name: str) 
     async with served.client("operator") as operator:
         for path in (*MONEY, *METERED):
             assert await refused(operator, f"{V1}/buildings/{name}/{path}") == (404, "not-found")
-        for path in (f"meters/{name}/chain", f"meters/{name}/extract", f"invoices/{name}"):
+        for path in (
+            f"meters/{name}/chain", f"meters/{name}/extract", f"invoices/{name}", f"invoices/{name}/proof",
+        ):  # fmt: skip
             assert await refused(operator, f"{OWN}/{path}") == (404, "not-found")
 
 
@@ -306,7 +308,7 @@ async def test_documents_are_those_of_the_book_and_of_the_building(
     statement = (await own.get(f"{OWN}/statement/2026-06")).json()
     assert statement["documents"] == [mine.number]
     for other in (each for each in issued if each.building != "b-1"):
-        for ending in ("", ".pdf"):
+        for ending in ("", ".pdf", "/proof"):
             assert await refused(own, f"{OWN}/invoices/{other.number}{ending}") == (404, "not-found")
 
 
