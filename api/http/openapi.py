@@ -7,7 +7,6 @@ handler says in its decorator:
 
     has_etag=True       its answer has an ETag, and is 304 for who has it
     printed=PDF         the media type in which its answer comes as well
-    secret=True         its answer holds a secret, so it is not kept for an Idempotency-Key
     problems={403}      statuses of problems that others like it do not answer with
 """
 
@@ -187,8 +186,7 @@ def _complete(
         answers["204"].pop("content", None)
     if handler.opt.get("has_etag"):
         answers.setdefault("304", {"description": "Who asks has it already: If-None-Match named its ETag."})
-    # Without a key nobody's answers are kept, and one that holds a secret is kept for nobody.
-    if method == "POST" and not may & PUBLIC and not handler.opt.get("secret"):
+    if method == "POST" and not may & PUBLIC:  # without a key nobody's answers are kept
         parameters.append(_idempotency_key())
     for body in (operation.get("requestBody", {}), *answers.values()):
         for media_type, content in body.get("content", {}).items():

@@ -59,7 +59,7 @@ class InProgress(Contradiction):
 
 
 class NotKept(Contradiction):
-    """The same request was answered before; the answer was too long to be kept."""
+    """The same request was answered before; the answer was too long to be kept, or no longer opens."""
 
     code = "answer-not-kept"
 

@@ -2,8 +2,11 @@
 
     begin -> the handler -> finish      the answer is kept for a day, beside the key and the name
           -> failed on our side         forgotten: it may be tried again
-          -> holds a secret (no-store)  forgotten: secrets are not kept, and another one is made
+          -> sets a cookie              forgotten: a session begins and ends once
           -> the process died           taken over by whoever sends it again after `TAKEN_OVER_AFTER`
+
+Answers are kept sealed (`api.seal`), and requests are known again by a tag: both may hold secrets. They are
+shown to whoever shows the key that the first was made with, and nobody stores them on the way.
 
 A request that was taken over may have been done already; what it asks for has a name in the book, which
 refuses it a second time. No request runs for so long that it could be taken over while it is under way.
@@ -12,7 +15,6 @@ refuses it a second time. No request runs for so long that it could be taken ove
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, cast
 
 import structlog
@@ -24,6 +26,7 @@ from api.http.backend import Backend
 from api.http.principal import Principal
 from api.http.problems import InProgress, NotKept, OtherRequest
 from api.http.scopes import header
+from api.seal import Seal, SealBroken
 from ledger.clock import Clock
 from ledger.errors import BadInput, LedgerError, Unavailable
 from ledger.postgres.access import AccessStore
@@ -55,6 +58,7 @@ class Repeating(ASGIMiddleware):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._seal = Seal("answer-seal", backend.community, backend.ledger.service)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
@@ -66,7 +70,7 @@ class Repeating(ASGIMiddleware):
         body = await self._body(receive)
         if body is None:
             return  # whoever sent half of it is gone
-        request = sha256(b"\0".join([scope["path"].encode(), scope["query_string"], body])).digest()
+        request = self._seal.tag(b"\0".join([scope["path"].encode(), scope["query_string"], body]))
         access, prefix = self._backend.access, principal.prefix
         begun = self._backend.clock.now()
         if not await access.begin(prefix, name, request, begun, begun - TAKEN_OVER_AFTER):
@@ -91,10 +95,11 @@ class Repeating(ASGIMiddleware):
         by then, so a store that fails is told to the log."""
         access = self._backend.access
         try:
-            if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.is_secret:
+            if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.sets_cookie:
                 await access.drop(prefix, name, begun)
             else:
-                told = (answer.status, answer.media_type, answer.body, answer.location)
+                body = None if answer.body is None else self._seal.close(_place(prefix, name), answer.body)
+                told = (answer.status, answer.media_type, body, answer.location)
                 await access.finish(prefix, name, begun, *told)
         except LedgerError as error:
             log.warning("an answer was not kept", code=error.code)
@@ -121,21 +126,33 @@ class Repeating(ASGIMiddleware):
             )  # fmt: skip
         if before is None or before.status is None:
             raise InProgress("the same request is being answered", hint="try again in a moment")
-        if before.body is None:
+        body = self._opened(prefix, name, before.body)
+        if body is None:
             raise NotKept(
-                f"this was done before and answered with {before.status}; the answer was too long to keep",
+                f"this was done before and answered with {before.status}; the answer itself is not kept",
                 where="Idempotency-Key", hint="ask for what it has made",
             )  # fmt: skip
         headers = [
             (b"content-type", (before.media_type or "").encode()), (b"idempotent-replayed", b"true"),
-            (b"content-length", str(len(before.body)).encode()),
+            (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"),
         ]  # fmt: skip
         if before.location is not None:
             headers.append((b"location", before.location.encode("latin-1")))
         await send(
             cast(Message, {"type": "http.response.start", "status": before.status, "headers": headers})
         )
-        await send(cast(Message, {"type": "http.response.body", "body": before.body, "more_body": False}))
+        await send(cast(Message, {"type": "http.response.body", "body": body, "more_body": False}))
+
+    def _opened(self, prefix: str, name: str, sealed: bytes | None) -> bytes | None:
+        """An answer as it was; none where it was too long to keep, or kept under another service key."""
+        try:
+            return None if sealed is None else self._seal.open(_place(prefix, name), sealed)
+        except SealBroken:
+            return None
+
+
+def _place(prefix: str, name: str) -> str:
+    return f"{prefix}\n{name}"
 
 
 class _Answer:
@@ -148,7 +165,7 @@ class _Answer:
         self.status = 500
         self.media_type = ""
         self.location: str | None = None
-        self.is_secret = False
+        self.sets_cookie = False
         self._end: Message | None = None
 
     @property
@@ -160,7 +177,7 @@ class _Answer:
             self.status = message["status"]
             told = {key.lower(): value.decode("latin-1") for key, value in message["headers"]}
             self.media_type, self.location = told.get(b"content-type", ""), told.get(b"location")
-            self.is_secret = (b"cache-control", b"no-store") in message["headers"]
+            self.sets_cookie = b"set-cookie" in told
         elif message["type"] == "http.response.body":
             self._size += len(message["body"])
             if self._size <= ANSWER_BYTES_MAX:

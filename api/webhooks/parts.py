@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from api.webhooks.messages import Telling
-from api.webhooks.sealing import Seal
+from api.webhooks.sealing import WebhookSeal
 from ledger.keys import SigningKey
 from ledger.outgoing.door import Outgoing
 from ledger.postgres.pool import Pool
@@ -19,7 +19,7 @@ class Webhooks:
 
     store: WebhookStore
     outbox: Outbox
-    seal: Seal
+    seal: WebhookSeal
     telling: Telling
     outgoing: Outgoing
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,6 +29,6 @@ class Webhooks:
         """Those of a community, whose secrets follow from the ledger's service key."""
         telling = Telling(community)
         return cls(
-            WebhookStore(pool, community), Outbox(pool, community, telling), Seal(community, service),
+            WebhookStore(pool, community), Outbox(pool, community, telling), WebhookSeal(community, service),
             telling, outgoing,
         )  # fmt: skip

@@ -209,7 +209,7 @@ def _check_sees(principal: Principal | None, community: str, device: str) -> Non
         raise NotAllowed("this key may not see the heads of this device", where=device)
 
 
-@post("/tokens", may={"operator"}, secret=True, summary="Give out a token that enrols a device")
+@post("/tokens", may={"operator"}, summary="Give out a token that enrols a device")
 async def give_token(state: State, data: JSONBody[TokenWanted]) -> Response[TokenGiven]:
     """A token for one device and one role, by which it enrols its key without the operator at hand. It is
     shown in this answer only. Another token for the same device withdraws this one."""

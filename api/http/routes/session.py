@@ -124,7 +124,7 @@ async def log_out(request: Req, state: State) -> Response[None]:
     return Response(None, status_code=204, headers=headers)
 
 
-@post("/password", may=SELF, secret=True, status_code=204, summary="Change one's password")
+@post("/password", may=SELF, status_code=204, summary="Change one's password")
 async def change_password(request: Req, state: State, data: JSONBody[PasswordChange]) -> Response[None]:
     """Take another password. All of one's other sessions end. 422 `password-unfit` for one that is short or
     among the first that others would try, 409 `no-session` with a key."""

@@ -86,7 +86,7 @@ async def webhooks(request: Req, state: State, limit: Limit = 100, after: Cursor
     return await page_of(after, limit, ("",), read, webhook_shape, lambda row: (row.webhook,))
 
 
-@post("/webhooks", may=OWNERS, secret=True, summary="Be told of what comes into the book")
+@post("/webhooks", may=OWNERS, summary="Be told of what comes into the book")
 async def create(request: Req, state: State, data: JSONBody[NewWebhook]) -> Response[WebhookSecret]:
     """From now on each event of these topics is POSTed to the address, signed by the secret that is shown
     this once; the part `webhooks` of this document tells how. Each is told at least once, under the same
@@ -126,7 +126,6 @@ async def remove(request: Req, state: State, webhook: WebhookPath) -> None:
 @post(
     "/webhooks/{webhook:str}/rotate",
     may=OWNERS,
-    secret=True,
     summary="Replace its secret",
     status_code=200,
 )

@@ -17,6 +17,7 @@ from litestar.datastructures import State
 from api.http import repeating
 from api.http.app import OF_A_COMMUNITY
 from api.http.principal import REMEMBERED_SECONDS
+from api.seal import Seal
 from ledger.clock import SystemClock
 from ledger.embedded import EmbeddedNats
 from tests.support.api import V1, Api, api
@@ -295,6 +296,26 @@ async def test_a_post_that_is_sent_again_is_done_once(served: Api, counter: Coun
         assert new.text == "done 2"
 
 
+async def test_answers_and_requests_are_kept_unreadable(served: Api, counter: Counter) -> None:
+    async with served.client("operator", headers={"Idempotency-Key": "k-1"}) as client:
+        await client.post(ORIGINAL, content=b"a short secret")
+    (newest, *_) = await served.site.rows("SELECT request, body FROM access.answers ORDER BY begun_at DESC")
+    request, body = newest
+    tried = [b"\0".join([ORIGINAL.encode(), b"", b"a short secret"]), b"a short secret"]
+    assert request not in [sha256(each).digest() for each in tried]
+    assert b"done" not in body
+
+
+async def test_what_no_longer_opens_is_done_and_not_done_again(
+    served: Api, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served.client("operator", headers={"Idempotency-Key": "k-1"}) as client:
+        await client.post(ORIGINAL)
+        monkeypatch.setattr("api.http.repeating._place", lambda *_: "elsewhere")
+        again = await client.post(ORIGINAL)
+    assert (again.status_code, again.json()["code"], counter.times) == (409, "answer-not-kept", 1)
+
+
 async def test_an_answer_is_kept_as_it_is_whatever_encodings_the_client_takes(
     served: Api, counter: Counter
 ) -> None:
@@ -345,7 +366,8 @@ async def test_a_request_whose_process_died_is_taken_over_after_a_minute_and_not
 ) -> None:
     access, now = served.backend.access, SystemClock().now()
     prefix = (await served.token("operator")).partition(".")[0]
-    request = sha256(b"\0".join([ORIGINAL.encode(), b"", b""])).digest()
+    seal = Seal("answer-seal", "campus", served.backend.ledger.service)
+    request = seal.tag(b"\0".join([ORIGINAL.encode(), b"", b""]))
     early, late = now - repeating.TAKEN_OVER_AFTER + timedelta(seconds=20), now - repeating.TAKEN_OVER_AFTER
     for name, begun in (("early", early), ("late", late)):
         assert await access.begin(prefix, name, request, begun, begun)

@@ -141,7 +141,14 @@ async def test_a_secret_is_shown_once_and_kept_sealed(
     path, secret = f"{V1}/webhooks/{first.json()['webhook']['webhook']}", first.json()["secret"]
     assert first.headers["cache-control"] == "no-store"
     assert first.json()["webhook"]["origin"] == f"http://127.0.0.1:{receiver.port}"
-    rotated = await operator.post(f"{path}/rotate")
+    again = await operator.post(f"{V1}/webhooks", json=wanted, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json()), "also the secret, to who asks the same"
+    assert (again.headers["idempotent-replayed"], again.headers["cache-control"]) == ("true", "no-store")
+    assert len((await operator.get(f"{V1}/webhooks")).json()["items"]) == 1
+    rotated = await operator.post(f"{path}/rotate", headers={"Idempotency-Key": "two"})
+    assert (
+        await operator.post(f"{path}/rotate", headers={"Idempotency-Key": "two"})
+    ).json() == rotated.json()
     receiver.port = 1  # what fails is told too
     await operator.post(f"{path}/ping")
     await receiver.until(1)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.seal import SealBroken
 from api.webhooks.messages import Telling
 from api.webhooks.schedule import DELAY_MAX, SPAN, again_at, asked_for
-from api.webhooks.sealing import Seal, SealBroken, Sealed
+from api.webhooks.sealing import Sealed, WebhookSeal
 from ledger.canonical import encode
 from ledger.keys import SigningKey
 from ledger.market_events import SettlementRun
@@ -26,10 +27,10 @@ SEALED = Sealed("https://hooks.example.org/T0KEN", "whsec_AAAA", "whsec_BBBB", N
 
 
 def test_what_was_sealed_opens_with_the_same_service_key_for_the_same_webhook() -> None:
-    sealed = Seal("campus", SERVICE).close("wh_1", SEALED)
-    assert Seal("campus", SERVICE).open("wh_1", sealed) == SEALED
+    sealed = WebhookSeal("campus", SERVICE).close("wh_1", SEALED)
+    assert WebhookSeal("campus", SERVICE).open("wh_1", sealed) == SEALED
     assert b"T0KEN" not in sealed
-    assert sealed != Seal("campus", SERVICE).close("wh_1", SEALED)
+    assert sealed != WebhookSeal("campus", SERVICE).close("wh_1", SEALED)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +45,9 @@ def test_what_was_sealed_opens_with_the_same_service_key_for_the_same_webhook() 
     ],
 )
 def test_nothing_else_opens_it(community: str, key: bytes, webhook: str, change: object) -> None:
-    sealed = Seal("campus", SERVICE).close("wh_1", SEALED)
+    sealed = WebhookSeal("campus", SERVICE).close("wh_1", SEALED)
     with pytest.raises(SealBroken) as broken:
-        Seal(community, SigningKey(key * 32)).open(webhook, change(sealed))  # type: ignore[operator]  # one of above
+        WebhookSeal(community, SigningKey(key * 32)).open(webhook, change(sealed))  # type: ignore[operator]  # one of above
     assert "whsec" not in broken.value.diagnostics()
 
 
