@@ -1,10 +1,12 @@
 """The cookie that holds a session's token, and where a request with one comes from.
 
     over HTTPS                 __Host-session          Secure: sent to this very host and over TLS only
-    plain, to loopback's name  energy-ledger-session   for this machine alone, where no TLS is needed
-    plain, to another name     none: a session would travel in the clear
+    plain, within the machine  energy-ledger-session   where no TLS is needed
+    plain, from elsewhere      none: a session would travel in the clear
 
-That a request came over HTTPS is said by the proxy before the server, if `trusted_proxies` names it.
+That a request came over HTTPS is said by the proxy before the server, if `trusted_proxies` names it. Within
+the machine is what comes from loopback to loopback's name and has passed no proxy: one on this machine comes
+from loopback too, and many give the server's own name as the host.
 """
 
 from ipaddress import ip_address
@@ -15,13 +17,14 @@ from api.http.scopes import header, headers_of
 
 SECURE_NAME = "__Host-session"
 PLAIN_NAME = "energy-ledger-session"
+_OF_PROXIES = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
 def cookie_name(scope: Scope) -> str | None:
     """The name of the cookie on a request's way; none where there may be none."""
     if _is_secure(scope):
         return SECURE_NAME
-    return PLAIN_NAME if _is_loopback(header(scope, b"host")) else None
+    return PLAIN_NAME if _is_within_machine(scope) else None
 
 
 def session_token(scope: Scope) -> str | None:
@@ -56,8 +59,22 @@ def _is_secure(scope: Scope) -> bool:
     return scope["scheme"] in ("https", "wss")
 
 
-def _is_loopback(host: str) -> bool:
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+def _is_within_machine(scope: Scope) -> bool:
+    client = scope.get("client")
+    return (
+        client is not None
+        and _is_loopback(client[0])
+        and _is_loopback(_without_port(header(scope, b"host")))
+        and all(name not in _OF_PROXIES for name, _ in scope["headers"])
+    )
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() else host
+
+
+def _is_loopback(name: str) -> bool:
     if name == "localhost":
         return True
     try:

@@ -121,8 +121,12 @@ async def test_over_tls_the_cookie_is_secure_and_in_the_clear_nobody_logs_in(
             shown = {"Cookie": f"{SECURE_NAME}={token}"}
             assert (await client.get(SESSION, headers={**tls, **shown})).status_code == 200
             assert (await client.get(SESSION, headers=shown)).status_code == 401
-            clear = {"Host": "ledger.example.org"}
-            assert code(await client.post(SESSION, json=login, headers=clear)) == (403, "not-secure")
+            for clear in (
+                {"Host": "ledger.example.org"},
+                {"X-Forwarded-For": "203.0.113.7"},
+                {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "http"},
+            ):
+                assert code(await client.post(SESSION, json=login, headers=clear)) == (403, "not-secure")
 
 
 async def test_a_session_changes_something_only_from_a_page_of_its_own(served: Api) -> None:

@@ -21,9 +21,9 @@ CHEAP = Passwords(memory_kib=8, passes=1)
 RIGHT = "mango under the ferry"
 
 
-def scope(scheme: str = "https", method: str = "POST", **headers: str) -> Any:
+def scope(scheme: str = "https", method: str = "POST", client: str = "127.0.0.1", **headers: str) -> Any:
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "scheme": scheme, "method": method, "headers": named}
+    return {"type": "http", "scheme": scheme, "method": method, "headers": named, "client": (client, 50_000)}
 
 
 # --- the cookie -------------------------------------------------------------------------------
@@ -48,6 +48,21 @@ def scope(scheme: str = "https", method: str = "POST", **headers: str) -> Any:
 )
 def test_a_session_travels_over_tls_or_within_the_machine(scheme: str, host: str, name: str | None) -> None:
     assert cookie_name(scope(scheme, host=host)) == name
+
+
+@pytest.mark.parametrize(
+    ("client", "headers"),
+    [
+        ("203.0.113.7", {}),
+        ("127.0.0.1", {"x_forwarded_for": "203.0.113.7"}),
+        ("127.0.0.1", {"x_real_ip": "203.0.113.7"}),
+        ("127.0.0.1", {"forwarded": "for=203.0.113.7"}),
+        ("127.0.0.1", {"via": "1.1 proxy"}),
+    ],
+)
+def test_what_a_proxy_passes_on_in_the_clear_carries_no_session(client: str, headers: dict[str, str]) -> None:
+    assert cookie_name(scope("http", host="127.0.0.1:8480", client=client, **headers)) is None
+    assert cookie_name(scope("https", host="127.0.0.1:8480", client=client, **headers)) == SECURE_NAME
 
 
 def test_the_cookie_is_for_this_host_alone_and_for_no_script() -> None:
