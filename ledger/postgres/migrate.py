@@ -11,6 +11,8 @@ from ledger.postgres.errors import translated
 
 _FOLDER = Path(__file__).parent / "migrations"
 _NAME = re.compile(r"(\d{4})_[a-z_]+\.sql")
+STEP_SECONDS = 24 * 3600.0
+"""A step may write a big table anew, and one that is cut off is done again from its beginning."""
 
 
 class MigrationMismatch(Damaged):
@@ -55,7 +57,7 @@ async def migrate(connection: Connection, steps: list[Migration] | None = None) 
             _check([(row["number"], row["name"], row["checksum"]) for row in taken], steps)
             new = steps[len(taken) :]
             for step in new:
-                await connection.execute(step.sql)
+                await connection.execute(step.sql, timeout=STEP_SECONDS)
                 await connection.execute(statement("record_migration"), step.number, step.name, step.checksum)
             return [step.name for step in new]
 

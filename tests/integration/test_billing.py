@@ -385,8 +385,9 @@ async def test_a_posting_that_was_slipped_in_is_noticed(site: Site) -> None:
     async with owner(site.store) as connection:
         await connection.execute(
             "INSERT INTO settlement.posted"
-            " SELECT community, start, run, true, account, '{99}', '{trade}', '{-5}', '{1}'"
-            " FROM settlement.posted WHERE account = 'building/b-2' AND 'trade' = ANY (kinds) LIMIT 1"
+            " SELECT community, account, run, true, start, start,"
+            " ARRAY[start], '{99}', '{trade}', '{-5}', '{1}'"
+            " FROM settlement.postings WHERE account = 'building/b-2' AND kind = 'trade' LIMIT 1"
         )
     with pytest.raises(NotProven):
         await Prover("campus", site.settlement).prove("campus-2026-000002", 1)

@@ -34,6 +34,7 @@ FILES = [
     "0016_access_log.sql",
     "0017_provisioned.sql",
     "0018_bounds_of_keeping.sql",
+    "0019_posted_by_hours.sql",
 ]
 NEXT = len(FILES) + 1
 

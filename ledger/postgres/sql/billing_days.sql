@@ -8,5 +8,6 @@ SELECT
     sum(amount_micro)::bigint AS amount_micro
 FROM settlement.postings
 WHERE community = $1 AND account = $2 AND start >= $3 AND start < $4
+    AND first > $3::timestamptz - interval '6 hours' AND first < $4
 GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3

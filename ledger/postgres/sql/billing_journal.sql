@@ -9,6 +9,8 @@ SELECT
     sum(amount_micro)::bigint AS amount_micro,
     max(run) AS run
 FROM settlement.journal
-WHERE community = $1 AND run <= $5 AND (start >= $2 AND start < $3 OR start < $2 AND run > $4)
+WHERE community = $1 AND run <= $5
+    AND (first > $2::timestamptz - interval '6 hours' AND first < $3 OR first < $2 AND run > $4)
+    AND (start >= $2 AND start < $3 OR start < $2 AND run > $4)
 GROUP BY start < $2, kind, account, amount_micro > 0
 ORDER BY start < $2, kind, account, amount_micro > 0

@@ -8,5 +8,6 @@ SELECT
     max(run) AS run
 FROM settlement.journal
 WHERE community = $1 AND account = $2 AND start >= $3 AND start < $4 AND run <= $5
+    AND first > $3::timestamptz - interval '6 hours' AND first < $4
 GROUP BY 1, 2
 ORDER BY 1, 2

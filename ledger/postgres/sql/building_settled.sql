@@ -8,6 +8,7 @@ SELECT
     sum(p.amount_micro)::bigint AS amount_micro
 FROM settlement.postings p
 WHERE p.community = $1 AND p.account = $2 AND p.start >= $3 AND p.start < $4 AND NOT p.reversal
-    AND p.run = (SELECT max(run) FROM settlement.intervals i WHERE i.community = $1 AND i.start = p.start)
-GROUP BY 1, 2, 3
+    AND p.first > $3::timestamptz - interval '6 hours' AND p.first < $4
+GROUP BY p.start, p.kind, took, p.run
+HAVING p.run = (SELECT max(run) FROM settlement.intervals i WHERE i.community = $1 AND i.start = p.start)
 ORDER BY 1, 2, 3
