@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,7 +22,8 @@ from settlement.billing.accounts import Accounts, Balance, Statement
 from settlement.billing.as_xlsx import write_journal
 from settlement.billing.files import as_csv, write_file
 from settlement.billing.tables import JOURNAL, STATEMENT, Entry, booked
-from settlement.plain.shown import decimal, print_table
+from settlement.brought import Brought
+from settlement.plain.shown import WIDTH, decimal, print_table
 from settlement.told_month import told_month
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -130,9 +132,11 @@ def statement(
     if file is not None:
         write_file(file, as_csv(STATEMENT, found.days))
     if json:
-        days = [each._asdict() for each in found.days]
+        days = [{"day": each.day, **_told(each.brought)} for each in found.days]
         documents = [each.number for each in found.documents]
-        told = found._asdict() | {"days": days, "documents": documents}
+        told = found._asdict() | {
+            "days": days, "total": _told(found.total) if days else None, "documents": documents,
+        }  # fmt: skip
         out.print_json(msgspec.json.encode(told).decode())
         return
     for line in _heading(found, ZoneInfo(settings.community.zone)):
@@ -141,6 +145,10 @@ def statement(
         print_table(out, _columns(found))
     for line in _footing(found):
         out.print(line)
+
+
+def _told(found: Brought) -> dict[str, int]:
+    return found._asdict() | {"cost_micro": found.cost_micro}
 
 
 def _heading(found: Statement, zone: ZoneInfo) -> Sequence[str]:
@@ -152,7 +160,7 @@ def _heading(found: Statement, zone: ZoneInfo) -> Sequence[str]:
 
 
 def _columns(found: Statement) -> dict[str, Sequence[str]]:
-    rows = [*found.days, found.total]
+    rows = [*(each.brought for each in found.days), found.total]
     names = ["grid_import_milliwh", "bought_milliwh", "sold_milliwh", "grid_export_milliwh"]
     heads = ["from grid\nkWh", "bought\nkWh", "sold\nkWh", "to grid\nkWh"]
     energies = {
@@ -162,8 +170,19 @@ def _columns(found: Statement) -> dict[str, Sequence[str]]:
     return {
         "day": [*(str(each.day) for each in found.days), "all"],
         **energies,
+        "loss": [decimal(row.loss_micro, 2, MICRO) for row in rows],
         "pays": [decimal(row.cost_micro, 2, MICRO) for row in rows],
     }
+
+
+def _made_of(found: Brought) -> Sequence[str]:
+    """What the month's cost is made of, part by part."""
+    parts = {
+        "grid": found.grid_cost_micro, "bought": found.paid_micro, "fees": found.fees_micro,
+        "losses": found.loss_micro, "sold": -found.earned_micro, "to grid": -found.grid_income_micro,
+    }  # fmt: skip
+    told = ", ".join(f"{name} {decimal(micro, 2, MICRO)}" for name, micro in parts.items() if micro)
+    return wrap(f"pays for: {told or 'nothing'}", WIDTH)
 
 
 def _footing(found: Statement) -> Sequence[str]:
@@ -175,6 +194,7 @@ def _footing(found: Statement) -> Sequence[str]:
         for each in found.documents
     ]
     return [
+        *(_made_of(found.total) if found.days else []),
         f"its part of the campus's charges: {charges}",
         *documents,
         f"not billed yet: {decimal(found.unbilled_micro, 2, MICRO)}",

@@ -2,44 +2,37 @@
 
 What it paid and got is what was posted to its account. What the grid alone would have asked is its whole
 energy of each interval at the grid's prices of that interval. Left out is what the market does not change:
-losses on the campus, its demand and fixed charges, taxes.
+the campus's demand and fixed charges, taxes, and the building's part of losses, which is told beside: with it
+the cost is that of the building's statement.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ledger.postgres.buildings import SettledRow, settled_rows
 from ledger.postgres.settlement import SettlementStore
 from settlement.amounts import amount_micro
 from settlement.book_state import BookState
+from settlement.brought import Brought, brought, summed
 from settlement.journal import building_account
 from settlement.market import Band
 from settlement.month import month_of
-from settlement.standing import Tally
-
-_COUNTED: Mapping[tuple[str, bool], tuple[str, str, int]] = {
-    ("trade", True): ("bought", "paid", 1),
-    ("trade", False): ("sold", "earned", -1),
-    ("grid-import", True): ("grid_import", "grid_cost", 1),
-    ("grid-export", False): ("grid_export", "grid_income", -1),
-}
-"""Kind of posting, and whether energy was taken by it -> where its energy and money count, and the sign that
-makes the energy positive; the money has the other."""
-
-FEES = frozenset({"wheeling", "wheeling-loss", "operator-fee"})
 
 
 class Savings(NamedTuple):
-    """A building's settled intervals added up."""
+    """A building's settled intervals added up; `without_micro` is what the grid alone would have asked."""
 
     intervals: int
-    tally: Tally
+    brought: Brought
+    without_micro: int
 
     @property
     def saving_micro(self) -> int:
         """What the market has saved it."""
-        return self.tally.without - self.tally.cost
+        return self.without_micro - self.brought.market_micro
 
 
 async def month_savings(store: SettlementStore, book: BookState, building: str, day: date) -> Savings:
@@ -63,26 +56,10 @@ async def month_savings(store: SettlementStore, book: BookState, building: str, 
 
 def savings(rows: Iterable[SettledRow], band: Callable[[datetime], Band]) -> Savings:
     """Rows of one account in order of time, with the grid's prices by an interval's start."""
-    by_start: dict[datetime, list[SettledRow]] = {}
-    for row in rows:
-        by_start.setdefault(row.start, []).append(row)
-    whole = Tally()
-    for start, of_interval in by_start.items():
-        whole.add(_interval(of_interval, band(start)))
-    return Savings(len(by_start), whole)
-
-
-def _interval(rows: Iterable[SettledRow], band: Band) -> Tally:
-    tally = Tally()
-    for row in rows:
-        if (counted := _COUNTED.get((row.kind, row.took))) is not None:
-            energy, money, sign = counted
-            setattr(tally, energy, getattr(tally, energy) + sign * row.energy_milliwh)
-            setattr(tally, money, getattr(tally, money) - sign * row.amount_micro)
-        elif row.kind in FEES:
-            tally.fees -= row.amount_micro
-    retail, feed_in = band
-    tally.import_ = tally.bought + tally.grid_import
-    tally.export = tally.sold + tally.grid_export
-    tally.without = amount_micro(tally.import_, retail) - amount_micro(tally.export, feed_in)
-    return tally
+    found, without = [], 0
+    for start, of_interval in groupby(rows, attrgetter("start")):
+        found.append(of := brought(of_interval))
+        retail, feed_in = band(start)
+        without += amount_micro(of.bought_milliwh + of.grid_import_milliwh, retail)
+        without -= amount_micro(of.sold_milliwh + of.grid_export_milliwh, feed_in)
+    return Savings(len(found), summed(found), without)

@@ -9,7 +9,7 @@ from api.http.billing_shapes import month_word
 from api.http.shapes import Amount, amount
 from ledger.postgres.buildings import BuildingRow, IntervalColumns, IntervalRow, LinkRow, MeterRow, TradeRow
 from settlement.billing.accounts import Statement
-from settlement.billing.tables import Day
+from settlement.brought import Brought
 from settlement.savings import Savings
 
 
@@ -110,9 +110,10 @@ def _fees(row: TradeRow, currency: str) -> FeesShape:
 class SavingsShape(msgspec.Struct, frozen=True):
     """A month's settled intervals, against the grid alone.
 
-    `cost` is all of it together: `paid` to neighbours less `earned` from them, `fees`, `grid_cost` less
-    `grid_income`; below zero it is income. Losses on the campus, its demand and fixed charges and taxes are
-    in none of the figures.
+    `cost` is what the building pays for its energy: `paid` to neighbours less `earned` from them, `fees`,
+    `grid_cost` less `grid_income`; below zero it is income. What the market does not change is not in it, nor
+    in the `saving`: demand and fixed charges, taxes, and the building's part of the campus's losses, `loss`.
+    `cost` and `loss` together are the cost of the same month's statement.
     """
 
     building: str
@@ -128,19 +129,22 @@ class SavingsShape(msgspec.Struct, frozen=True):
     grid_cost: Amount
     grid_income: Amount
     cost: Amount
+    loss: Amount
     cost_without_market: Amount
     saving: Amount
 
 
 def savings_shape(building: str, month: date, found: Savings, currency: str) -> SavingsShape:
     """As the API shows it."""
-    sums = found.tally
+    sums = found.brought
     money = (
-        sums.paid, sums.earned, sums.fees, sums.grid_cost, sums.grid_income, sums.cost, sums.without,
-        found.saving_micro,
+        sums.paid_micro, sums.earned_micro, sums.fees_micro, sums.grid_cost_micro, sums.grid_income_micro,
+        sums.market_micro, sums.loss_micro, found.without_micro, found.saving_micro,
     )  # fmt: skip
     return SavingsShape(
-        building, month_word(month), found.intervals, sums.import_, sums.export, sums.bought, sums.sold,
+        building, month_word(month), found.intervals,
+        sums.grid_import_milliwh + sums.bought_milliwh, sums.grid_export_milliwh + sums.sold_milliwh,
+        sums.bought_milliwh, sums.sold_milliwh,
         *(amount(micro, currency) for micro in money),
     )  # fmt: skip
 
@@ -148,26 +152,49 @@ def savings_shape(building: str, month: date, found: Savings, currency: str) -> 
 # --- the statement -------------------------------------------------------------------------------------
 
 
-class DayShape(msgspec.Struct, frozen=True):
-    """A local day; `cost` is what the building pays for it, below zero what it gets, taxes not included."""
+class BroughtShape(msgspec.Struct, frozen=True):
+    """What intervals brought a building; `cost` is what it pays for them before tax, below zero what it gets.
 
-    day: date
+    `cost` is exactly `grid_cost` + `paid` + `fees` + `loss` - `earned` - `grid_income`: what the grid asked,
+    what neighbours were paid, wheeling with what is lost on the way and the operator's fee, the building's
+    part of what the main meter shows and no building's meter does, what neighbours paid, what the grid gave.
+    """
+
     grid_import_milliwh: int
     bought_milliwh: int
     sold_milliwh: int
     grid_export_milliwh: int
+    grid_cost: Amount
+    paid: Amount
+    earned: Amount
+    grid_income: Amount
+    fees: Amount
+    loss: Amount
     cost: Amount
 
 
-def _day(row: Day, currency: str) -> DayShape:
-    return DayShape(
-        row.day, row.grid_import_milliwh, row.bought_milliwh, row.sold_milliwh, row.grid_export_milliwh,
-        amount(row.cost_micro, currency),
+class DayShape(BroughtShape, frozen=True):
+    """A local day, with what it brought."""
+
+    day: date
+
+
+Figures = tuple[int, int, int, int, Amount, Amount, Amount, Amount, Amount, Amount, Amount]
+
+
+def brought_figures(found: Brought, currency: str) -> Figures:
+    """The fields of a `BroughtShape`."""
+    return (
+        found.grid_import_milliwh, found.bought_milliwh, found.sold_milliwh, found.grid_export_milliwh,
+        amount(found.grid_cost_micro, currency), amount(found.paid_micro, currency),
+        amount(found.earned_micro, currency), amount(found.grid_income_micro, currency),
+        amount(found.fees_micro, currency), amount(found.loss_micro, currency),
+        amount(found.cost_micro, currency),
     )  # fmt: skip
 
 
 class StatementShape(msgspec.Struct, frozen=True):
-    """A month day by day, its documents, and what of it is not billed yet.
+    """A month day by day, its documents, and what of it is not billed yet; `total` are all days together.
 
     `charges` is the building's part of the campus's demand and fixed charges, none until the month is closed.
     """
@@ -177,7 +204,7 @@ class StatementShape(msgspec.Struct, frozen=True):
     currency: str
     settled_until: datetime | None
     days: list[DayShape]
-    total: DayShape | None
+    total: BroughtShape | None
     charges: Amount | None
     documents: list[str]
     unbilled: Amount
@@ -188,7 +215,8 @@ def statement_shape(found: Statement) -> StatementShape:
     currency, charges = found.currency, found.charges_micro
     return StatementShape(
         found.building, month_word(found.month), currency, found.settled_until,
-        [_day(each, currency) for each in found.days], _day(found.total, currency) if found.days else None,
+        [DayShape(*brought_figures(each.brought, currency), each.day) for each in found.days],
+        BroughtShape(*brought_figures(found.total, currency)) if found.days else None,
         None if charges is None else amount(charges, currency),
         [each.number for each in found.documents], amount(found.unbilled_micro, currency),
     )  # fmt: skip

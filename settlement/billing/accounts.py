@@ -4,8 +4,9 @@ All of it is a view of what runs have posted and what documents add to it, taken
 when it is asked for; nothing is kept that could differ.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ledger.postgres.billing import BillingStore
@@ -17,19 +18,12 @@ from settlement.billing.invoice import Invoice
 from settlement.billing.postings import billed
 from settlement.billing.tables import Day, Entry, summed
 from settlement.book_state import BookState
+from settlement.brought import Brought, brought
+from settlement.brought import summed as together
 from settlement.journal import Posting, building_account
 from settlement.known_building import check_building
 from settlement.month import Month, month_of
 from settlement.shared_bill import CHARGES
-
-_ENERGIES: Mapping[tuple[str, bool], str] = {
-    ("grid-import", True): "grid_import_milliwh",
-    ("trade", True): "bought_milliwh",
-    ("trade", False): "sold_milliwh",
-    ("grid-export", False): "grid_export_milliwh",
-}
-"""Kind of posting, and whether energy was taken by it -> where a day counts its energy."""
-
 
 RUNS_MAX = 2**62
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -60,10 +54,9 @@ class Statement(NamedTuple):
     unbilled_micro: int
 
     @property
-    def total(self) -> Day:
+    def total(self) -> Brought:
         """All days together."""
-        columns = zip(*(each[1:] for each in self.days), strict=True)
-        return Day(self.month, *map(sum, columns))
+        return together(each.brought for each in self.days)
 
 
 class Accounts:
@@ -149,14 +142,8 @@ class Accounts:
         return book
 
     async def _days(self, account: str, month: Month, zone: str) -> list[Day]:
-        found: dict[date, Day] = {}
-        for row in await self._billing.days(self._community, account, month.begin, month.until, zone):
-            day = found.get(row.day, Day(row.day))
-            day = day._replace(cost_micro=day.cost_micro - row.amount_micro)
-            if (name := _ENERGIES.get((row.kind, row.took))) is not None:
-                day = day._replace(**{name: getattr(day, name) + abs(row.energy_milliwh)})
-            found[row.day] = day
-        return list(found.values())
+        rows = await self._billing.days(self._community, account, month.begin, month.until, zone)
+        return [Day(day, brought(of_day)) for day, of_day in groupby(rows, attrgetter("day"))]
 
     async def _charges(self, account: str, month: Month, run: int) -> int:
         rows = await self._billing.posted(self._community, account, month.begin, month.until, run)

@@ -3,7 +3,7 @@
 invoices    one row a document, with what it comes to
 lines       one row a line, with the intervals it is about and the run that decided them
 journal     one row a posting, in two columns as bookkeepers have it
-statement   one row a day of a building
+statement   one row a day of a building: `pays` is what it pays for, less what it earned and its grid income
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +16,7 @@ from ledger.errors import Damaged
 from settlement.billing.figures import exact
 from settlement.billing.invoice import Invoice, InvoiceLine
 from settlement.billing.totals import line_micro
+from settlement.brought import Brought
 from settlement.journal import Posting
 
 Row = TypeVar("Row")
@@ -67,14 +68,10 @@ class Entry(NamedTuple):
 
 
 class Day(NamedTuple):
-    """A building's day. `cost_micro` is what it pays (+) or gets (-) for all of it, taxes not included."""
+    """A building's local day, and what it brought."""
 
     day: date
-    grid_import_milliwh: int = 0
-    bought_milliwh: int = 0
-    sold_milliwh: int = 0
-    grid_export_milliwh: int = 0
-    cost_micro: int = 0
+    brought: Brought
 
 
 class BilledLine(NamedTuple):
@@ -229,10 +226,16 @@ STATEMENT: Sheet[Day] = Sheet(
     "statement",
     (
         Column("day", Form.DAY, lambda it: it.day),
-        Column("grid_import_kwh", Form.ENERGY, lambda it: it.grid_import_milliwh),
-        Column("bought_kwh", Form.ENERGY, lambda it: it.bought_milliwh),
-        Column("sold_kwh", Form.ENERGY, lambda it: it.sold_milliwh),
-        Column("grid_export_kwh", Form.ENERGY, lambda it: it.grid_export_milliwh),
-        Column("pays", Form.MONEY, lambda it: it.cost_micro),
+        Column("grid_import_kwh", Form.ENERGY, lambda it: it.brought.grid_import_milliwh),
+        Column("bought_kwh", Form.ENERGY, lambda it: it.brought.bought_milliwh),
+        Column("sold_kwh", Form.ENERGY, lambda it: it.brought.sold_milliwh),
+        Column("grid_export_kwh", Form.ENERGY, lambda it: it.brought.grid_export_milliwh),
+        Column("grid_cost", Form.MONEY, lambda it: it.brought.grid_cost_micro),
+        Column("paid", Form.MONEY, lambda it: it.brought.paid_micro),
+        Column("fees", Form.MONEY, lambda it: it.brought.fees_micro),
+        Column("loss", Form.MONEY, lambda it: it.brought.loss_micro),
+        Column("earned", Form.MONEY, lambda it: it.brought.earned_micro),
+        Column("grid_income", Form.MONEY, lambda it: it.brought.grid_income_micro),
+        Column("pays", Form.MONEY, lambda it: it.brought.cost_micro),
     ),
 )

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from settlement.billing.accounts import Accounts, Balance, Day
-from settlement.billing.tables import booked
+from settlement.billing.accounts import Accounts, Balance
+from settlement.billing.tables import Day, booked
 from settlement.journal import building_account
 from settlement.known_building import UnknownBuilding
 from tests.support.billing import AUGUST_2, JULY, JUNE, a_late_peak, after_june, credit, issue
@@ -90,7 +90,10 @@ async def test_balances_stay_what_was_asked_through_corrections_and_credit_notes
 
 async def test_a_statement_tells_the_days_the_charges_and_what_is_not_billed(site: Site) -> None:
     drafted = await accounts(site).statement("b-2", JUNE)
-    assert drafted.days == [Day(date(2026, 6, 1), 2_000_000, 2_000_000, 0, 0, 16_080_000)]
+    (day,) = drafted.days
+    assert day == Day(date(2026, 6, 1), drafted.total)
+    assert day.brought[:4] == (2_000_000, 2_000_000, 0, 0)
+    assert (day.brought.loss_micro, day.brought.cost_micro) == (80_000, 16_080_000)
     assert (drafted.charges_micro, drafted.documents) == (200_000_000, [])
     assert drafted.unbilled_micro == drafted.total.cost_micro + 200_000_000
     invoices = await issue(site)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -260,12 +261,17 @@ def test_a_building_reads_its_statement_and_all_balances_come_to_nothing(place: 
     assert (told["building"], told["charges_micro"], told["documents"]) == ("house", None, [])
     days = told["days"]
     assert all(each["bought_milliwh"] > 0 for each in days)
-    assert sum(each["cost_micro"] for each in days) == told["unbilled_micro"]
+    assert sum(each["cost_micro"] for each in days) == told["total"]["cost_micro"] == told["unbilled_micro"]
     shown = place.run("statement", "house", month, "--file", "house.csv")
     assert all(len(line) <= 80 for line in shown.splitlines()[1:])
     assert "its part of the campus's charges: come when the month is closed" in shown
     header, *lines = (place.folder / "house.csv").read_text().splitlines()
-    assert header == "day,grid_import_kwh,bought_kwh,sold_kwh,grid_export_kwh,pays"
+    assert header == (
+        "day,grid_import_kwh,bought_kwh,sold_kwh,grid_export_kwh,grid_cost,paid,fees,loss,earned,grid_income,pays"
+    )
+    for line in lines:
+        *pays, earned, income, cost = map(Decimal, line.split(",")[5:])
+        assert sum(pays) - earned - income == cost
     assert len(lines) == len(days)
     assert place.run("statement", "hose", month, code=2).startswith("unknown-building: ")
     assert place.run("statement", "house", "June", code=2).startswith("not-a-month: ")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from api.http.building_shapes import Price, interval_shape, trade_shape
+from api.http.building_shapes import Price, brought_figures, interval_shape, trade_shape
 from api.http.desk import OrderDesk
 from api.http.live.message import Message
 from api.http.live.place import Place
@@ -30,6 +30,7 @@ from ledger.postgres.live import (
     SettledInterval,
 )
 from ledger.settings import CommunitySettings
+from settlement.brought import brought
 from settlement.journal import building_account
 from settlement.market import Band
 from settlement.rules_in_force import RulesInForce
@@ -57,7 +58,7 @@ class Page(NamedTuple):
     messages: Mapping[View, Sequence[Message]]
 
 
-class _Brought(NamedTuple):
+class _OfInterval(NamedTuple):
     """What a run brought a building in an interval."""
 
     posted: list[PostedSum]
@@ -150,9 +151,9 @@ class LivePages:
             own, common = (Place(run.position, MESSAGES_OF_INTERVAL * index + each) for each in (1, 2))
             told = Message.of(common, price)
             for view in views:
-                brought = settled.get((view.building, row.start))
-                if own.part > part and (brought is not None or row.is_revised):
-                    shape = self._interval(view, number, row, brought or _Brought([], []))
+                of_interval = settled.get((view.building, row.start))
+                if own.part > part and (of_interval is not None or row.is_revised):
+                    shape = self._interval(view, number, row, of_interval or _OfInterval([], []))
                     messages[view].append(Message.of(own, shape))
                 messages[view].append(told)
             await asyncio.sleep(0)  # a page of a whole campus is much: others are served in between
@@ -160,10 +161,10 @@ class LivePages:
 
     async def _settled(
         self, run: int, buildings: Collection[str], starts: Sequence[datetime]
-    ) -> dict[tuple[str, datetime], _Brought]:
+    ) -> dict[tuple[str, datetime], _OfInterval]:
         """What a run brought buildings, by building and interval."""
         accounts = {building_account(building): building for building in buildings}
-        found: defaultdict[tuple[str, datetime], _Brought] = defaultdict(lambda: _Brought([], []))
+        found: defaultdict[tuple[str, datetime], _OfInterval] = defaultdict(lambda: _OfInterval([], []))
         for each in await self._store.posted(run, accounts, starts):
             found[accounts[each.account], each.start].posted.append(each)
         for trade in await self._store.trades(run, buildings, starts):
@@ -171,18 +172,13 @@ class LivePages:
                 found[building, trade.start].trades.append(trade)
         return dict(found)
 
-    def _interval(self, view: View, run: int, row: SettledInterval, brought: _Brought) -> SettledTold:
-        energy: defaultdict[tuple[str, bool], int] = defaultdict(int)
-        for each in brought.posted:
-            energy[each.kind, each.took] += abs(each.energy_milliwh)
-        cost = -sum(each.amount_micro for each in brought.posted)
+    def _interval(self, view: View, run: int, row: SettledInterval, found: _OfInterval) -> SettledTold:
         return SettledTold(
             row.start, row.start + self._step, run, row.is_revised,
-            energy["grid-import", True], energy["trade", True], energy["trade", False],
-            energy["grid-export", False], amount(cost, self._currency),
+            *brought_figures(brought(found.posted), self._currency),
             [
                 trade_shape(trade, view.building, self._currency, with_partner=view.with_partner)
-                for trade in brought.trades
+                for trade in found.trades
             ],
         )  # fmt: skip
 

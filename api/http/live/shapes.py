@@ -44,8 +44,8 @@ class SettledTold(msgspec.Struct, frozen=True, tag_field="event", tag="settled")
     """An interval was settled for the building, by a run.
 
     With `revised` it had been settled before, and this takes the place of all that was told of it. `cost` is
-    what the building pays for the interval, below zero what it gets; taxes and the campus's own charges are
-    not in it.
+    what the building pays for the interval, below zero what it gets: exactly `grid_cost` + `paid` + `fees` +
+    `loss` - `earned` - `grid_income`, as in its statement; taxes and the campus's own charges are not in it.
     """
 
     start: datetime
@@ -56,6 +56,12 @@ class SettledTold(msgspec.Struct, frozen=True, tag_field="event", tag="settled")
     bought_milliwh: int
     sold_milliwh: int
     grid_export_milliwh: int
+    grid_cost: Amount
+    paid: Amount
+    earned: Amount
+    grid_income: Amount
+    fees: Amount
+    loss: Amount
     cost: Amount
     trades: list[TradeShape]
 

@@ -244,8 +244,9 @@ async def test_a_statement_is_what_the_accounts_say(served: Api, own: httpx.Asyn
     found = await Accounts("campus", served.site.settlement).statement("b-1", JUNE)
     answer = (await own.get(f"{OWN}/statement/2026-06")).json()
     assert (answer["building"], answer["month"], answer["currency"]) == ("b-1", "2026-06", "THB")
-    assert answer["days"][0]["sold_milliwh"] == found.days[0].sold_milliwh == 8_000_000
+    assert answer["days"][0]["sold_milliwh"] == found.days[0].brought.sold_milliwh == 8_000_000
     assert answer["total"]["cost"]["micro"] == found.total.cost_micro < 0
+    assert "day" not in answer["total"]
     assert answer["charges"]["micro"] == found.charges_micro
     assert answer["unbilled"]["micro"] == found.unbilled_micro
     assert answer["documents"] == []
