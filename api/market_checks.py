@@ -1,6 +1,7 @@
 """The doctor's checks of a market: its rules, its tariff, and how far it is settled."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,9 +84,9 @@ def _tariff(rules: RulesInForce, market: MarketSettings, grid: Grid, now: dateti
     begin = grid.floor(now)
     if (hole := _hole(rules, grid, begin, begin + AHEAD)) is not None:
         at, error = hole
-        local = f"{at.astimezone(grid.zone):%Y-%m-%d %H:%M}"
         verdict: Verdict = "wrong" if at <= now else "odd"
-        yield Finding("tariff", verdict, f"no price from {local} on: {error.what}", _mend(rules, market, at))
+        found = f"no price from {_since(rules, grid, at)} on: {error.what}"
+        yield Finding("tariff", verdict, found, _mend(rules, market, at))
         return
     in_force = rules.at(begin)
     if in_force is None:
@@ -97,6 +98,17 @@ def _tariff(rules: RulesInForce, market: MarketSettings, grid: Grid, now: dateti
     yield Finding("tariff", "well", f"{tariff.name}, {said}")
     for note in tariff.notes(at.astimezone(tariff.zone).year for at in (now, now + AHEAD)):
         yield Finding("tariff", "well", f"a remark: {note}")
+
+
+def _since(rules: RulesInForce, grid: Grid, at: datetime) -> str:
+    """From when on there is no price, where there is none at an instant: the day may have passed long ago."""
+    local = at.astimezone(grid.zone)
+    with suppress(LedgerError):
+        in_force = rules.at(at)
+        since = in_force and in_force.tariff.unknown_since(local.date())
+        if since and since < local.date():
+            return f"{since} 00:00"
+    return f"{local:%Y-%m-%d %H:%M}"
 
 
 def tariff_hole(market: MarketSettings, now: datetime) -> str:

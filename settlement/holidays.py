@@ -57,10 +57,12 @@ class Calendar:
         """The first year that it has."""
         return min(self._years)
 
-    def last_year(self, number: int) -> int:
-        """The last year from `number` on without a hole between. Raises `CalendarHole`."""
-        self.year(number)
-        while number + 1 in self._years:
+    def known_until(self, number: int) -> int:
+        """The first year that it does not have, as seen from a year: of those to come, or where it lacks that
+        year itself, since when it does."""
+        if number not in self._years:
+            return max((year + 1 for year in self._years if year < number), default=number)
+        while number in self._years:
             number += 1
         return number
 

@@ -78,12 +78,14 @@ class Tariff:
                 yield f"the holidays of {year} are provisional: {self.calendar.year(year).source}"
 
     def known_until(self, day: date) -> Iterator[tuple[str, date | None]]:
-        """For all that changes with time, from what day after `day` on nothing is said of it; none: never."""
+        """For all that changes with time, the first day of which nothing is said of it, as seen from `day`;
+        none: never. It has passed where the tariff tells no price for `day`."""
         yield "the tariff", said_until(self.file.versions, day)
         for each in self._surcharges:
             yield each.name, said_until(each.values, day)
-        if self.file.holidays and self.version(day).uses_holidays:
-            yield "holidays", date(self.calendar.last_year(day.year) + 1, 1, 1)
+        begun = [version for version in self.file.versions if version.begin <= day] or self.file.versions
+        if self.file.holidays and begun[-1].uses_holidays:
+            yield "holidays", date(self.calendar.known_until(day.year), 1, 1)
 
     def known(self) -> tuple[date, date | None]:
         """The first day of which all is said, and the next one of which something is not; none: never."""
@@ -91,7 +93,13 @@ class Tariff:
         if self.file.holidays and any(version.uses_holidays for version in self.file.versions):
             begins.append(date(self.calendar.first_year, 1, 1))
         begin = max(begins)
-        return begin, min((end for _, end in self.known_until(begin) if end is not None), default=None)
+        ends = [max(end, begin) for _, end in self.known_until(begin) if end is not None]
+        return begin, min(ends, default=None)
+
+    def unknown_since(self, day: date) -> date | None:
+        """Since what day on something is not said that `day` needs; none where all of it is known."""
+        ends = [end for _, end in self.known_until(day) if end is not None and end <= day]
+        return min(ends, default=None)
 
     def version(self, day: date) -> Version:
         """What holds on a local day."""

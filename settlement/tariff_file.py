@@ -369,8 +369,13 @@ def on_day(dated: Sequence[D], day: date, what: str) -> D:
 
 
 def said_until(dated: Sequence[_Dated], day: date) -> date | None:
-    """The first day after `day` of which nothing is said; none where what holds has no end."""
-    found: date | None = day
+    """The first day of which nothing is said, as seen from `day`; none where what holds has no end.
+
+    Where nothing is said of `day`, it is the day since when that is so, or `day` if nothing was before.
+    """
+    found: date | None = max((each.until for each in dated if each.until and each.until <= day), default=day)
+    if any(each.begin <= day and (each.until is None or day < each.until) for each in dated):
+        found = day
     for each in sorted(dated, key=lambda each: each.begin):
         if found is not None and each.begin <= found and (each.until is None or found < each.until):
             found = each.until

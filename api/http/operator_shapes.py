@@ -115,7 +115,8 @@ class RulesShape(msgspec.Struct, frozen=True):
 
 
 class KnownShape(msgspec.Struct, frozen=True):
-    """A part of a tariff, and the first day of which it says nothing; none where it has no end."""
+    """A part of a tariff, and the first day of which it says nothing; none where it has no end. One that
+    has passed tells since when there is no price."""
 
     part: str
     until: date | None
@@ -153,9 +154,12 @@ def tariff_shape(event: TariffPublished, today: date) -> TariffShape:
     """As the API shows it: how far each part is known from a day on."""
     try:
         tariff = parse_tariff(event.tariff, event.document, event.beside)
-        return TariffShape(event.tariff, [KnownShape(*each) for each in tariff.known_until(today)])
     except NoPrice as error:
         return TariffShape(event.tariff, [], str(error))
+    known = [KnownShape(*each) for each in tariff.known_until(today)]
+    lacking = [f"of {each.part} since {each.until}" for each in known if each.until and each.until <= today]
+    problem = f"no price today: nothing is said {', '.join(lacking)}" if lacking else None
+    return TariffShape(event.tariff, known, problem)
 
 
 class Quarantined(msgspec.Struct, frozen=True):

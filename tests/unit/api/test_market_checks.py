@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.http.operator_shapes import tariff_shape
 from api.market_checks import _hole, _tariff, keys_findings
 from ledger.events import AnyEvent
 from ledger.grid import Grid
@@ -67,6 +68,33 @@ def test_a_tariff_of_a_regulator_tells_its_surcharge_and_its_holidays() -> None:
     assert set(ends) >= {"the tariff", "holidays"}
     for what, end in ends.items():
         assert (f"{what} until {end}" in finding.found) == (end is not None)
+
+
+@pytest.mark.parametrize(("day", "end"), [(1, "2026-06-15"), (14, "2026-06-15"), (29, "2026-06-15")])
+def test_what_a_tariff_lacks_is_told_by_the_first_day_without_it_also_where_that_has_passed(
+    day: int, end: str
+) -> None:
+    tariff = TariffPublished(tariff="ends", document=ENDS)
+    today = (MORNING + timedelta(days=day - 1)).date()
+    shape = tariff_shape(tariff, today)
+    assert [(each.part, str(each.until)) for each in shape.known] == [("the tariff", end)]
+    is_over = str(today) >= end
+    assert shape.problem == (
+        f"no price today: nothing is said of the tariff since {end}" if is_over else None
+    )
+    (finding,) = _tariff(rules(tariff), MARKET, GRID, MORNING + timedelta(days=day - 1))
+    if is_over:
+        assert finding.found.startswith(f"no price from {end} 00:00 on: ")
+
+
+def test_a_surcharge_and_holidays_that_have_ended_are_told_since_when() -> None:
+    tariff = load_tariff("th-mea-4.2-12-24kv")
+    ends = dict(tariff.known_until(date(2026, 6, 1)))
+    assert {name: end for name, end in ends.items() if end} == {
+        name: end for name, end in tariff.known_until(date(2031, 2, 3)) if end
+    }, "as seen from afterwards"
+    assert tariff.unknown_since(date(2026, 6, 1)) is None
+    assert tariff.unknown_since(date(2031, 2, 3)) == min(end for end in ends.values() if end)
 
 
 def test_before_the_first_rules_there_is_no_hole() -> None:
