@@ -59,7 +59,31 @@ class _Refused(Exception):
     """The request in hand is not read on."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class _Sending(asyncio.Protocol):
+    """Ends a connection whose other side does not read what it is sent."""
+
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    _unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._read()
+        super().connection_lost(exc)
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+
+
+class BoundedProtocol(_Sending, HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -71,7 +95,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_body = False
         self._is_ending = False
         self._slow: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
 
     # --- what the transport tells -------------------------------------------------------------
 
@@ -85,8 +108,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()
-        if self._unread is not None:
-            self._unread.cancel()
         if self.transport is not None:
             super().connection_lost(exc)
 
@@ -178,17 +199,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_idle() and not self._is_in_head:
             self.transport.close()
 
-    # --- what the answer meets ----------------------------------------------------------------
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-
     # --- refusing -----------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
@@ -228,27 +238,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(_Sending, WebSocketsSansIOProtocol):
     """A connection that became a WebSocket."""
-
-    _unread: asyncio.TimerHandle | None = None
 
     async def send(self, message: Any) -> None:
         """Send it. A refusal completes the handshake too, which the library forgets to note."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             self.handshake_complete = True
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-        super().connection_lost(exc)
