@@ -16,9 +16,10 @@ from api.http.live.place import Place
 from api.http.server import served as serving
 from ledger.clock import rfc3339
 from ledger.embedded import EmbeddedNats
-from ledger.events import MeterRead
+from ledger.events import BuildingAdded, MeterAdded, MeterAssigned, MeterRead
+from ledger.registry import OPERATOR
 from tests.support.api import V1, Api
-from tests.support.campus import GATEWAY, MORNING, SALT
+from tests.support.campus import GATEWAY, MORNING, QUARTER, SALT
 from tests.support.live import (
     LIVE,
     WAIT_SECONDS,
@@ -58,6 +59,42 @@ async def test_what_is_told_is_what_the_lists_say(served: Api) -> None:
     assert [reading["hash"] for reading in readings] == [link["hash"] for link in chain["items"]]
     settled = {each["start"]: each["trades"] for each in told if each["event"] == "settled"}
     assert [trade for start in sorted(settled) for trade in settled[start]] == trades
+
+
+async def test_an_interval_that_had_begun_when_the_meter_came_is_told_no_more_than_it_is_listed(
+    served: Api,
+) -> None:
+    since = MORNING + timedelta(seconds=17)
+    await served.site.tell(
+        OPERATOR, "registry",
+        BuildingAdded(building="b-9", feeder="f-1", name="new"),
+        MeterAdded(meter="m-9", role="connection", model="x", rated_w=69_000, since=since, building="b-9"),
+        MeterAssigned(meter="m-9", device=GATEWAY, since=since),
+    )  # fmt: skip
+    instants = [since, *(MORNING + quarter * QUARTER for quarter in (1, 2))]
+    read = [
+        MeterRead(import_wh=346 * count, export_wh=0, measured_at=at, quality="measured", salt=SALT)
+        for count, at in enumerate(instants)
+    ]
+    await served.site.tell(GATEWAY, "meter/m-9", *read)
+    await served.site.projector.catch_up()
+    span = {"begin": rfc3339(MORNING), "until": rfc3339(MORNING + HOUR)}
+    async with served.client("building", "b-9") as client:
+        listed = (await client.get(f"{V1}/buildings/b-9/intervals", params=span)).json()["items"]
+        async with sse(client, f"{V1}/buildings/b-9/live", after="0.0") as messages:
+            told = [each async for each in of_readings(messages, 3)]
+    assert [each["energy"] for each in told] == [[], [], listed]
+    assert [each["start"] for each in listed] == ["2026-06-01T00:15:00Z"]
+
+
+async def of_readings(messages: AsyncIterator[Message], count: int) -> AsyncIterator[Message]:
+    """The next so many messages of readings."""
+    async for each in messages:
+        if each["event"] == "reading":
+            yield each
+            count -= 1
+        if not count:
+            return
 
 
 async def test_what_a_late_reading_changes_is_told_as_revised(served: Api) -> None:
