@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from ledger.settlement_rows import Posted, SettledRows
 from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules
 from settlement.journal import Posting
+from settlement.making import maker
 from settlement.market import Band
+from settlement.offers import Metered
 from settlement.run import Facts, SettledInterval, result_line, reversed_postings, settle_facts
 
 D = TypeVar("D")
@@ -35,6 +37,28 @@ class Ready(NamedTuple):
     band: Band
 
 
+class Handed(NamedTuple):
+    """What is ready, as another process takes it: what was metered in columns, since to hand over a tuple for
+    each building costs a third of what it takes to settle it."""
+
+    ready: Ready  # without what was metered
+    metered: Sequence[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, ready: Ready) -> Self:
+        """This, to be handed over."""
+        facts = ready.facts
+        return cls(ready._replace(facts=facts._replace(metered=())), [*zip(*facts.metered, strict=True)])
+
+    def taken(self) -> Ready:
+        """This, as it was."""
+        metered = [*map(_metered, zip(*self.metered, strict=True))]
+        return self.ready._replace(facts=self.ready.facts._replace(metered=metered))
+
+
+_metered = maker(Metered)
+
+
 class Batch(NamedTuple, Generic[D]):
     """What was made of intervals: rows to be written, and the lines that the run's digest takes."""
 
@@ -46,6 +70,11 @@ def settled_batch(drafted: Drafting[D], community: str, run: int, ready: Sequenc
     """Settle intervals for the first time."""
     with no_search_for_cycles():
         return batch_of(drafted, community, run, [(settle_facts(*each), ()) for each in ready])
+
+
+def handed_batch(drafted: Drafting[D], community: str, run: int, handed: Sequence[Handed]) -> Batch[D]:
+    """Settle what another process has handed over."""
+    return settled_batch(drafted, community, run, [each.taken() for each in handed])
 
 
 def batch_of(

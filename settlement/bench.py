@@ -7,7 +7,7 @@ from functools import partial
 from typing import Generic, Self, TypeVar
 
 from ledger.workers import lost_workers_told, worker_pool
-from settlement.batch import Batch, Drafting, Ready, is_worth_a_process, settled_batch
+from settlement.batch import Batch, Drafting, Handed, Ready, handed_batch, is_worth_a_process, settled_batch
 
 D = TypeVar("D")
 
@@ -17,6 +17,7 @@ class Bench(Generic[D]):
 
     def __init__(self, drafted: Drafting[D], community: str, run: int, *, may_share: bool) -> None:
         self._settle = partial(settled_batch, drafted, community, run)
+        self._settle_handed = partial(handed_batch, drafted, community, run)
         self._may_share = may_share
         self._pool: ProcessPoolExecutor | None = None
 
@@ -35,7 +36,7 @@ class Bench(Generic[D]):
         if self._pool is None:
             return self._settle(ready)
         with lost_workers_told():
-            return self._pool.submit(self._settle, ready)
+            return self._pool.submit(self._settle_handed, [*map(Handed.of, ready)])
 
     async def taken(self, batch: Batch[D] | Future[Batch[D]]) -> Batch[D]:
         """What was put, settled. Raises `WorkerLost`."""
