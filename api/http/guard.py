@@ -26,6 +26,23 @@ OWN: AbstractSet[str] = frozenset({"building"})
 SELF: AbstractSet[str] = frozenset({"self"})
 ALL_KEYS: AbstractSet[str] = frozenset(ROLES)
 
+WHO: dict[str, str] = {
+    "public": "everybody, without a key",
+    "log": "everybody where the operator has made the log public, elsewhere whoever has a key or a session",
+    "self": "whoever has a key or a session",
+    "operator": "the operator",
+    "billing": "billing",
+    "auditor": "auditors",
+    "building": "a building for itself",
+}
+"""What `may` names, in words."""
+
+
+def who_may(may: AbstractSet[str]) -> str:
+    """A sentence for people on who may ask."""
+    *others, last = [words for name, words in WHO.items() if name in may]
+    return f"For {', '.join(others)} and {last}." if others else f"For {last}."
+
 
 class Guarding(ASGIMiddleware):
     """Passes on what may be asked, before its body is read; a building reads for itself alone from

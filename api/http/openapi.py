@@ -1,13 +1,15 @@
 """The API as an OpenAPI document, completed in one place.
 
 The library tells of every handler its parameters, body and answers. What is the same everywhere is added
-here: the problems that an operation may answer with, whether it needs a key, names that read well, and an
-example of each value, by the name that it has in all of the API. What nobody could know from outside, the
-handler says in its decorator:
+here: the problems that an operation may answer with, whether it needs a key, names that read well, what
+each field is and an example of it, by the name that it has in all of the API. What nobody could know from
+outside, the handler says in its decorator:
 
     has_etag=True       its answer has an ETag, and is 304 for who has it
     printed=PDF         the media type in which its answer comes as well
     problems={403}      statuses of problems that others like it do not answer with
+
+Who may ask is what the guard decides by, `may=`: it stands in each description in words, and as `x-may`.
 """
 
 import re
@@ -25,7 +27,9 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from api.http.cookies import SECURE_NAME
-from api.http.guard import LOG, PUBLIC
+from api.http.guard import LOG, PUBLIC, who_may
+from api.http.openapi_examples import TOLD, example
+from api.http.openapi_fields import tell_fields
 from api.http.openapi_headers import tell_headers
 from api.http.openapi_signed import tell_signed
 from api.http.openapi_webhooks import told_webhooks
@@ -50,32 +54,6 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     503: ("store-unavailable", "Postgres does not answer: TimeoutError"),
 }
 """Every status that a problem may have, with an example of its code and of its words."""
-
-TOLD: dict[str, tuple[str, Any]] = {
-    "community": ("The community's id.", "campus"),
-    "building": ("The building's id.", "school"),
-    "meter": ("The meter's id.", "m-school"),
-    "month": ("A local month.", "2026-06"),
-    "path": ("The rest of a tile's path, after `tile/`.", "0/000.p/17"),
-    "stream": ("A stream of the book.", "meter/m-school"),
-    "order": ("The order's id.", "o-1"),
-    "agreement": ("The agreement's id.", "a-1"),
-    "device": ("The device's id.", "gw-1"),
-    "number": ("Its number.", 1),
-    "digest": ("The SHA-256 of the message, in hex.", "ab" * 32),
-    "webhook": ("The webhook's id.", "wh_0123456789abcdef"),
-    "delivery": ("The delivery's id.", "msg_0f0e0d0c0b0a09080706050403020100"),
-}
-"""What a parameter is, and an example, for those that do not say it themselves."""
-EXAMPLES: dict[str, Any] = {
-    "currency": "THB", "micro": 4_346_200, "decimal": "4.346200", "seller": "school", "buyer": "lab",
-    "feeder": "feeder-1", "status": "ok", "code": "not-found", "hash": "0f" * 32, "root": "1e" * 32,
-    "previous": "00" * 32, "size": 42, "sequence": 1, "role": "connection", "model": "sdm630",
-    "mechanism": "mid_market_rate", "tariff": "th-mea-4.2-12-24kv", "next": None,
-}  # fmt: skip
-"""More of them, for what stands in bodies and answers."""
-FORMATS: dict[str, Any] = {"date-time": "2026-06-01T00:00:00Z", "date": "2026-06-01", "time": "06:00:00"}
-DEEPEST = 6
 
 CONFIG = OpenAPIConfig(
     title="Energy ledger",
@@ -151,6 +129,7 @@ def _completed(app: Litestar) -> dict[str, Any]:
     tell_signed(document)
     tell_headers(document)
     document["webhooks"] = told_webhooks(components["schemas"])
+    tell_fields(components["schemas"])
     return document
 
 
@@ -169,6 +148,9 @@ def _complete(
     tag = operation.get("tags", ["other"])[0].lower().replace(" ", "_")
     operation["operationId"] = f"{tag}_{handler.fn.__name__}"
     operation["security"] = _security(may, method)
+    operation["x-may"] = sorted(may)
+    told = operation.get("description", "")
+    operation["description"] = f"{told}\n\n{who_may(may)}".strip()
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
         _describe(parameter)
@@ -248,47 +230,3 @@ def _idempotency_key() -> dict[str, Any]:
         " once and answered as before; for a day.",
         "schema": {"type": "string", "maxLength": KEY_LENGTH_MAX},
     }  # fmt: skip
-
-
-def type_of(value: Any) -> str:
-    """The type of a value, as JSON Schema calls it."""
-    return {bool: "boolean", int: "integer", str: "string", type(None): "null"}[type(value)]
-
-
-def example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = "", depth: int = 0) -> Any:
-    """A value that fits a schema, the same for the same name."""
-    if "$ref" in schema:
-        return example(schemas[schema["$ref"].rpartition("/")[2]], schemas, name, depth)
-    for given in ("const", "default"):
-        if given in schema:
-            return schema[given]
-    if listed := schema.get("examples") or schema.get("enum"):
-        return listed[0]
-    if choices := schema.get("oneOf") or schema.get("anyOf"):
-        told = [one for one in choices if one.get("type") != "null"]
-        return example((told or choices)[0], schemas, name, depth)
-    kinds = schema.get("type", "object")
-    kind = next((one for one in kinds if one != "null"), "null") if isinstance(kinds, list) else kinds
-    value = EXAMPLES[name] if name in EXAMPLES else TOLD.get(name, ("", ...))[1]
-    if value is not ... and type_of(value) == kind:
-        return value
-    return _of_kind(kind, schema, schemas, depth)
-
-
-def _of_kind(kind: str, schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int) -> Any:
-    match kind:
-        case "object":
-            if depth > DEEPEST:
-                return {}
-            fields = schema.get("properties", {})
-            return {key: example(one, schemas, key, depth + 1) for key, one in fields.items()}
-        case "array":
-            items: Mapping[str, Any] | None = schema.get("items")
-            return [example(items, schemas, "", depth + 1)] if items and depth <= DEEPEST else []
-        case "integer" | "number":
-            return int(schema.get("minimum", 0)) or int(schema.get("exclusiveMinimum", 0)) + 1
-        case "boolean":
-            return True
-        case "null":
-            return None
-    return FORMATS.get(schema.get("format", ""), "x" * max(1, schema.get("minLength", 0)))

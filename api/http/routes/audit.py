@@ -73,7 +73,13 @@ async def streams(
 async def entries(
     request: Req,
     state: State,
-    name: Annotated[str, PathParameter(description="`registry`, `market`, `settlement` or `carbon`.")],
+    name: Annotated[
+        str,
+        PathParameter(
+            description="`registry`, `market`, `settlement` or `carbon`.",
+            schema_extra={"examples": ["registry"]},
+        ),
+    ],
     limit: Limit = 100,
     after: Cursor = "",
 ) -> Response[Page[EntryShape]]:
@@ -90,7 +96,12 @@ async def entries(
 async def entries_of(
     request: Req,
     state: State,
-    kind: Annotated[str, PathParameter(description="`meter`, `device`, `building` or `crop`.")],
+    kind: Annotated[
+        str,
+        PathParameter(
+            description="`meter`, `device`, `building` or `crop`.", schema_extra={"examples": ["meter"]}
+        ),
+    ],
     subject: Annotated[str, PathParameter(description="Whose stream it is, such as m-school.")],
     limit: Limit = 100,
     after: Cursor = "",
