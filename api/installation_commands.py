@@ -22,11 +22,12 @@ from api.installation import (
     running,
 )
 from api.installation import provision as bring_up
-from api.market_checks import tariff_hole
+from api.market_checks import market_lines
 from ledger.clock import SystemClock, monotonic_seconds
 from ledger.command_line import DEFAULT_CONFIG, ConfigPath, configure_logs, environment, run, serve
 from ledger.errors import BadInput, LedgerError
 from ledger.opening import LedgerKeys
+from ledger.registry import Registry
 from ledger.services import registry_of
 from ledger.settings import with_servers
 from ledger.words import counted
@@ -92,7 +93,8 @@ def up(*, config: ConfigPath = DEFAULT_CONFIG) -> None:
                 await stack.enter_async_context(background(_settling(installation, wanted.market)))
             if wanted.book.log.witnesses:
                 await stack.enter_async_context(_witnessed(installation, wanted.api))
-            told = list(ready_lines(wanted, monotonic_seconds() - begin))
+            registry = installation.writer.book.registry
+            told = list(ready_lines(wanted, registry, monotonic_seconds() - begin))
             if wanted.api is not None:
                 address = await stack.enter_async_context(_served(installation, wanted, wanted.api, config))
                 told.append(f"the API listens at {address}, its description is {address}/docs")
@@ -137,18 +139,19 @@ def _served(
     return in_this_process(installation.settings, api, wanted.billing)
 
 
-def ready_lines(wanted: InstallationSettings, seconds: float) -> tuple[str, ...]:
-    """What there is to say once an installation is ready, `seconds` after it was started."""
+def ready_lines(wanted: InstallationSettings, registry: Registry, seconds: float) -> tuple[str, ...]:
+    """What there is to say once an installation is ready, `seconds` after it was started; of the market, what
+    the book has, which may have been published over the API."""
     settings, gateways, market, *_ = wanted
     buildings, meters = len(settings.buildings), sum(len(gateway.meters) for gateway in gateways)
     ready = (
         f"ready in {seconds:.1f} s: community {settings.community.id}, {counted(buildings, 'building')}, "
         f"{counted(meters, 'meter')} behind {counted(len(gateways), 'gateway')}. "
-        f"{f'It trades by {market.mechanism}. ' if market else ''}Ctrl-C stops it; nothing is lost."
+        "Ctrl-C stops it; nothing is lost."
     )
     lines = [f"{line}; {EXAMPLE_HINT}" for line in on_example_address(gateways)]
-    if market is not None and (hole := tariff_hole(market, SystemClock().now())):
-        lines.append(f"nothing can be settled now: {hole}; `energy-ledger doctor` says what to do")
+    if market is not None:
+        lines += market_lines(registry, SystemClock().now())
     return ready, *lines
 
 

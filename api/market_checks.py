@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from api.finding import Finding, Verdict
+from ledger.clock import rfc3339
 from ledger.errors import LedgerError
 from ledger.grid import Grid
 from ledger.market_events import TariffPublished
@@ -19,7 +20,7 @@ from settlement.amounts import PPM
 from settlement.publishing import missing_events
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
-from settlement.tariff import load_tariff, tariff_names
+from settlement.tariff import tariff_names
 
 AHEAD = timedelta(days=30)
 BEHIND_MAX = timedelta(hours=1)
@@ -111,13 +112,18 @@ def _since(rules: RulesInForce, grid: Grid, at: datetime) -> str:
     return f"{local:%Y-%m-%d %H:%M}"
 
 
-def tariff_hole(market: MarketSettings, now: datetime) -> str:
-    """What the settings' tariff does not say of an instant; nothing where it does."""
+def market_lines(registry: Registry, now: datetime) -> Iterator[str]:
+    """What the market goes by at an instant as the book has it, and what keeps it from being settled."""
+    rules = registry.market.rules
+    if (in_force := registry.market.rules_at(now)) is not None:
+        yield f"it trades by {in_force.mechanism}"
+    elif rules:
+        yield f"it will trade by {rules[0].mechanism} from {rfc3339(rules[0].begin)} on"
     try:
-        load_tariff(market.tariff).band(int(now.timestamp()))
+        if (ready := RulesInForce(registry).at(now)) is not None:
+            ready.tariff.band(int(now.timestamp()))
     except LedgerError as error:
-        return error.what
-    return ""
+        yield f"nothing can be settled now: {error.what}; `energy-ledger doctor` says what to do"
 
 
 def _mend(rules: RulesInForce, market: MarketSettings, at: datetime) -> str:

@@ -13,6 +13,7 @@ from api.cli import COMMANDS
 from api.installation import InstallationSettings
 from api.installation_commands import TEMPLATE, ready_lines
 from ingest.settings import gateways_from
+from ledger.registry import Registry
 from ledger.settings import FOREIGN_TABLES, settings_from
 
 EVERY = [command for commands in COMMANDS.values() for command in commands]
@@ -74,7 +75,8 @@ def test_an_installation_that_is_ready_counts_its_parts_and_names_what_is_not_ed
     assert text.count('host = "192.0.2.10"') == 1
     tables = tomllib.loads(text.replace("192.0.2.10", host))
     settings = settings_from(tables, TEMPLATE, FOREIGN_TABLES)
-    ready, *more = ready_lines(InstallationSettings(settings, gateways_from(tables, TEMPLATE), None), 1.25)
+    wanted = InstallationSettings(settings, gateways_from(tables, TEMPLATE), None)
+    ready, *more = ready_lines(wanted, Registry("campus"), 1.25)
     assert ready.startswith("ready in 1.2 s: community campus, 1 building, 2 meters behind 1 gateway. Ctrl-C")
     assert [line[: len(start)] for line, start in zip(more, said, strict=True)] == said
 

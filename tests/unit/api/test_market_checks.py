@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.http.operator_shapes import tariff_shape
-from api.market_checks import _hole, _tariff, keys_findings
+from api.market_checks import _hole, _tariff, keys_findings, market_lines
 from ledger.events import AnyEvent
 from ledger.grid import Grid
 from ledger.market_events import MarketRulesPublished, TariffPublished
@@ -31,7 +31,7 @@ versions = [{ from = 2026-01-01, until = 2026-06-15, feed_in_per_kwh = 2, period
 """
 
 
-def rules(tariff: TariffPublished) -> RulesInForce:
+def registry_of(tariff: TariffPublished) -> Registry:
     registry = Registry("campus")
     published = MarketRulesPublished(
         begin=MORNING, mechanism="uniform_price", tariff=tariff.tariff, gate_minutes=0, final_days=7
@@ -39,7 +39,11 @@ def rules(tariff: TariffPublished) -> RulesInForce:
     facts: list[AnyEvent] = [Campus("campus").opening(), tariff, published]
     for fact in facts:
         registry.apply(fact)
-    return RulesInForce(registry)
+    return registry
+
+
+def rules(tariff: TariffPublished) -> RulesInForce:
+    return RulesInForce(registry_of(tariff))
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(0, "odd"), (13, "odd"), (14, "wrong")])
@@ -95,6 +99,21 @@ def test_a_surcharge_and_holidays_that_have_ended_are_told_since_when() -> None:
     }, "as seen from afterwards"
     assert tariff.unknown_since(date(2026, 6, 1)) is None
     assert tariff.unknown_since(date(2031, 2, 3)) == min(end for end in ends.values() if end)
+
+
+def test_a_start_tells_the_rules_that_are_in_force_in_the_book_and_what_their_tariff_lacks() -> None:
+    registry = registry_of(TariffPublished(tariff="ends", document=ENDS))
+    later = MarketRulesPublished(
+        begin=MORNING + timedelta(days=1), mechanism="pay_as_bid", tariff="ends", gate_minutes=0, final_days=7
+    )
+    registry.apply(later)
+    assert list(market_lines(registry, MORNING)) == ["it trades by uniform_price"]
+    assert list(market_lines(registry, later.begin)) == ["it trades by pay_as_bid"]
+    (ahead,) = market_lines(registry, MORNING - timedelta(days=1))
+    assert ahead == "it will trade by uniform_price from 2026-06-01T00:00:00Z on"
+    _, hole = market_lines(registry, MORNING + timedelta(days=20))
+    assert hole.startswith("nothing can be settled now: the tariff ends does not say")
+    assert list(market_lines(Registry("campus"), MORNING)) == []
 
 
 def test_before_the_first_rules_there_is_no_hole() -> None:
