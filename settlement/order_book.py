@@ -5,6 +5,7 @@ interval whenever it is asked about. What names an order or agreement that is no
 does one that is placed under the name of another that still holds.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,6 +138,15 @@ class OrderBook:
     def open_orders(self, building: str, start: datetime) -> int:
         """How many orders of a building hold in the interval that starts at an instant or later."""
         return sum(each.until > max(start, each.placed.begin) for each in self.booked_orders(building))
+
+    def open_proposals(self, building: str, start: datetime) -> Counter[str]:
+        """To whom a building has proposed how many agreements for the interval that starts at an instant or
+        later, accepted or not."""
+        return Counter(
+            each.proposed.partner
+            for each in self.booked_agreements(building)
+            if each.proposer == building and each.until > max(start, each.begin)
+        )
 
     def orders(self, start: datetime) -> dict[str, list[Order]]:
         """The orders for the interval that starts at an instant, by building."""

@@ -38,6 +38,11 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 ENERGY_WH_MAX = MILLIWH_MAX // MILLIWH_PER_WH
 ORDERS_OPEN_MAX = 500
 """That a building may have which have not ended: more than one for each interval of five days."""
+AGREEMENTS_OPEN_MAX = 500
+"""That a building may have proposed which have not ended, accepted or not. Those that it was proposed do not
+count, or others could keep it from proposing any."""
+AGREEMENTS_WITH_ONE_MAX = 50
+"""Of these, with one partner: so long its list may become by one neighbour's doing."""
 
 
 class NameInUse(BadInput):
@@ -50,6 +55,13 @@ class TooManyOrders(Contradiction):
     """A building has as many orders as one may have that have not ended."""
 
     code = "too-many-orders"
+
+
+class TooManyAgreements(Contradiction):
+    """A building has proposed as many agreements as one may have that have not ended, in all or with one
+    partner."""
+
+    code = "too-many-agreements"
 
 
 class UnknownOrder(BadInput):
@@ -218,13 +230,14 @@ class Desk(Words):
         match event:
             case OrderPlaced():
                 self._check_name(building, event)
-                self._check_count(building)
+                self._check_orders_open(building)
             case OrderCancelled():
                 self._check_order(building, event)
             case AgreementProposed():
                 if self.orders.agreement(building, event.agreement) is not None:
                     what = f"{building} has proposed an agreement of this name"
                     raise NameInUse(what, where=event.agreement, hint="name another")
+                self._check_agreements_open(building, event.partner)
             case AgreementAccepted() | AgreementEnded():
                 self._check_agreement(building, event)
 
@@ -252,12 +265,25 @@ class Desk(Words):
                 hint="name another, let this one begin then, or cancel the other first",
             )
 
-    def _check_count(self, building: str) -> None:
+    def _check_orders_open(self, building: str) -> None:
         if self.orders.open_orders(building, self.first_open()) >= ORDERS_OPEN_MAX:
             raise TooManyOrders(
                 f"{building} has {ORDERS_OPEN_MAX} orders that have not ended", where=building,
                 hint="cancel one, or let one that ends later stand for several",
             )  # fmt: skip
+
+    def _check_agreements_open(self, building: str, partner: str) -> None:
+        found = self.orders.open_proposals(building, self.first_open())
+        if found.total() >= AGREEMENTS_OPEN_MAX:
+            what = f"{AGREEMENTS_OPEN_MAX} agreements"
+        elif found[partner] >= AGREEMENTS_WITH_ONE_MAX:
+            what = f"{partner} {AGREEMENTS_WITH_ONE_MAX} agreements"
+        else:
+            return
+        raise TooManyAgreements(
+            f"{building} has proposed {what} that have not ended", where=building,
+            hint="end one, or let one that ends later stand for several",
+        )  # fmt: skip
 
     def _check_order(self, building: str, event: OrderCancelled) -> None:
         name = event.order

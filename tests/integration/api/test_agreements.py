@@ -128,3 +128,18 @@ async def test_what_does_not_fit_is_told(seller: httpx.AsyncClient, buyer: httpx
     assert (await seller.post(path("b-1"), json={**OFFER, "price": "3,20"})).status_code == 400
     problem(await buyer.post(path("b-2", "/a-1/accept"), json={}), 400, "bad-request")
     problem(await buyer.post(path("b-1", "/a-1/end"), json={}), 403, "not-allowed")
+
+
+async def test_nobody_fills_a_neighbours_list_with_proposals(
+    served: Api, seller: httpx.AsyncClient, buyer: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.ordering.AGREEMENTS_WITH_ONE_MAX", 2)
+    offers = [{**OFFER, "agreement": f"a-{number}"} for number in range(4)]
+    answers = [await seller.post(path("b-1"), json=offer) for offer in offers]
+    assert [answer.status_code for answer in answers] == [201, 201, 409, 409]
+    problem(answers[-1], 409, "too-many-agreements")
+    async with served.client("operator") as operator:
+        problem(await operator.post(path("b-1"), json=offers[2]), 409, "too-many-agreements")
+    assert len((await buyer.get(path("b-2"))).json()["items"]) == 2
+    assert (await buyer.post(path("b-2", "/a-0/end"), json={"proposer": "b-1"})).status_code == 200
+    assert (await seller.post(path("b-1"), json=offers[2])).status_code == 201

@@ -46,8 +46,8 @@ class Office:
     def place(self, name: str = "o-1", begin: str | None = None, until: str = SPAN[1] or "") -> Event:
         return self.take("b-1", self.desk.placed("b-1", name, "sell", 3, None, (begin, until), (None, None)))
 
-    def propose(self, partner: str = "b-2") -> Event:
-        return self.take("b-1", self.desk.proposed("b-1", "a-1", "sell", partner, 3, 500, SPAN))
+    def propose(self, partner: str = "b-2", name: str = "a-1") -> Event:
+        return self.take("b-1", self.desk.proposed("b-1", name, "sell", partner, 3, 500, SPAN))
 
     def take(self, building: str, event: Event) -> Event:
         self.desk.orders.apply(building, event)
@@ -75,6 +75,27 @@ def test_a_building_has_so_many_orders_that_have_not_ended(
     assert "b-1 has 2 orders" in refused("too-many-orders", lambda: office.place("o-3")).what
     office.take("b-1", office.desk.cancelled("b-1", "o-1", None))
     office.place("o-3")
+
+
+def test_a_building_has_proposed_so_many_agreements_that_have_not_ended(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.ordering.AGREEMENTS_OPEN_MAX", 3)
+    monkeypatch.setattr("settlement.ordering.AGREEMENTS_WITH_ONE_MAX", 2)
+    office.propose("b-2", "a-1")
+    office.propose("b-2", "a-2")
+    told = refused("too-many-agreements", lambda: office.propose("b-2", "a-3"))
+    assert "proposed b-2 2 agreements" in told.what
+    office.propose("b-3", "a-3")
+    assert (
+        "b-1 has proposed 3 agreements"
+        in refused("too-many-agreements", lambda: office.propose("b-3", "a-4")).what
+    )
+    office.take("b-2", office.desk.proposed("b-2", "a-1", "sell", "b-1", 3, 500, SPAN))
+    office.take("b-2", office.desk.ended("b-2", "a-1", "b-1", None))
+    office.propose("b-2", "a-4")
+    office.take("b-2", office.desk.accepted("b-2", "a-4", "b-1", None))
+    refused("too-many-agreements", lambda: office.propose("b-2", "a-5"))
 
 
 @pytest.mark.parametrize(
