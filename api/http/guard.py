@@ -4,7 +4,9 @@
 
 `may` names roles. A building may where the path names its own building and nowhere else, `OWN`; who may
 everything of the community needs no building. `PUBLIC` is everybody; `LOG` is everybody where the operator
-allows it, and everybody known to the community elsewhere. `SELF` is everybody known, about themselves.
+allows it, and everybody known to the community elsewhere. `SELF` is everybody known, about themselves, and
+`MEMBERS` everybody known, about what all have in common: a building reads with it what is not its own alone,
+so such a handler asks for `pool.whole`.
 """
 
 from collections.abc import Set as AbstractSet
@@ -24,12 +26,14 @@ PUBLIC: AbstractSet[str] = frozenset({"public"})
 LOG: AbstractSet[str] = frozenset({"log"})
 OWN: AbstractSet[str] = frozenset({"building"})
 SELF: AbstractSet[str] = frozenset({"self"})
+MEMBERS: AbstractSet[str] = frozenset({"members"})
 ALL_KEYS: AbstractSet[str] = frozenset(ROLES)
 
 WHO: dict[str, str] = {
     "public": "everybody, without a key",
     "log": "everybody where the operator has made the log public, elsewhere whoever has a key or a session",
     "self": "whoever has a key or a session",
+    "members": "whoever has a key or a session, also every building",
     "operator": "the operator",
     "billing": "billing",
     "auditor": "auditors",
@@ -73,6 +77,10 @@ class Guarding(ASGIMiddleware):
         if principal.community != backend.community:
             raise NotAllowed("who asks is of another community")
         if may & (LOG | SELF):
+            return
+        if may & MEMBERS:
+            if principal.role == "building" and principal.building is not None:
+                read_for(principal.community, principal.building)
             return
         if principal.role not in may:
             raise NotAllowed(f"the role {principal.role} may not do this")

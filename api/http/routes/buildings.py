@@ -1,6 +1,7 @@
 """For buildings: what each took and gave, traded, pays and saved, and its own meters' chains.
 
-A building sees its own alone; the operator sees every one's, and billing where money is told.
+A building sees its own alone, and who the others are; the operator sees every one's, and billing where money
+is told.
 """
 
 from datetime import timedelta
@@ -13,7 +14,7 @@ from litestar.datastructures import State
 from api.http.backend import Backend
 from api.http.building_shapes import BuildingShape, IntervalShape, building_shape, interval_shapes
 from api.http.caching import told
-from api.http.guard import OWN
+from api.http.guard import MEMBERS, OWN
 from api.http.known_building import BuildingPath, known_building
 from api.http.pages import BadCursor, Cursor, Limit, Page, page_of, shaped_page_of
 from api.http.routes import building_meters, building_money, live
@@ -23,13 +24,13 @@ from ledger.postgres.buildings import BuildingStore
 Req = Request[Any, Any, State]
 
 
-@get("/", may={"operator", "billing"}, has_etag=True, summary="All buildings, by name")
+@get("/", may=MEMBERS, has_etag=True, summary="All buildings, by name")
 async def buildings(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[BuildingShape]]:
-    """The buildings of the community and their feeders."""
+    """The buildings of the community and their feeders: whom agreements can be made with."""
     backend: Backend = state.backend
-    store = BuildingStore(backend.pool, backend.community)
+    store = BuildingStore(backend.pool.whole, backend.community)
     page = await page_of(after, limit, ("",), store.buildings, building_shape, lambda row: (row.building,))
     return told(request, page)
 

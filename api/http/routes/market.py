@@ -1,4 +1,4 @@
-"""For operators: publishing the rules of the market and its tariffs; for auditors and billing, reading them.
+"""For operators: publishing the rules of the market and its tariffs; for all who take part, reading them.
 
 What is published is an event of the book for ever. `dry_run` tells what would change and from when on, and
 writes nothing. With an Idempotency-Key a publication may be sent again.
@@ -16,6 +16,7 @@ from litestar.params import PathParameter, QueryParameter, RequestBody
 
 from api.http.backend import Backend
 from api.http.caching import told
+from api.http.guard import MEMBERS
 from api.http.market_desk import MarketDesk
 from api.http.market_shapes import (
     NewRules,
@@ -36,7 +37,6 @@ from ledger.market_events import TariffPublished
 from ledger.postgres.audit import AuditStore
 
 OPERATOR = frozenset({"operator"})
-READERS = OPERATOR | {"auditor", "billing"}
 NUMBER_MAX = 2**53
 
 Req = Request[Any, Any, State]
@@ -49,7 +49,7 @@ DryRun = Annotated[bool, QueryParameter(description="Tell what would come of it,
 
 async def _published(state: State) -> list[Publication]:
     backend: Backend = state.backend
-    return publications(await AuditStore(backend.pool, backend.community).market())
+    return publications(await AuditStore(backend.pool.whole, backend.community).market())
 
 
 def _today(state: State) -> date:
@@ -78,7 +78,7 @@ def _desk(state: State) -> MarketDesk:
 # --- rules ---------------------------------------------------------------------------------------------
 
 
-@get("/rules", may=READERS, has_etag=True, summary="Rules as published, the first ones first")
+@get("/rules", may=MEMBERS, has_etag=True, summary="Rules as published, the first ones first")
 async def rules(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[PublishedRules]]:
@@ -87,7 +87,7 @@ async def rules(
     return told(request, await _numbered(every, limit, after))
 
 
-@get("/rules/{number:int}", may=READERS, has_etag=True, summary="Rules by their number")
+@get("/rules/{number:int}", may=MEMBERS, has_etag=True, summary="Rules by their number")
 async def rules_of(request: Req, state: State, number: NumberPath) -> Response[PublishedRules]:
     """One publication."""
     every = rules_list(await _published(state), _currency(state))
@@ -118,7 +118,7 @@ async def publish_rules(
 # --- tariffs -------------------------------------------------------------------------------------------
 
 
-@get("/tariffs", may=READERS, has_etag=True, summary="Tariffs as published, the first one first")
+@get("/tariffs", may=MEMBERS, has_etag=True, summary="Tariffs as published, the first one first")
 async def tariffs(
     request: Req, state: State, limit: Limit = 100, after: Cursor = ""
 ) -> Response[Page[PublishedTariff]]:
@@ -127,7 +127,7 @@ async def tariffs(
     return told(request, await _numbered(every, limit, after))
 
 
-@get("/tariffs/{number:int}", may=READERS, has_etag=True, summary="A tariff with its texts")
+@get("/tariffs/{number:int}", may=MEMBERS, has_etag=True, summary="A tariff with its texts")
 async def tariff_of(request: Req, state: State, number: NumberPath) -> Response[TariffText]:
     """One publication with its document and those beside it, exactly as they stand in the book."""
     every = await _published(state)

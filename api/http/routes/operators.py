@@ -11,6 +11,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from api.http.backend import Backend
 from api.http.caching import told
+from api.http.guard import MEMBERS
 from api.http.operator_shapes import (
     AlarmShape,
     MarketShape,
@@ -83,13 +84,13 @@ async def alarms(state: State, limit: Limit = 100, after: Cursor = "") -> Page[A
     )
 
 
-@get("/market", may=OPERATOR, has_etag=True, summary="Rules and tariffs as published")
+@get("/market", may=MEMBERS, has_etag=True, summary="Rules and tariffs as published")
 async def market(request: Req, state: State) -> Response[MarketShape]:
     """The rules in order of the instant from which they hold, and the tariffs by name with how far each of
     their parts is known."""
     backend: Backend = state.backend
     community = backend.book.community
-    published = await _inspection(state).market()
+    published = await Inspection(backend.pool.whole, backend.community).market()
     today = backend.clock.now().astimezone(ZoneInfo(community.zone)).date()
     shape = MarketShape(
         [rules_shape(each, community.currency) for each in published.rules],

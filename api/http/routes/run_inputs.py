@@ -14,11 +14,13 @@ from api.http.billing_shapes import RunShape, run_shape
 from api.http.caching import told
 from api.http.market_shapes import Publication, publications
 from api.http.problems import NotThere
-from api.http.routes.market import NUMBER_MAX, READERS
+from api.http.routes.market import NUMBER_MAX
 from ledger.market_events import MarketRulesPublished, TariffPublished
 from ledger.postgres.audit import AuditStore
 from ledger.postgres.issued import IssuedStore
 from ledger.settlement_rows import RunRow
+
+READERS = frozenset({"operator", "auditor", "billing"})
 
 Req = Request[Any, Any, State]
 

@@ -75,7 +75,6 @@ async def refused(client: httpx.AsyncClient, path: str, **params: Any) -> tuple[
 
 
 async def test_a_building_reads_its_own_and_no_others(served: Api, own: httpx.AsyncClient) -> None:
-    assert await refused(own, f"{V1}/buildings") == (403, "not-allowed")
     for path in (*MONEY, *METERED):
         assert await refused(own, f"{V1}/buildings/b-2/{path}") == (403, "not-allowed")
     assert await refused(own, f"{OWN}/meters/m-1/chain") == (404, "not-found"), "it is b-2's"
@@ -110,6 +109,23 @@ async def test_buildings_are_listed_by_name(served: Api) -> None:
         assert [each["building"] for each in rows] == ["b-1", "b-2", "b-3"]
         assert rows[1] == {"building": "b-2", "name": "b-2", "feeder": "f-1"}
         assert await paged(billing, f"{V1}/buildings", 1) == rows
+
+
+async def test_a_building_reads_the_market_that_it_bids_in_and_who_its_partners_may_be(
+    served: Api, own: httpx.AsyncClient
+) -> None:
+    await served.site.projector.catch_up()
+    async with served.client("operator") as operator:
+        for path in (
+            "buildings", "market", "market/rules", "market/rules/2", "market/tariffs", "market/tariffs/1",
+        ):  # fmt: skip
+            mine, theirs = [await each.get(f"{V1}/{path}") for each in (own, operator)]
+            assert mine.status_code == 200, path
+            assert mine.json() == theirs.json(), path
+    assert len((await own.get(f"{V1}/buildings")).json()["items"]) == 3
+    (rules,) = (await own.get(f"{V1}/market")).json()["rules"]
+    assert rules["gate_minutes"] == 0
+    assert (await own.post(f"{V1}/market/rules", json={})).status_code == 403
 
 
 # --- intervals -----------------------------------------------------------------------------------------

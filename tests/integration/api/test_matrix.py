@@ -18,7 +18,7 @@ from ledger.embedded import EmbeddedNats, EmbeddedPostgres
 from tests.support.api import Api, api
 from tests.support.store import migrated
 
-WORDS = {"public", "log", "self", "building", "auditor", "billing", "operator"}
+WORDS = {"public", "log", "self", "members", "building", "auditor", "billing", "operator"}
 EXAMPLE = {
     "community": "campus", "month": "2026-06", "number": "1", "digest": "ab" * 32, "path": "0/000",
     "code": "fork", "position": "0",
@@ -48,7 +48,7 @@ def allowed(may: set[str], asker: Asker, building: str | None, *, public_log: bo
         return True
     if asker.role is None or not asker.is_ours:
         return False
-    if {"log", "self"} & may:
+    if {"log", "self", "members"} & may:
         return True
     if asker.role == "building":
         return "building" in may and building == asker.building

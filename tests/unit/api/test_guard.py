@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from api.http.guard import ALL_KEYS, LOG, OWN, PUBLIC, Guarding
+from api.http import guard
+from api.http.guard import ALL_KEYS, LOG, MEMBERS, OWN, PUBLIC, Guarding
 from api.http.principal import Principal
 from api.http.problems import NotAllowed, NotKnown, NotThere
 from ledger.access import ROLES, Role
@@ -57,6 +58,19 @@ async def test_the_log_is_for_everybody_or_for_every_key_of_the_community() -> N
     assert await asked(LOG, None, public_log=True) is PASSES
     assert await asked(LOG, key("building", "b-1")) is PASSES
     assert await asked(LOG, key("operator", community="elsewhere")) is NotAllowed
+
+
+async def test_what_all_have_in_common_is_for_every_key_and_a_building_reads_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owners: list[tuple[str, str]] = []
+    monkeypatch.setattr(guard, "read_for", lambda *owner: owners.append(owner))
+    for role in ROLES:
+        assert await asked(MEMBERS, key(role, "b-1" if role == "building" else None)) is PASSES
+    assert owners == [("campus", "b-1")]
+    assert await asked(MEMBERS, None) is NotKnown
+    assert await asked(MEMBERS, None, public_log=True) is NotKnown
+    assert await asked(MEMBERS, key("building", "b-1", community="elsewhere")) is NotAllowed
 
 
 async def test_a_building_may_where_the_path_names_it() -> None:
