@@ -22,6 +22,7 @@ from api.bus_checks import (
     seed_findings,
     service_key_files,
 )
+from api.delivery_checks import delivery_findings
 from api.finding import Finding, Verdict
 from api.http.settings import ApiSettings
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
@@ -371,6 +372,12 @@ async def _witnesses(patient: Patient) -> AsyncIterator[Finding]:
         yield finding
 
 
+async def _delivery(patient: Patient) -> AsyncIterator[Finding]:
+    is_billed = patient.market is not None
+    async for finding in delivery_findings(patient.settings, SystemClock().now(), is_billed=is_billed):
+        yield finding
+
+
 async def _market(patient: Patient) -> AsyncIterator[Finding]:
     if patient.market is not None:
         async for finding in market_findings(patient.settings, patient.market, SystemClock().now()):
@@ -402,5 +409,6 @@ _WITH_SERVERS: tuple[Check, ...] = (
     _book,
     _witnesses,
     _meters,
+    _delivery,
     _market,
 )

@@ -1,5 +1,6 @@
 """A simulation as a file."""
 
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ingest.meter_model import MeterModelUnknown, load_models
 from ingest.simulator import load_simulation
 from ingest.simulator.meter import CommandUnknown
 from ingest.simulator.plan import EXAMPLE, SimulationInvalid
+from ingest.simulator.source import Profiles, ProfileSource, starts_at
 from ledger.clock import VirtualClock
 from ledger.errors import BadInput
 
@@ -45,6 +47,29 @@ model = "sunspec-int"
 pv = "PV1"
 pv_w = 5000
 """
+
+
+def test_the_examples_main_meter_shows_what_its_building_does_and_a_small_loss() -> None:
+    tables = tomllib.loads(EXAMPLE.read_text())
+    school, main = tables["lines"][0]["meters"]
+    profiles = Profiles.read(EXAMPLE.with_name(tables["profiles"]))
+    starts = starts_at(profiles, UTC)
+    of_school, of_main = (
+        ProfileSource(
+            profiles, starts=starts,
+            **{name: meter[name] for name in ("load", "peak_w", "pv", "pv_w")},
+        )
+        for meter in (school, main)
+    )  # fmt: skip
+    for hour in range(24):
+        before, after = (starts + timedelta(hours=each) for each in (hour, hour + 1))
+        flows = [
+            (later.import_wh - earlier.import_wh) - (later.export_wh - earlier.export_wh)
+            for earlier, later in (
+                (meter.registers_at(before), meter.registers_at(after)) for meter in (of_school, of_main)
+            )
+        ]
+        assert 0 <= flows[1] - flows[0] <= 20_000 // 50, f"at most 2 % of the building's peak at {hour}:00"
 
 
 @pytest.fixture
