@@ -16,6 +16,7 @@ from api.http.metrics import Metrics
 from api.http.openapi import Description
 from api.http.problems import HANDLERS, keep_refusal
 from api.http.repeating import Repeating
+from api.http.requests import ReadRequest
 from api.http.routes import (
     agreements,
     audit,
@@ -57,6 +58,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     return Litestar(
         route_handlers=handlers,
         middleware=[InFlight(), Guarding(backend), Repeating(backend)],
+        request_class=ReadRequest,
         exception_handlers=HANDLERS,
         after_exception=[keep_refusal],
         state=State(

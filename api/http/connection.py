@@ -9,9 +9,10 @@
     all connections             CONNECTIONS_MAX                                     closed
     a WebSocket's messages      MESSAGE_BYTES_MAX, and SEND_SECONDS for what nobody reads
 
-A request that was taken is answered before its connection is closed: also when the client has closed its own
-side (RFC 9112, section 9.6), and when the server ends: then an open connection is kept for LAST_SECONDS more,
-for what was sent before its client could know. Only an answer without end goes with its client.
+A request that was taken is answered before its connection is closed: also when what comes behind it is no
+request, when the client has closed its own side (RFC 9112, section 9.6), and when the server ends: then an
+open connection is kept for LAST_SECONDS more, for what was sent before its client could know. Only an answer
+without end goes with its client.
 """
 
 import asyncio
@@ -94,6 +95,7 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
         self._is_in_head = False
         self._is_in_body = False
         self._is_ending = False
+        self._is_refusing = False
         self._slow: asyncio.TimerHandle | None = None
 
     # --- what the transport tells -------------------------------------------------------------
@@ -120,7 +122,7 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        if self.transport is None or self.transport.is_closing():
+        if self.transport is None or self.transport.is_closing() or self._is_refusing:
             return
         if not self._is_in_body:
             if self._slow is None:
@@ -179,11 +181,20 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over, if nothing else is under way on it."""
         self._cancel()
-        if not self._is_idle() or not self.url.isascii() or self.scope["method"] != "GET":
+        has_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+        is_get = self.scope["method"] == "GET" and not has_body
+        if not self._is_idle() or not self.url.isascii() or not is_get:
             self._refuse(400, "this is not a request for a WebSocket")
             return
         self.transport = self._uncorked  # each message goes at once
         super().handle_websocket_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """What it would rather speak is not spoken here: it is answered, and what follows is not read."""
+        self.cycle.keep_alive = False
 
     # --- what the server tells ----------------------------------------------------------------
 
@@ -198,6 +209,11 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
     def _close_unused(self) -> None:
         if self._is_idle() and not self._is_in_head:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_refusing and self._is_idle():
+            self._refuse_now()
 
     # --- refusing -----------------------------------------------------------------------------
 
@@ -224,22 +240,37 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
             self._slow = None
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Say why, unless another answer has begun, and close."""
+        """Say why, behind the answers to all that was taken before, and close."""
         self._cancel()
+        self._status, self._detail = status, detail
+        is_answering = not self._is_idle() and not self._is_in_body
+        if is_answering and not self.cycle.scope["state"].get(OPEN_ENDED):
+            self._is_refusing = True
+        else:
+            self._refuse_now()
+
+    def _refuse_now(self) -> None:
         if self.transport.is_closing():
             return
         if self._is_idle() or not self.cycle.response_started:
-            body = msgspec.json.encode(problem(status, LIBRARY[status], detail))
+            body = msgspec.json.encode(problem(self._status, LIBRARY[self._status], self._detail))
             head = (
                 f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
                 "x-content-type-options: nosniff\r\n\r\n"
             )
-            self.transport.write(STATUS_LINE[status] + head.encode() + body)
+            self.transport.write(STATUS_LINE[self._status] + head.encode() + body)
         self.transport.close()
 
 
 class BoundedWebSocket(_Sending, WebSocketsSansIOProtocol):
     """A connection that became a WebSocket."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read it. A handshake comes whole, and one that cannot be read is told by nobody."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
 
     async def send(self, message: Any) -> None:
         """Send it. A refusal completes the handshake too, which the library forgets to note."""

@@ -27,6 +27,12 @@ class StoreSettings(BadInput):
     code = "store-settings"
 
 
+class Unstorable(BadInput):
+    """A text has a character that Postgres keeps in none: NUL."""
+
+    code = "unstorable-text"
+
+
 class Conflict(LedgerError):
     """Somebody else appended to this community: read the state again and try anew."""
 
@@ -58,6 +64,8 @@ def translated() -> Iterator[None]:
         asyncpg.LockNotAvailableError,  # the database may have a lock_timeout
     ) as error:
         raise StoreUnavailable(f"Postgres asks to try again: {type(error).__name__}") from error
+    except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
+        raise Unstorable("a text here has a character that cannot be stored", hint="is it NUL?") from error
     except asyncpg.PostgresError as error:
         raise StoreRefused(str(error.args[0]) if error.args else type(error).__name__) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

@@ -4,6 +4,7 @@ nobody keeps the server waiting by sending or reading in drops.
 
 import asyncio
 import gzip
+import re
 import socket
 from collections.abc import AsyncIterator
 
@@ -46,7 +47,7 @@ def chunked(*chunks: bytes, fields: tuple[str, ...] = ()) -> bytes:
 
 
 def statuses(answer: bytes) -> list[bytes]:
-    return [line.split(b" ")[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    return re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", answer)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,9 @@ async def test_a_compressed_body_is_never_blown_up(served: Api) -> None:
         (*SOCKET, SOCKET[3]),
         (*SOCKET, "Sec-WebSocket-Extensions: \xff\xfe;;,,", "Sec-WebSocket-Protocol: ,,\xff"),
         SOCKET,  # well said, but nothing there speaks by it
+        (*SOCKET, "Content-Length: 1"),
+        (*SOCKET, "Content-Length: 500"),
+        (*SOCKET, CHUNKED),
     ],
 )
 async def test_a_handshake_for_a_websocket_that_is_none_is_refused(
@@ -151,6 +155,28 @@ async def test_a_handshake_for_a_websocket_that_is_none_is_refused(
     for path in ("/livez", SLOW, f"{V1}/nowhere"):
         answer = await said(served, head("GET", path, *fields) + b"\xff" * 500)
         assert statuses(answer)[0] in (b"400", b"404", b"405"), (path, answer)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\x00junk\r\n\r\n", b"GET /livez HTTP/1.1\r\n\r\n", head("GET", "/livez", *SOCKET)]
+)
+async def test_what_was_taken_is_answered_before_the_junk_behind_it_is_refused(
+    served: Api, junk: bytes
+) -> None:
+    good = head("POST", SLOW, "Content-Length: 2") + b"ab"
+    answer = await said(served, good + junk)
+    assert statuses(answer) == [b"200", b"400"]
+    assert b"2 bytes" in answer
+    assert statuses(await said(served, good * 3 + junk)) == [b"200"] * 3 + [b"400"]
+    many = await said(served, good * (connection.PIPELINED_MAX + 5))
+    assert statuses(many)[-1] == b"400"
+    assert statuses(many)[:-1] == [b"200"] * (connection.PIPELINED_MAX + 1)
+
+
+async def test_an_upgrade_to_what_is_not_spoken_here_is_answered_and_ends_the_connection(served: Api) -> None:
+    wanted = head("GET", "/livez", "Connection: Upgrade", "Upgrade: foo")
+    async with asyncio.timeout(5):
+        assert statuses(await said(served, wanted + head())) == [b"200"]
 
 
 # --- in drops ---------------------------------------------------------------------------------

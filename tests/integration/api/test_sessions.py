@@ -321,3 +321,16 @@ async def test_people_are_added_listed_given_passwords_and_ended_by_command(
     assert "person-known" in await run("add", "lek@example.org", "auditor", "--password-file", "one", code=2)
     async with browser(served, "lek@example.org") as client:
         assert (await client.get(SESSION)).json()["role"] == "auditor"
+
+
+async def test_no_body_of_a_stranger_is_a_failure_of_ours(served: Api) -> None:
+    request = {"device": "gw-x", "role": "gateway", "public_key": "0" * 64, "possession": "AA=="}
+    async with served.client() as client:
+        for path in (SESSION, f"{V1}/devices/enrol"):
+            for deep in ("[" * 3_000, '{"name":' + "[" * 3_000):
+                answer = await client.post(path, content=deep, headers={"Content-Type": "application/json"})
+                assert (answer.status_code, code(answer)[1]) == (422, "malformed"), answer.text
+        nul = await client.post(SESSION, json={"name": "a\0b", "password": PASSWORD})
+        assert code(nul) == (422, "unstorable-text"), nul.text
+        nul = await client.post(f"{V1}/devices/enrol", json={"token": "\0.aaaa", "request": request})
+        assert code(nul)[0] in (401, 403, 422), nul.text
