@@ -7,23 +7,31 @@ An event of a request with an Idempotency-Key carries a salt that follows from t
 request comes again after its receipt was lost, its event is found in the book, and nothing is written twice.
 What was sent and not answered may be in the book, may get there yet, or may never: before anything else is
 written to its stream, the very same event is sent again, as a gateway does with an envelope.
+
+What is refused takes no turn at the stream, for which others wait: it is judged by the book before, and what
+is not refused then once more within the turn. Both are served by building, so that one that asks for much
+waits for itself. How many events a building may write in a day is counted in the book.
 """
 
 import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
+from math import ceil
 from typing import NamedTuple, cast
 
 import msgspec
 import structlog
 
 from api.http.backend import Backend
+from api.http.fair_lock import FairLock
 from api.http.operator_signing import Turn
+from api.http.problems import TooMany
+from api.http.waiting import held
 from ledger.client import BookClient, Refused
 from ledger.clock import rfc3339
-from ledger.errors import BadInput, Unavailable
+from ledger.errors import BadInput, LedgerError, Unavailable
 from ledger.event import new_salt
 from ledger.events import read_recorded
 from ledger.market import GateClosed
@@ -37,6 +45,7 @@ from ledger.market_events import (
 )
 from ledger.postgres.connection import Connection
 from ledger.postgres.exporter import StoreSnapshot
+from ledger.postgres.pace import recorded_before
 from ledger.postgres.recorded import RecordedPlace, recorded_place
 from ledger.postgres.settlement import SettlementStore
 from settlement.book_state import BookState
@@ -45,18 +54,27 @@ from settlement.ordering import Desk
 log = structlog.get_logger(__name__)
 
 POSITIONS_AT_ONCE = 50_000
+DAY = timedelta(days=1)
 SALT_BYTES = 12
 SALT_DOMAIN = b"energy-ledger/salt/v1\n"
 BEHIND = frozenset({"fork", "chain-broken", "sequence-gap"})
 """Refusals of what does not go on from the stream's head: somebody else was faster."""
 
 Wanted = OrderPlaced | OrderCancelled | AgreementProposed | AgreementAccepted | AgreementEnded
+Made = Callable[[Desk, str], Wanted]
+"""Makes an event from the book as it stands and the salt that it gets."""
 
 
 class OthersWrite(Unavailable):
     """Somebody else, who takes no turns, wrote to the building's stream in the same moment."""
 
     code = "others-write"
+
+
+class TooManyEvents(TooMany):
+    """A building has written as many events as it may in a day; what it has begun it may still end."""
+
+    code = "too-many-events"
 
 
 class Written(NamedTuple):
@@ -83,6 +101,7 @@ class OrderDesk:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._following = asyncio.Lock()
+        self._judging = FairLock()  # of those who are judged only one has a connection in hand
         self._book: tuple[BookState, SettlementStore] | None = None
         self._size = 0  # of the log, as far as the book was read
         self._unanswered: dict[str, Wanted] = {}  # by stream
@@ -109,36 +128,88 @@ class OrderDesk:
             return (await self._newest(connection)).still()
 
     async def write(
-        self, building: str, request: bytes | None, made: Callable[[Desk, str], Wanted]
+        self, building: str, request: bytes | None, made: Made, a_day: int | None = None
     ) -> Written:
         """Have an event made from the book as it stands and from the salt that it gets, and append it.
 
-        `request` is what the same request has in common with itself when it is sent again.
+        `request` is what the same request has in common with itself when it is sent again; `a_day` is how
+        many events the building may write in a day, if it has a bound.
 
-        Raises what `made` raises, `GateClosed`, `Refused`, and `Unavailable` where nobody can know whether
-        the event is in the book.
+        Raises what `made` raises, `GateClosed`, `TooManyEvents`, `Busy`, `Refused`, and `Unavailable` where
+        nobody can know whether the event is in the book.
         """
         stream, salt = f"building/{building}", self._salt(request)
+        sent = request is not None
+        if stream not in self._unanswered:  # or that would have to be sent again first
+            there = await self._judged(stream, salt, made, a_day, may_be_there=sent)
+            if there is not None:
+                return there
         async with self._backend.operator.turn(stream) as turn:
             # First where the chain goes on, then what is in the book: what gets there in between is found,
             # and what gets there later is the very envelope that goes on from this head.
             client = await self._backend.operator.client()
             await self._finish(turn, client, stream)
-            place = await self._place(turn, stream, salt) if request is not None else None
-            if place is not None:
-                (event,) = read_recorded([place.body])
-                return Written(
-                    cast(Wanted, event), stream, place, await self._read(turn.connection), was_there=True
-                )
+            there = await self._there(turn.connection, stream, salt) if sent else None
+            if there is not None:
+                return there
             desk = await self._read(turn.connection)
-            try:
-                event = msgspec.structs.replace(made(desk, salt), salt=salt)
-            except GateClosed as error:
-                raise _closed(error, desk) from error
+            event = await self._made(turn.connection, stream, desk, salt, made, a_day)
             await self._append(client, stream, event, desk)
-            place = await self._place(turn, stream, salt)
+            place = await self._place(turn.connection, stream, salt)
             assert place is not None  # noqa: S101 - the receipt is signed after the commit
             return Written(event, stream, place, await self._read(turn.connection), was_there=False)
+
+    # --- what it takes -----------------------------------------------------------------------
+
+    async def _judged(
+        self, stream: str, salt: str, made: Made, a_day: int | None, *, may_be_there: bool
+    ) -> Written | None:
+        """None where an event can be made; raises where not. Where the reason may be that the event is in the
+        book already, it is looked for, after what it was judged by."""
+        async with (
+            held(self._judging.of(stream), "what others want"),
+            self._backend.pool.whole.connection() as connection,
+        ):
+            try:
+                await self._made(connection, stream, await self._read(connection), salt, made, a_day)
+            except Unavailable:
+                raise
+            except LedgerError:
+                there = await self._there(connection, stream, salt) if may_be_there else None
+                if there is None:
+                    raise
+                return there
+        return None
+
+    async def _made(
+        self, connection: Connection, stream: str, desk: Desk, salt: str, made: Made, a_day: int | None
+    ) -> Wanted:
+        try:
+            event = msgspec.structs.replace(made(desk, salt), salt=salt)
+        except GateClosed as error:
+            raise _closed(error, desk) from error
+        if a_day is not None:
+            await self._check_pace(connection, stream, event, a_day)
+        return event
+
+    async def _check_pace(self, connection: Connection, stream: str, event: Wanted, a_day: int) -> None:
+        """Return if a building may write an event more. What ends something may be as many again: whoever has
+        begun too much can still end it."""
+        most = a_day * 2 if isinstance(event, OrderCancelled | AgreementEnded) else a_day
+        before = await recorded_before(connection, self._backend.community, stream, most - 1)
+        if before is None:
+            return
+        seconds = (before + DAY - self._backend.clock.now()).total_seconds()
+        if seconds > 0:
+            raise TooManyEvents(f"this building has written {most} events in a day", seconds=ceil(seconds))
+
+    async def _there(self, connection: Connection, stream: str, salt: str) -> Written | None:
+        """What the same request has brought into the book before."""
+        place = await self._place(connection, stream, salt)
+        if place is None:
+            return None
+        (event,) = read_recorded([place.body])
+        return Written(cast(Wanted, event), stream, place, await self._read(connection), was_there=True)
 
     # --- the book ----------------------------------------------------------------------------
 
@@ -181,15 +252,15 @@ class OrderDesk:
         signature = self._backend.ledger.operator.sign(SALT_DOMAIN + request)
         return urlsafe_b64encode(sha256(signature).digest()[:SALT_BYTES]).decode()
 
-    async def _place(self, turn: Turn, stream: str, salt: str) -> RecordedPlace | None:
-        return await recorded_place(turn.connection, self._backend.community, stream, salt)
+    async def _place(self, connection: Connection, stream: str, salt: str) -> RecordedPlace | None:
+        return await recorded_place(connection, self._backend.community, stream, salt)
 
     async def _finish(self, turn: Turn, client: BookClient, stream: str) -> None:
         """Come to know what became of the event that was sent last and not answered."""
         event = self._unanswered.get(stream)
         if event is None:
             return
-        if await self._place(turn, stream, event.salt) is None:
+        if await self._place(turn.connection, stream, event.salt) is None:
             try:
                 await self._append(client, stream, event, await self._read(turn.connection))
             except BadInput as error:

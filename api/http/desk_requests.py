@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.datastructures import State
 
 from api.http.backend import Backend
-from api.http.desk import OrderDesk, Wanted, Written
+from api.http.desk import Made, OrderDesk, Wanted, Written
 from api.http.guard import OWN
 from api.http.pages import Page, page_of
 from api.http.principal import Principal
@@ -42,8 +42,9 @@ async def desk_at(state: State, building: str) -> Desk:
     return desk
 
 
-async def write(request: Req, state: State, building: str, made: Callable[[Desk, str], Wanted]) -> Written:
-    """Append what `made` makes of the book and a salt; for the same request no second time.
+async def write(request: Req, state: State, building: str, made: Made) -> Written:
+    """Append what `made` makes of the book and a salt; for the same request no second time. A building has a
+    bound, the operator who does it on one's behalf has none.
 
     Raises `UnknownBuilding` and what `OrderDesk.write` raises.
     """
@@ -55,7 +56,9 @@ async def write(request: Req, state: State, building: str, made: Callable[[Desk,
         with _fields_named():
             return made(desk, salt)
 
-    return await orders.write(building, await _identity(request), fitting)
+    backend: Backend = state.backend
+    a_day = backend.settings.events_a_day if request.user.role == "building" else None
+    return await orders.write(building, await _identity(request), fitting, a_day)
 
 
 async def _identity(request: Req) -> bytes | None:

@@ -1,4 +1,4 @@
-"""How many requests somebody may send: a bucket that fills at a steady rate and holds a minute's worth.
+"""How much somebody may ask for: a bucket that fills at a steady rate and holds a minute's worth, or a day's.
 
 Whoever shows a key is counted by it. Whoever shows none is counted by address, and so is every key that
 has not opened anything before: wrong ones cannot be tried, nor looked up in the store, without bound.
@@ -85,18 +85,22 @@ class _Shared:
 class RateLimit:
     """Counts for each name: in this process, or in a file for all processes that share it."""
 
-    def __init__(self, a_minute: int, who: str, shared: Path | None = None) -> None:
-        self._each_seconds = FULL_SECONDS / a_minute
+    def __init__(
+        self, most: int, who: str, shared: Path | None = None, full_seconds: float = FULL_SECONDS
+    ) -> None:
+        self._each_seconds = full_seconds / most
+        self._full_seconds = full_seconds
         self._who = who
         self._buckets: _Buckets = _Own() if shared is None else _Shared(shared)
 
-    def take(self, name: str) -> None:
-        """Count a request. Raises `TooMany`."""
+    def take(self, name: str, count: int = 1) -> None:
+        """Count a request, or as many as it stands for. Raises `TooMany`."""
         now = monotonic_seconds()
         found = max(self._buckets.get(name), now)
-        seconds = found + self._each_seconds - now - FULL_SECONDS
+        full_at = found + count * self._each_seconds
+        seconds = full_at - now - self._full_seconds
         is_too_many = seconds > SLACK_SECONDS
-        self._buckets.put(name, found if is_too_many else found + self._each_seconds)
+        self._buckets.put(name, found if is_too_many else full_at)
         if is_too_many:
             raise TooMany(f"{self._who} has sent too many requests", seconds=ceil(seconds))
 
@@ -112,9 +116,9 @@ class Limits:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def limit(self, name: str, a_minute: int, who: str) -> RateLimit:
-        """The limit of a name, which says who it is that has sent too much."""
-        return RateLimit(a_minute, who, self._folder and self._folder / f"limit-{name}")
+    def limit(self, name: str, most: int, who: str, full_seconds: float = FULL_SECONDS) -> RateLimit:
+        """The limit of a name, so many a minute or in other seconds; it says who has sent too much."""
+        return RateLimit(most, who, self._folder and self._folder / f"limit-{name}", full_seconds)
 
 
 @lru_cache(10_000)

@@ -1,9 +1,13 @@
-"""What the API appends in the operator's name: one stream's turn at a time, over all processes."""
+"""What the API appends in the operator's name: one stream's turn at a time, over all processes.
 
-import asyncio
+Who waits for a turn waits by stream: a building that asks for many turns at once is one of those who wait,
+and another's order comes after one of its own at most.
+"""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from api.http.fair_lock import FairLock
 from api.http.waiting import held
 from ledger.bus import Bus
 from ledger.client import BookClient
@@ -24,7 +28,7 @@ class Operator:
         self._community = community
         self._client = BookClient(bus, community, OPERATOR, keys.operator, keys.service.public)
         self._is_open = False
-        self._lock = asyncio.Lock()  # of this process' requests only one waits with a connection in hand
+        self._lock = FairLock()  # of this process' requests only one waits with a connection in hand
 
     @asynccontextmanager
     async def turn(self, stream: str) -> AsyncIterator["Turn"]:
@@ -33,7 +37,7 @@ class Operator:
         Raises `Busy`, `NoTurn`, `StoreUnavailable`, `BusUnavailable`.
         """
         async with (
-            held(self._lock, "the operator's appending"),
+            held(self._lock.of(stream), "the operator's appending"),
             self._pool.connection() as connection,
             turn(connection, f"{self._community} {stream}"),
         ):

@@ -27,7 +27,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     With `public_log` anybody may read checkpoint, tiles, proofs and blocks, which tell no reading: entries
     are hashes. They tell how many events each stream has: how many orders a building has placed, say.
     `requests_a_minute` are for each key, fewer for each address that shows none or a wrong one;
-    `body_bytes_max` for each request. So many `listeners` follow live streams at a time, fewer of each key.
+    `body_bytes_max` for each request. So many events a building may have written in a day (`events_a_day`) of
+    its orders and agreements, with whichever keys; to end what it has begun it may write as many again. So
+    many `listeners` follow live streams at a time, fewer of each key.
     The access log is kept for `access_log_months` months beside the one that is under way.
     With several `workers` as many processes serve: requests a minute are counted by all of them together,
     `connections` and `listeners` are each one's.
@@ -42,6 +44,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_log: bool = False
     requests_a_minute: Annotated[int, msgspec.Meta(ge=1)] = 6_000
     requests_a_minute_without_key: Annotated[int, msgspec.Meta(ge=1)] = 600
+    events_a_day: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2_000
     listeners: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 2_000
     listeners_a_key: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 20
     trusted_proxies: tuple[Text, ...] = ()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from ledger.errors import Unavailable
 
@@ -15,8 +16,18 @@ class Busy(Unavailable):
     code = "busy"
 
 
+class Lock(Protocol):
+    """What is waited for, and given back."""
+
+    async def acquire(self) -> object:
+        """Return when it is held by who asks."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
 @asynccontextmanager
-async def held(lock: asyncio.Lock | asyncio.Semaphore, what: str) -> AsyncIterator[None]:
+async def held(lock: Lock, what: str) -> AsyncIterator[None]:
     """The lock, for the length of the block. Raises `Busy` when it does not come free in time."""
     try:
         async with asyncio.timeout(WAIT_SECONDS):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import httpx
 import pytest
@@ -13,14 +13,14 @@ import pytest
 from api.http.backend import Backend
 from api.http.server import served as serve
 from ledger.bus import Bus, BusUnavailable
-from ledger.clock import SystemClock
+from ledger.clock import SystemClock, VirtualClock
 from ledger.embedded import EmbeddedNats
 from ledger.event import new_salt
 from ledger.market_events import OrderPlaced
 from ledger.postgres.pool import Pool
 from ledger.writer import Writer
 from tests.support.api import V1, Api, api
-from tests.support.campus import QUARTER
+from tests.support.campus import MORNING, QUARTER
 from tests.support.store import Book, check_book, read_book
 
 ORDERS = f"{V1}/buildings/b-1/orders"
@@ -404,3 +404,73 @@ async def test_without_nats_nothing_is_half_done_and_reading_goes_on(
             assert again.status_code == 201
         book = await book_of(served)
         assert (book.heads["building/b-1"].sequence, book.codes()) == (2, [])
+
+
+# --- what one building can hold up ------------------------------------------------------------------
+
+
+async def test_what_is_refused_takes_no_turn(
+    served: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.post(ORDERS, json={**SELL, "order": "o-1"})).status_code == 201
+
+    def never(_: str) -> Never:
+        raise AssertionError("others wait for this")
+
+    monkeypatch.setattr(served.backend.operator, "turn", never)
+    for named in ({}, {"Idempotency-Key": "k-1"}):
+        refused = [
+            await client.post(ORDERS, json=body, headers=named)
+            for body in (
+                {**SELL, "order": "o-1"}, {**SELL, "limit": "-1"},
+                {**SELL, "begin": "2026-06-01T00:00:00Z"}, {**SELL, "until": "2020-01-01T00:00:00Z"},
+            )
+        ]  # fmt: skip
+        refused.append(await client.post(f"{ORDERS}/o-2/cancel", json={}, headers=named))
+        assert {answer.status_code for answer in refused} <= {400, 404, 409, 422}
+
+
+async def test_a_building_that_orders_much_waits_for_itself_and_lets_others_through(
+    served: Api, client: httpx.AsyncClient
+) -> None:
+    places = [
+        asyncio.ensure_future(client.post(ORDERS, json={**SELL, "order": f"o-{number}"}))
+        for number in range(20)
+    ]
+    await asyncio.wait(places, return_when=asyncio.FIRST_COMPLETED)
+    async with served.client("building", "b-2") as other:
+        answer = await other.post(f"{V1}/buildings/b-2/orders", json=SELL)
+    positions = [(await each).json()["receipt"]["position"] for each in places]
+    mine = answer.json()["receipt"]["position"]
+    assert sum(position > mine for position in positions) >= 10
+
+
+async def test_a_building_writes_so_many_events_a_day_and_may_end_what_it_has_begun(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with (
+        api(database, nats_server, tmp_path, events_a_day=3) as served,
+        served.client("building", "b-1") as client,
+        served.client("operator") as operator,
+    ):
+        served.backend.clock = served.site.ledgers_clock
+        for number in range(3):
+            named = {"Idempotency-Key": f"k-{number}"}
+            placed = await client.post(ORDERS, json={**SELL, "order": f"o-{number}"}, headers=named)
+            assert placed.status_code == 201, placed.text
+        refused = await client.post(ORDERS, json=SELL)
+        assert "3 events in a day" in problem(refused, 429, "too-many-events")["detail"]
+        assert int(refused.headers["retry-after"]) == 86_400
+        await served.site.rows("DELETE FROM access.answers RETURNING name")
+        again = await client.post(ORDERS, json={**SELL, "order": "o-2"}, headers=named)
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+        for number in range(3):
+            assert (await client.post(f"{ORDERS}/o-{number}/cancel", json={})).status_code == 200
+        assert (await operator.post(ORDERS, json={**SELL, "order": "o-9"})).status_code == 201
+        problem(await client.post(f"{ORDERS}/o-9/cancel", json={}), 429, "too-many-events")
+        async with served.client("building", "b-2") as other:
+            assert (await other.post(f"{V1}/buildings/b-2/orders", json=SELL)).status_code == 201
+        served.backend.clock = VirtualClock(MORNING + timedelta(hours=23))
+        problem(await client.post(ORDERS, json=SELL), 429, "too-many-events")
+        served.backend.clock = VirtualClock(MORNING + timedelta(days=1))
+        assert (await client.post(ORDERS, json=SELL)).status_code == 201

@@ -50,6 +50,17 @@ def test_a_minutes_worth_at_once_then_a_steady_rate(seconds: Seconds) -> None:
     assert taken(limit, "a", 100) == 60, "no more than a minute's worth is saved up"
 
 
+def test_a_limit_may_be_a_days_and_count_more_than_one(seconds: Seconds) -> None:
+    limit = RateLimit(1_000, "this key", full_seconds=86_400)
+    limit.take("a", 900)
+    with pytest.raises(TooMany) as refused:
+        limit.take("a", 200)
+    assert refused.value.seconds == 8_640, "a hundred too many, of a thousand a day"
+    assert taken(limit, "a", 200) == 100, "what was refused is not counted"
+    seconds.now += refused.value.seconds
+    limit.take("a", 100)
+
+
 def test_what_is_given_back_was_not_counted(seconds: Seconds) -> None:
     limit = RateLimit(2, "this address")
     for _ in range(10):
