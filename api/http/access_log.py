@@ -17,8 +17,9 @@ log = structlog.get_logger(__name__)
 FLUSH_SECONDS = 1.0
 FORGET_EVERY = timedelta(hours=1)
 WAITING_MAX = 50_000
-FOUND_NOTHING = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND})
 PATH_LENGTH_MAX = 300
+HAS_DONE = "has_done"
+"""Where the state of a request says that it changed something although nobody showed a key."""
 
 
 class AccessLog:
@@ -32,13 +33,15 @@ class AccessLog:
         self._waiting: list[Asked] = []
 
     def note(
-        self, name: str, principal: Principal | None, method: str, path: str, status: int, seconds: float
-    ) -> None:
+        self, name: str, principal: Principal | None, method: str, path: str, status: int, seconds: float,
+        *, has_done: bool = False,
+    ) -> None:  # fmt: skip
         """One request. Where the store is gone for long, the oldest that wait are in the log of this process
-        only, which tells of each as well. Those that were refused for their number, and those of strangers
-        who were not let in or found nothing, are counted by the metrics alone, or whoever sends them could
-        fill the disk."""
-        if status == HTTPStatus.TOO_MANY_REQUESTS or (principal is None and status in FOUND_NOTHING):
+        only, which tells of each as well. Those that were refused for their number, and those of strangers,
+        are counted by the metrics alone, or whoever sends them could fill the disk: but for what has done
+        something, as who holds a token for a device may. A device's envelopes are in the book, or in
+        quarantine."""
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (principal is None and not has_done):
             return
         asked = Asked(
             self._clock.now(), name, principal.prefix if principal else None,

@@ -11,7 +11,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
-from api.http.access_log import AccessLog
+from api.http.access_log import HAS_DONE, AccessLog
 from api.http.backend import Backend
 from api.http.cookies import session_token
 from api.http.limits import network_of
@@ -80,7 +80,8 @@ class Traced:
             seconds, is_noted = monotonic_seconds() - begin, True
             principal: Principal | None = inner.get("user")
             self._metrics.request(method, status, seconds)
-            self._log.note(name, principal, method, inner["path"], status, seconds)
+            has_done = bool(inner["state"].get(HAS_DONE))
+            self._log.note(name, principal, method, inner["path"], status, seconds, has_done=has_done)
 
         answer: _Answer | _Handshake
         answer = (_Answer if is_http else _Handshake)(inner, receive, send, name, note)

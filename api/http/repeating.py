@@ -1,7 +1,7 @@
 """POSTs that may be sent again: with an `Idempotency-Key` one is answered once, and then the same again.
 
     begin -> the handler -> finish      the answer is kept for a day, beside the key and the name
-          -> failed on our side         forgotten: it may be tried again
+          -> refused, or failed here    forgotten: nothing was done, and it may be tried again
           -> sets a cookie              forgotten: a session begins and ends once
           -> the process died           taken over by whoever sends it again after `TAKEN_OVER_AFTER`
 
@@ -10,6 +10,9 @@ shown to whoever shows the key that the first was made with, and nobody stores t
 
 A request that was taken over may have been done already; what it asks for has a name in the book, which
 refuses it a second time. No request runs for so long that it could be taken over while it is under way.
+
+What is kept of one key has bounds: in a day so many answers, beyond which it is told to wait, and so many
+bytes of them, beyond which only that an answer was given is kept.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.backend import Backend
 from api.http.principal import Principal
-from api.http.problems import InProgress, NotKept, OtherRequest
+from api.http.problems import InProgress, NotKept, OtherRequest, TooMany
 from api.http.scopes import header
 from api.seal import Seal, SealBroken
 from ledger.clock import Clock
@@ -41,8 +44,12 @@ ANSWER_SECONDS = 45
 TAKEN_OVER_AFTER = timedelta(seconds=60)
 KEPT = timedelta(hours=24)
 FORGET_EVERY_SECONDS = 600.0
-NOT_AN_ANSWER = {401, 403, 413, 429}
-"""What says nothing of the request itself: sent again, it may be answered otherwise."""
+ANSWERS_A_DAY = 10_000
+"""Of each key, and of each person."""
+BYTES_A_DAY = 16 * 1024 * 1024
+"""Of their answers: more than so many of orders take."""
+REFUSED = 400
+"""From this status on nothing was done: sent again, it is judged anew."""
 
 
 class TookTooLong(Unavailable):
@@ -59,6 +66,9 @@ class Repeating(ASGIMiddleware):
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._seal = Seal("answer-seal", backend.community, backend.ledger.service)
+        who, day = "with an Idempotency-Key, who asks", KEPT.total_seconds()
+        self._answers = backend.limits.limit("answers", ANSWERS_A_DAY, who, day)
+        self._bytes = backend.limits.limit("answer-bytes", BYTES_A_DAY, who, day)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
@@ -76,6 +86,11 @@ class Repeating(ASGIMiddleware):
         if not await access.begin(prefix, name, request, begun, begun - TAKEN_OVER_AFTER):
             await self._again(prefix, name, request, send)
             return
+        try:
+            self._answers.take(prefix)
+        except TooMany:
+            await access.drop(prefix, name, begun)
+            raise
         # What is kept is the plain answer, whichever encodings the client takes this time.
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
         answer = _Answer(send)
@@ -85,7 +100,7 @@ class Repeating(ASGIMiddleware):
         except TimeoutError as error:
             raise TookTooLong("this took too long", hint="send the same again in a minute") from error
         except Exception:
-            await access.drop(prefix, name, begun)
+            await self._forget(prefix, name, begun)
             raise
         await self._keep(prefix, name, begun, answer)
         await answer.end()
@@ -93,16 +108,29 @@ class Repeating(ASGIMiddleware):
     async def _keep(self, prefix: str, name: str, begun: datetime, answer: "_Answer") -> None:
         """Keep what was answered, before its end is sent: whoever has it may send the same again. It was done
         by then, so a store that fails is told to the log."""
-        access = self._backend.access
         try:
-            if answer.status >= 500 or answer.status in NOT_AN_ANSWER or answer.sets_cookie:
-                await access.drop(prefix, name, begun)
+            if answer.status >= REFUSED or answer.sets_cookie:
+                await self._forget(prefix, name, begun)
             else:
-                body = None if answer.body is None else self._seal.close(_place(prefix, name), answer.body)
+                body = self._closed(prefix, name, answer.body)
                 told = (answer.status, answer.media_type, body, answer.location)
-                await access.finish(prefix, name, begun, *told)
+                await self._backend.access.finish(prefix, name, begun, *told)
         except LedgerError as error:
             log.warning("an answer was not kept", code=error.code)
+
+    async def _forget(self, prefix: str, name: str, begun: datetime) -> None:
+        self._answers.give_back(prefix)
+        await self._backend.access.drop(prefix, name, begun)
+
+    def _closed(self, prefix: str, name: str, body: bytes | None) -> bytes | None:
+        """An answer as it is kept; none where it is too long, or too much is kept of that key already."""
+        if body is None:
+            return None
+        try:
+            self._bytes.take(prefix, len(body))
+        except TooMany:
+            return None
+        return self._seal.close(_place(prefix, name), body)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body, as far as one may be large: what is longer is refused where it is read. None where

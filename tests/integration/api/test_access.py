@@ -213,14 +213,22 @@ async def test_the_access_log_keeps_who_asked_also_at_the_end_and_is_append_only
 ) -> None:
     async with projected(database, nats_server, tmp_path, requests_a_minute=4) as found:
         async with found.client("operator") as client:
-            for path in ("/livez", "/metrics", "/nowhere", "/livez", "/livez"):
-                await client.get(path, params={"secret": "not-kept"})
+            for path in ("/livez", "/metrics", "/nowhere?secret=not-kept", "/livez", "/livez"):
+                await client.get(path)
         async with found.client("auditor") as client:
             await client.get(f"/v1/communities/{TOKEN}/log/checkpoint")
             await client.get("/a%0Ab%00c")
         async with found.client() as client:
-            for path in ("/livez", "/metrics", "/nowhere", f"{V1}/log/checkpoint"):
-                await client.get(path)
+            answers = [
+                await client.get("/livez"), await client.get("/metrics"), await client.get("/nowhere"),
+            ]  # fmt: skip
+            answers += [
+                await client.post("/problems/" + "x" * 290, json={}), await client.options("/livez"),
+                await client.post(f"{V1}/session", content=b"[" * 3_000),
+                await client.post(f"{V1}/devices/enrol", json={"token": "none"}),
+                await client.post(f"{V1}/envelopes", json={"device": "nobody"}),
+            ]  # fmt: skip
+        assert {200, 400, 401, 404, 405, 422} == {answer.status_code for answer in answers}
         prefix = (await found.token("operator")).partition(".")[0]
         auditor = ((await found.token("auditor")).partition(".")[0], "auditor", "GET")
         store = found.site.store
@@ -241,8 +249,7 @@ async def test_the_access_log_keeps_who_asked_also_at_the_end_and_is_append_only
         assert rows[4:] == [
             (*auditor, "/v1/communities/0123456789ab.***/log/checkpoint", 404),
             (*auditor, "/a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c", 404),
-            (None, None, "GET", "/livez", 200),
-        ], "strangers who find nothing cannot fill it"
+        ], "strangers cannot fill it, whatever they are answered"
         for change in (
             "UPDATE access.requests SET path = ''",
             "DELETE FROM access.requests",
@@ -346,6 +353,59 @@ async def test_what_failed_on_our_side_may_be_tried_again(served: Api, counter: 
         assert (await client.post(ORIGINAL)).status_code == 403
         assert (await client.post(ORIGINAL)).status_code == 403
     assert await rows(served, "SELECT count(*)::int FROM access.answers") == [(1,)]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 429])
+async def test_a_refusal_is_not_kept_and_judged_anew_also_with_another_body(
+    served: Api, counter: Counter, status: int
+) -> None:
+    counter.status = status
+    async with served.client("operator", headers={"Idempotency-Key": "k-1"}) as client:
+        assert (await client.post(ORIGINAL)).status_code == status
+        assert await rows(served, "SELECT count(*)::int FROM access.answers") == [(0,)]
+        counter.status = 201
+        assert (await client.post(ORIGINAL, content=b"mended")).text == "done 2"
+        assert (await client.post(ORIGINAL, content=b"mended")).text == "done 2"
+        assert (await client.post(ORIGINAL)).json()["code"] == "idempotency-key-reused"
+
+
+async def test_a_key_has_so_many_answers_kept_in_a_day_and_refusals_count_as_none(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, counter: Counter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(repeating, "ANSWERS_A_DAY", 2)
+    async with (
+        projected(database, nats_server, tmp_path) as found,
+        found.client("operator") as client,
+    ):
+        counter.status = 422
+        for number in range(4):
+            refused = await client.post(ORIGINAL, headers={"Idempotency-Key": f"r-{number}"})
+            assert refused.status_code == 422
+        counter.status, counter.times = 201, 0
+        answers = [await client.post(ORIGINAL, headers={"Idempotency-Key": f"k-{n}"}) for n in range(3)]
+        assert [answer.status_code for answer in answers] == [201, 201, 429]
+        assert int(answers[-1].headers["Retry-After"]) <= 12 * 3_600
+        assert (await client.post(ORIGINAL, headers={"Idempotency-Key": "k-1"})).text == "done 2"
+        assert (await client.post(ORIGINAL)).status_code == 201, "without a name nothing is kept"
+        assert await rows(found, "SELECT count(*)::int FROM access.answers") == [(2,)]
+
+
+async def test_of_a_key_so_many_bytes_of_answers_are_kept_and_then_that_they_were_given(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, counter: Counter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(repeating, "BYTES_A_DAY", 1_500)
+    counter.text = "x" * 1_000
+    async with (
+        projected(database, nats_server, tmp_path) as found,
+        found.client("operator") as client,
+    ):
+        for _ in range(2):
+            answers = [await client.post(ORIGINAL, headers={"Idempotency-Key": f"k-{n}"}) for n in range(2)]
+    assert (answers[0].status_code, answers[0].text) == (201, counter.text + " 1")
+    assert (answers[1].status_code, answers[1].json()["code"]) == (409, "answer-not-kept")
+    assert counter.times == 2, "what was done is not done again"
 
 
 async def test_the_same_request_at_the_same_time_is_told_to_wait(served: Api, counter: Counter) -> None:
