@@ -21,6 +21,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath, JSONBody
 
+from api.http.access_log import HAS_DONE
 from api.http.backend import Backend
 from api.http.caching import told
 from api.http.guard import PUBLIC
@@ -230,7 +231,7 @@ async def give_token(state: State, data: JSONBody[TokenWanted]) -> Response[Toke
 
 
 @post("/enrol", may=PUBLIC, request_max_body_size=ENROLMENT_BYTES_MAX, summary="Enrol a device by its token")
-async def enrol(state: State, data: JSONBody[EnrolmentWanted]) -> Enrolled:
+async def enrol(request: Req, state: State, data: JSONBody[EnrolmentWanted]) -> Enrolled:
     """Writes a device's key into the book, in the operator's name, and uses the token up. The request proves
     that the device holds the key: it signs `energy-ledger/possession/v1`, community, device and public key,
     each a line. The same request again is answered again; another key needs another token."""
@@ -251,6 +252,7 @@ async def enrol(state: State, data: JSONBody[EnrolmentWanted]) -> Enrolled:
                 if not await has_enrolled(turn.connection, prefix, event):
                     await turn.append(event)
                 await use_token(turn.connection, prefix, event.public_key, clock.now())
+                request.scope["state"][HAS_DONE] = True
     return Enrolled(
         community, event.device, event.role, key_id(bytes.fromhex(event.public_key)),
         backend.ledger.service.public.bytes.hex(),
