@@ -13,19 +13,17 @@ from ledger.energy import Changes, MeterFold, MeterState, Reading
 from ledger.entry import stream_kind, stream_subject
 from ledger.errors import BadInput, Damaged
 from ledger.events import AnyEvent, CommunityOpened, MeterRead, RegisterEpochOpened, read_recorded
-from ledger.gap import Gap, Gaps, Interval, Mark, estimate, newest, oldest
+from ledger.gap import INTERVALS_AT_ONCE, Gap, Gaps, Interval, Mark, estimate, newest, oldest
 from ledger.grid import Grid
 from ledger.projection_rows import ROWS
 from ledger.projections import Projections
 from ledger.recorded import EventRow, RecordedEvent
 from ledger.registry import Registry
 
-VERSION = 6
+VERSION = 7
 """Of the rules: projections made by another version are rebuilt before they are used."""
 
 PAGE_EVENTS = 10_000
-ESTIMATES_MAX = 50_000
-"""Estimated intervals in memory before they are written: one reading may end a gap of years."""
 STATES_REMEMBERED_MAX = 100_000
 
 _decode_state = msgspec.json.Decoder(MeterState).decode
@@ -186,16 +184,18 @@ class CommunityProjector:
         await self._write_gaps([each for each in gaps if not each[1].is_linear])
 
     async def _write_gaps(self, gaps: Sequence[tuple[str, Gap]]) -> None:
+        """Write the intervals of gaps, a few at a time: between them others in this process have a turn."""
         if not gaps:
             return
         assert self._grid is not None  # noqa: S101 - readings are folded on a grid
         await self._store.clear_gaps(self.community, gaps)
         rows: list[tuple[str, Interval]] = []
         for meter, gap in gaps:
-            rows += [(meter, row) for row in await estimate(meter, gap, self._grid, self)]
-            if len(rows) > ESTIMATES_MAX:
-                await self._store.add_intervals(self.community, rows)
-                rows.clear()
+            for row in await estimate(meter, gap, self._grid, self):
+                rows.append((meter, row))
+                if len(rows) == INTERVALS_AT_ONCE:
+                    await self._store.add_intervals(self.community, rows)
+                    rows.clear()
         await self._store.add_intervals(self.community, rows)
 
     # --- what the fold may ask (ledger.energy.History) --------------------------------------------

@@ -10,8 +10,9 @@ the sum over a gap is exactly what the register says flowed:
 - A reading that cannot follow the last one (see `ledger.plausibility`) is held: no energy is derived from
   it and nothing is rebased. A later reading that fits the last accepted one simply goes on from there.
 - A new register epoch opens when four held readings in a row are consistent with each other and have
-  moved, when the meter tells another serial number, or when an operator says so. No energy is invented
-  across epochs, except for a rollover, where the operator gives the modulus.
+  moved, when the meter tells another serial number, when an operator says so, or after a silence that is
+  too long to be a gap (`ledger.gap`). No energy is invented across epochs, except for a rollover, where the
+  operator gives the modulus. The reading that opens one stands aside with its reason and its registers.
 - A late reading replaces the estimates around it.
 - What lies between two marks that are not neighbours is a gap, and `ledger.gap` estimates it.
 
@@ -26,7 +27,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from ledger.events import RegisterEpochOpened
-from ledger.gap import LINEAR, Gap, Gaps, Interval, Mark, Quality, intervals
+from ledger.gap import LINEAR, Gap, Gaps, Interval, Mark, Quality, can_be_joined, intervals
 from ledger.grid import Grid
 from ledger.plausibility import energy_max_wh, fault
 
@@ -37,6 +38,7 @@ OFF_BOUNDARY = "off-boundary"
 EPOCH_SERIAL = "serial-changed"
 EPOCH_CONSISTENT = "consistent-readings"
 EPOCH_FIRST = "first-reading"
+GAP_TOO_LONG = "gap-too-long"
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -184,7 +186,7 @@ class MeterFold:
             self.state.openings = sorted([*self.state.openings, opening], key=lambda each: each.since)
         elif before is not None and event.modulus_wh is not None and before.epoch != after.epoch:
             unrolled = _unrolled(before, after, event.modulus_wh)
-            if not fault(before.registers(), unrolled.registers(), self.rated_w):
+            if not self._misfit(before, unrolled):
                 self._join(before, unrolled, position)
 
     # --- forward ---------------------------------------------------------------------------
@@ -195,6 +197,9 @@ class MeterFold:
         reason = fault(last.registers(), mark.registers(), self.rated_w)
         if reason:
             self._hold(reading, at, reason)
+            return
+        if not can_be_joined(last, mark):
+            self._open_epoch(reading, at, GAP_TOO_LONG)
             return
         state.held.clear()
         self._join(last, mark, reading.position)
@@ -262,7 +267,8 @@ class MeterFold:
                 state.openings = [opening, *state.openings]  # still to come
                 self._hold(reading, at, reason)
                 return
-            self._join(last, unrolled, reading.position)
+            if can_be_joined(last, unrolled):
+                self._join(last, unrolled, reading.position)
         self._open_with(run, opening.reason)
 
     def _leading_to(self, reading: Reading, since: int) -> list[Reading]:
@@ -305,7 +311,7 @@ class MeterFold:
             if neighbour is None or (joins and neighbour.epoch != joins[0].epoch):
                 continue
             pair = sorted((self._mark(reading, at, neighbour.epoch), neighbour), key=_instant_of)
-            reason = fault(pair[0].registers(), pair[1].registers(), self.rated_w)
+            reason = self._misfit(*pair)
             if not reason:
                 joins.append(neighbour)
             elif before is not None and after is not None and before.epoch == after.epoch:
@@ -331,6 +337,12 @@ class MeterFold:
             self._changes.new += [(self.meter, interval) for interval in intervals(gap, self._grid, LINEAR)]
         else:
             self._changes.gaps.setdefault(self.meter, Gaps()).put(gap)
+
+    def _misfit(self, first: Mark, second: Mark) -> str:
+        """Why no energy can be told between two marks, as a code; empty when it can."""
+        if not can_be_joined(first, second):
+            return GAP_TOO_LONG
+        return fault(first.registers(), second.registers(), self.rated_w)
 
     def _accept(self, reading: Reading, mark: Mark) -> None:
         self.state.last = mark

@@ -6,11 +6,13 @@ week or two or a day before), linearly where there is none.
 
 A gap's estimate follows from its two marks and from what was measured when it came to be, told by
 `decided_by`. It may therefore be computed at once or much later: the result is the same.
+
+A silence of more than `GAP_SECONDS_MAX` is no gap: which interval its energy belongs to, nobody can say.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -21,12 +23,16 @@ from ledger.plausibility import Registers
 LINEAR_MAX_SECONDS = 2 * 3_600
 LIKE_DAYS_BACK = (7, 14, 1)
 """Where the shape of a long gap is looked for, in days back."""
+GAP_SECONDS_MAX = 6 * 366 * 86_400
+"""The longest gap whose intervals are estimated; what two readings can ask for has a bound."""
+INTERVALS_AT_ONCE = 2_000
+"""So many are asked for or written at a time: a gap of years is one of many things that go on."""
 
 Quality = Literal["measured", "estimated"]
 Weights = Sequence[tuple[int, int]]
 """How much of a gap's import and export falls on each of its intervals, in proportion."""
-LINEAR = [(1, 1)]
-"""The weights of an interval of a gap without a shape."""
+LINEAR: Weights = ()
+"""The weights of a gap without a shape."""
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,6 +80,11 @@ class Gap(NamedTuple):
     def is_linear(self) -> bool:
         """Whether it is too short for the shape of a like day."""
         return self.second.at - self.first.at <= LINEAR_MAX_SECONDS
+
+
+def can_be_joined(first: Mark, second: Mark) -> bool:
+    """Whether what flowed between two marks can be told by interval, measured or estimated."""
+    return second.at - first.at <= GAP_SECONDS_MAX
 
 
 class Gaps:
@@ -139,8 +150,8 @@ def intervals(gap: Gap, grid: Grid, weights: Weights) -> Iterator[Interval]:
     """The intervals between two marks; their energies sum to the registers' difference."""
     first, second, decided_by = gap
     ends = range(first.at + grid.step, second.at + 1, grid.step)
-    imports = _spread(first.import_wh, second.import_wh, [weight[0] for weight in weights])
-    exports = _spread(first.export_wh, second.export_wh, [weight[1] for weight in weights])
+    imports = _spread(first.import_wh, second.import_wh, len(ends), [weight[0] for weight in weights])
+    exports = _spread(first.export_wh, second.export_wh, len(ends), [weight[1] for weight in weights])
     is_measured = len(ends) == 1 and first.measured and second.measured
     quality: Quality = "measured" if is_measured else "estimated"
     told: Quality = "measured" if second.measured else "estimated"
@@ -154,23 +165,35 @@ def intervals(gap: Gap, grid: Grid, weights: Weights) -> Iterator[Interval]:
 
 
 async def _weights(meter: str, gap: Gap, grid: Grid, measurements: Measurements) -> Weights:
-    starts = range(gap.first.at, gap.second.at, grid.step)
     if not gap.is_linear:
         for days in LIKE_DAYS_BACK:
-            like = [grid.like_instant(start, days) for start in starts]
-            known = await measurements.measured(meter, like, gap.decided_by)
-            if len(known) == len(set(like)):
-                return [known[start] for start in like]
-    return LINEAR * len(starts)
+            if (like := await _like_days(meter, gap, grid, measurements, days)) is not None:
+                return like
+    return LINEAR
 
 
-def _spread(begin: int, end: int, weights: Sequence[int]) -> Iterator[int]:
-    """Registers from `begin` to `end`, shaped by `weights`; the last is exactly `end`.
+async def _like_days(
+    meter: str, gap: Gap, grid: Grid, measurements: Measurements, days: int
+) -> Weights | None:
+    """What was measured so many days before a gap's intervals; none where one of them was not."""
+    weights: list[tuple[int, int]] = []
+    starts = iter(range(gap.first.at, gap.second.at, grid.step))
+    while part := list(islice(starts, INTERVALS_AT_ONCE)):
+        like = [grid.like_instant(start, days) for start in part]
+        known = await measurements.measured(meter, like, gap.decided_by)
+        if len(known) < len(set(like)):
+            return None
+        weights += [known[start] for start in like]
+    return weights
+
+
+def _spread(begin: int, end: int, count: int, weights: Sequence[int]) -> Iterator[int]:
+    """So many registers from `begin` to `end`, shaped by `weights` if they have any; the last is exactly
+    `end`.
 
     Cumulative shares are rounded down, so the differences are integers, never negative, and telescope.
     """
     total = sum(weights)
-    if total == 0:
-        weights, total = [1] * len(weights), len(weights)
-    for share in accumulate(weights):
-        yield begin + (end - begin) * share // total
+    shares = accumulate(weights) if total else range(1, count + 1)
+    for share in shares:
+        yield begin + (end - begin) * share // (total or count)

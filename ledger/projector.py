@@ -15,6 +15,7 @@ from ledger.community_projector import PAGE_EVENTS, VERSION, CommunityProjector
 from ledger.errors import Damaged, Unavailable
 from ledger.postgres.connection import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore
+from ledger.stopping import BrokenOff, unless_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -96,10 +97,18 @@ class Projector:
         return applied
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until `stop` is set. A store that goes away is waited for."""
+        """Follow until `stop` is set. A store that goes away is waited for.
+
+        A page that takes long is broken off then: nothing of it is kept, and the next start begins it anew.
+        """
         while not stop.is_set():
             try:
-                applied = await self.advance()
+                applied = await unless_stopped(self.advance(), stop)
+            except BrokenOff:
+                log.warning(
+                    "projector stopped within a page: it is rolled back, and applied at the next start"
+                )
+                break
             except Unavailable as error:
                 log.warning("projector waits for the store", code=error.code, detail=error.what)
                 await self.close()

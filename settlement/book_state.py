@@ -35,6 +35,9 @@ class BookSource(Protocol):
         """What every building took and gave in the intervals that start in [begin, until), by start, in
         order of time."""
 
+    async def next_energy(self, community: str, since: datetime) -> datetime | None:
+        """The start of the first interval from an instant on of which a building's energy is known."""
+
     async def deliveries(
         self, community: str, begin: datetime, until: datetime
     ) -> Mapping[datetime, tuple[int, int]]:

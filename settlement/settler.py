@@ -35,19 +35,24 @@ class Settler:
         self._clock = clock
         self._grace = grace
         self._book = BookState(community, store)
+        self.is_behind = False
+        """Whether the last step left something that had closed for the next one."""
 
-    async def step(self) -> list[SettlementRun]:
-        """Settle what there is to settle by now; the runs that were made.
+    async def step(self, most: int | None = None) -> list[SettlementRun]:
+        """Settle what there is to settle by now, or `most` buildings times intervals of what is new; the runs
+        that were made. Whoever is cancelled leaves a run whole, or nothing of it.
 
         Raises `StoreUnavailable`, and `NoPrice` for what a tariff lacks: then nothing was posted.
         """
         book = self._book
+        self.is_behind = False
         async with self._store.transaction(self._community) as size:
             await book.follow(size)
             runs = await self._store.runs_after(self._community, book.recorded)
             if not runs and book.registry.opened is not None:
                 until = book.grid.floor(self._clock.now() - self._grace)
-                runs = await settle_due(self._store, book, size, until, may_share=True)
+                runs = await settle_due(self._store, book, size, until, may_share=True, most=most)
+                self.is_behind = any(run.kind == "provisional" and run.until < until for run in runs)
         events = [run.event() for run in runs]
         for event in events:
             await self._record(event)

@@ -15,6 +15,7 @@ from ledger.market_events import SettlementRun
 from ledger.postgres.settlement import SettlementStore
 from ledger.services import registry_of
 from ledger.settings import Settings
+from ledger.stopping import BrokenOff, unless_stopped
 from settlement.rules_in_force import RulesInForce
 from settlement.settings import MarketSettings
 from settlement.settlement_stream import SettlementStream
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 10.0
+MOST_A_RUN = 500_000
+"""Buildings times intervals that one run settles for the first time: what takes long is kept by and by."""
 
 
 @asynccontextmanager
@@ -57,20 +60,25 @@ async def keep_settling(
 ) -> None:
     """Settle until `stop` is set. What fails is told once and tried again: nothing is posted halfway.
 
-    What will stand in the way of the interval under way is told before it has closed.
+    What will stand in the way of the interval under way is told before it has closed. A run under way when
+    `stop` is set has a second left; then it is rolled back, and made at the next start.
     """
     told: str | None = None  # what stands in the way; not known yet
     while not stop.is_set():
         try:
             async with settler(settings, market, bus, key, clock) as running:
                 while not stop.is_set():
-                    await running.step()
+                    await unless_stopped(running.step(MOST_A_RUN), stop)
+                    if running.is_behind:
+                        continue
                     if told != "":
                         await _check_price(settings, clock)
                     if told:
                         log.info("settlement goes on", community=settings.community.id)
                     told = ""
                     await _wait(stop, POLL_SECONDS)
+        except BrokenOff:
+            log.warning("settler stopped within a run: it is rolled back, and made anew at the next start")
         except LedgerError as error:
             if str(error) != told:
                 log.error(

@@ -83,19 +83,26 @@ class Plan(NamedTuple):
 
 
 async def settle_due(
-    store: RunStore, book: BookState, size: int, until: datetime, *, may_share: bool = False
+    store: RunStore,
+    book: BookState,
+    size: int,
+    until: datetime,
+    *,
+    may_share: bool = False,
+    most: int | None = None,
 ) -> list[RunRow]:
     """Make the runs that are due where the log has `size` events: of what closed by `until`, a boundary, and
     of what has changed. None before there are rules.
 
     A run ends before the first interval that the tariff gives no price. Raises `NoPrice` where that is the
-    first one that waits; then nothing must be kept. Where much is to be settled, another process `may_share`
-    the work, and `WorkerLost` is raised if that is gone.
+    first one that waits; then nothing must be kept. It also ends where it has settled `most` buildings times
+    new intervals, a little over: then the rest is due at once. Where much is to be settled, another process
+    `may_share` the work, and `WorkerLost` is raised if that is gone.
     """
     if not book.registry.market.rules:
         return []
     standing = await store.standing(book.community)
-    work = _Work(store, book, size, may_share=may_share)
+    work = _Work(store, book, size, may_share=may_share, most=most)
     runs: list[RunRow] = []
     with no_search_for_cycles():
         for plan in await _plans(store, book, standing, until):
@@ -161,12 +168,23 @@ class _Hole(NamedTuple):
     error: NoPrice
 
 
+class _New(NamedTuple):
+    """What was settled for the first time: so many intervals, up to where, and why not further."""
+
+    settled: int
+    until: datetime
+    hole: NoPrice | None = None
+
+
 class _Work:
     """One state of the store, being settled."""
 
-    def __init__(self, store: RunStore, book: BookState, size: int, *, may_share: bool) -> None:
+    def __init__(
+        self, store: RunStore, book: BookState, size: int, *, may_share: bool, most: int | None
+    ) -> None:
         self._community = book.community
         self._may_share = may_share
+        self._most = most
         self._store = store
         self._book = book
         self._rules = book.rules()
@@ -183,15 +201,15 @@ class _Work:
         if plan.kind == "revised":
             for month in dict.fromkeys(month_at(start, self._book.grid.zone) for start in plan.changed):
                 is_charged |= await self._decide_charges(number, month, digest)
-        settled, hole = 0, None
+        new = _New(0, plan.until)
         if plan.kind != "revised":
-            settled, hole = await self._settle_new(plan, number, digest)
+            new = await self._settle_new(plan, number, digest)
+        settled = new.settled
         if not (settled or revised or is_charged):
-            if hole is not None:
-                raise hole.error
+            if new.hole is not None:
+                raise new.hole
             return None
-        if hole is not None:  # what lies before it does not have to wait for it
-            plan = plan._replace(until=hole.start)
+        plan = plan._replace(until=new.until)
         return await self._add_run(plan, number, first, digest, settled, revised)
 
     async def _settle_again(self, number: int, start: datetime, digest: "Digest") -> bool:
@@ -255,12 +273,13 @@ class _Work:
                 return found, _Hole(facts.start, error)
         return found, None
 
-    async def _settle_new(self, plan: Plan, number: int, digest: "Digest") -> tuple[int, _Hole | None]:
-        """Settle the intervals of a plan, as far as the tariff reaches; how many there were.
+    async def _settle_new(self, plan: Plan, number: int, digest: "Digest") -> "_New":
+        """Settle the intervals of a plan, as far as the tariff reaches and `most` allows.
 
-        While those of one batch are written, the next ones are settled.
+        While those of one batch are written, the next ones are settled. Where nothing is known, it goes on
+        with the next interval of which anything is.
         """
-        settled, hole, until = 0, None, plan.begin
+        settled, rows, hole, until = 0, 0, None, plan.begin
         batches: deque[Batch[Any] | Future[Batch[Any]]] = deque()
         async with Bench(self._store.drafted, self._community, number, may_share=self._may_share) as bench:
             while hole is None and (begin := until) < plan.until:
@@ -268,12 +287,18 @@ class _Work:
                 ready, hole = await self._ready(begin, until)
                 if ready:
                     settled += len(ready)
+                    rows += sum(len(each.facts.metered) for each in ready)
                     batches.append(bench.put(ready, (plan.until - until) // CHUNK))
+                elif hole is None:
+                    following = await self._store.next_energy(self._community, until)
+                    until = plan.until if following is None else min(following, plan.until)
                 if len(batches) > 1:
                     await self._write(await bench.taken(batches.popleft()), digest)
+                if self._most is not None and rows >= self._most:
+                    break
             while batches:
                 await self._write(await bench.taken(batches.popleft()), digest)
-        return settled, hole
+        return _New(settled, until) if hole is None else _New(settled, hole.start, hole.error)
 
     async def _write(self, batch: Batch[Any], digest: "Digest") -> None:
         digest.update(batch.lines)

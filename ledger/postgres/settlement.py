@@ -167,6 +167,12 @@ class SettlementStore:
         (row,) = await self.connection.fetch(statement("settlement_energy_span"), community)
         return None if row["first"] is None else (row["first"], row["newest"])
 
+    async def next_energy(self, community: str, since: datetime) -> datetime | None:
+        """The start of the first interval from an instant on of which a building's energy is known."""
+        query = statement("settlement_next_energy")
+        start: datetime | None = await self.connection.fetchval(query, community, since)
+        return start
+
     async def deliveries(
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, tuple[int, int]]:

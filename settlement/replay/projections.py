@@ -14,39 +14,27 @@ import msgspec
 from ledger.canonical import encode
 from ledger.energy import Aside
 from ledger.entry import stream_kind
-from ledger.errors import BadInput
 from ledger.gap import Gap, Interval, Mark
 from ledger.recorded import EventRow
 from settlement.replay.database import seconds, statement, together
-
-GAP_SECONDS_MAX = 6 * 366 * 86_400
-ESTIMATES_FREE = 2_000_000
-ESTIMATES_AN_EVENT = 50
-INTERVAL_SECONDS_MIN = 300
-"""What two readings can ask for is bounded, one gap and all together: no file is to fill memory or disk."""
+from settlement.replay.work import Work
 
 _astuple = msgspec.structs.astuple
-
-
-class GapTooLong(BadInput):
-    """Readings lie so far apart that the intervals between them are too many."""
-
-    code = "gap-too-long"
 
 
 class ReplayedProjections:
     """What `ledger.projector.CommunityProjector` asks of a store; it is fed the book's pages."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, work: Work) -> None:
         self._connection = connection
+        self._work = work
         self._position = 0
         self._page: Sequence[EventRow] = ()
-        self._estimates_left = ESTIMATES_FREE
 
     def feed(self, page: Sequence[EventRow]) -> None:
         """The events that come next."""
         self._page = page
-        self._estimates_left += ESTIMATES_AN_EVENT * len(page)
+        self._work.earn(len(page))
 
     @asynccontextmanager
     async def transaction(self, community: str, version: int) -> AsyncIterator[int]:
@@ -82,16 +70,13 @@ class ReplayedProjections:
         self._connection.executemany(statement("write_state"), states.items())
 
     async def add_intervals(self, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
+        self._work.spend(len(rows))
         self._connection.executemany(
             statement("add_interval"), ((meter, *_astuple(interval)) for meter, interval in rows)
         )
 
     async def clear_gaps(self, community: str, gaps: Sequence[tuple[str, Gap]]) -> None:
         for meter, gap in gaps:
-            length = gap.second.at - gap.first.at
-            self._estimates_left -= length // INTERVAL_SECONDS_MIN
-            if length > GAP_SECONDS_MAX or self._estimates_left < 0:
-                raise GapTooLong("the intervals between its readings are too many", where=f"meter/{meter}")
             self._connection.execute(statement("clear_gap"), (meter, gap.first.at, gap.second.at))
 
     async def add_asides(self, community: str, rows: Sequence[tuple[str, Aside]]) -> None:

@@ -22,10 +22,11 @@ from settlement.replay.gates import ReplayedGates
 from settlement.replay.projections import ReplayedProjections
 from settlement.replay.runs import ReplayedRuns
 from settlement.replay.told import Fault, ToldRun, told_runs
+from settlement.replay.work import TooMuchWork, Work
 from settlement.settling import settle_due
 
-BEYOND_MAX = timedelta(days=3_660)
-"""How far a run may reach beyond the newest interval: what is settled there is nothing, day by day."""
+BEYOND_MAX = timedelta(days=36_525)
+"""How far a run may reach beyond the newest interval: what is settled there is nothing, month by month."""
 
 _COMPARED = ("begin", "until", "root", "rules", "result", "settled", "revised")
 _DIGEST_SHOWN = 12
@@ -49,14 +50,18 @@ class Replay:
         self._entries = entries(book.path)
         self._gates = ReplayedGates(found)
         self._tree = Frontier()
-        self._projections = ReplayedProjections(connection)
+        work = Work()
+        self._projections = ReplayedProjections(connection, work)
         self._projector = CommunityProjector(book.community, self._projections)
-        self._runs = ReplayedRuns(connection, self._tree)
+        self._runs = ReplayedRuns(connection, self._tree, work)
         self._state = BookState(book.community, self._runs)
         self._documents = ReplayedDocuments(connection, self._runs, self._state, found)
 
     def run(self) -> None:
-        """Recompute all runs that were noted. Raises `NotJudged` where the book cannot be projected."""
+        """Recompute all runs that were noted.
+
+        Raises `NotJudged` where the book cannot be projected, or asks for too much work.
+        """
         for step in steps(self._possible(told_runs(self._connection))):
             self._project(step[0].event.tree_size)
             self._judge(step)
@@ -92,11 +97,13 @@ class Replay:
             self._progress(self._tree.size, self._book.size)
 
     def _judge(self, step: Sequence[ToldRun]) -> None:
-        """Settle what was due where the log has its present size, and compare."""
+        """Settle what was due where the log has its present size, and compare. Raises `NotJudged`."""
         first = step[0]
         try:
             with together(self._connection):
                 due = self._due(step)
+        except TooMuchWork as error:
+            raise NotJudged(f"run {first.event.number} was not recomputed: {error.what}") from error
         except (LedgerError, ArithmeticError, LookupError, ValueError) as error:
             self._found(f"run {first.event.number} cannot be recomputed: {error}", first.place)
             return
@@ -124,7 +131,7 @@ class Replay:
         if newest is None:
             return []
         if until > instant(newest) + BEYOND_MAX:
-            raise ValueError("it reaches ten years beyond the newest reading")
+            raise ValueError("it reaches a century beyond the newest reading")
         return finished(settle_due(self._runs, self._state, self._tree.size, until))
 
 

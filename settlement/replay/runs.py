@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ledger.canonical import encode
-from ledger.errors import BadInput
 from ledger.merkle import Frontier
 from ledger.recorded import RecordedEvent
 from ledger.settlement_rows import Energy, Posted, PostedRow, PostingRow, RunRow, SettledRows, Standing
 from settlement.journal import GRID, building_account
 from settlement.month import month_at
 from settlement.replay.database import instant, seconds, statement
+from settlement.replay.work import Work
 
 _postings = msgspec.json.Decoder(list[PostingRow]).decode
 
@@ -27,27 +27,16 @@ _Draft = tuple[int, Sequence[SettledRows]]
 _BUILDINGS = building_account("")
 
 
-AGAIN_FREE = 1_000_000
-AGAIN_AN_EVENT = 50
-"""So many intervals may be looked at again for what events change: no small file is to take hours."""
-
-
-class TooMuchAgain(BadInput):
-    """A book asks for more work than its size can explain."""
-
-    code = "too-much-again"
-
-
 class ReplayedRuns:
     """What `settlement.settling` and `settlement.billing.drafting` ask of a store, which knows the runs that
     were recomputed so far. Trades and shares are not kept: neither run nor invoice is made of them.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tree: Frontier) -> None:
+    def __init__(self, connection: sqlite3.Connection, tree: Frontier, work: Work) -> None:
         self.zone = ZoneInfo("UTC")
         """Whose months are summed; to be set before anything is added."""
         self._connection = connection
-        self._again = 0  # intervals that were looked at again
+        self._work = work
         self._tree = tree  # over the events that were projected
 
     # --- the book and its energies ----------------------------------------------------------
@@ -63,6 +52,10 @@ class ReplayedRuns:
         by_start = groupby(rows, key=itemgetter(0))
         return {instant(start): [each[1:] for each in group] for start, group in by_start}
 
+    async def next_energy(self, community: str, since: datetime) -> datetime | None:
+        row = self._connection.execute(statement("next_energy"), (seconds(since),)).fetchone()
+        return None if row is None else instant(row[0])
+
     async def deliveries(
         self, community: str, begin: datetime, until: datetime
     ) -> dict[datetime, tuple[int, int]]:
@@ -76,9 +69,7 @@ class ReplayedRuns:
     async def known(self, community: str, begin: datetime, until: datetime) -> list[datetime]:
         rows = self._connection.execute(statement("known"), (seconds(begin), seconds(until)))
         found = [instant(start) for (start,) in rows]
-        self._again += len(found)
-        if self._again > AGAIN_FREE + AGAIN_AN_EVENT * self._tree.size:
-            raise TooMuchAgain("its events ask for too many intervals to be settled again")
+        self._work.spend(len(found))
         return found
 
     async def root(self, community: str, size: int) -> bytes:

@@ -8,10 +8,11 @@ import pytest
 
 from ledger import projector as projector_module
 from ledger.canonical import encode
+from ledger.clock import VirtualClock
 from ledger.community_projector import VERSION, CannotApply, CommunityProjector
 from ledger.event import Event
 from ledger.events import AlarmRaised, MeterAdded, RegisterEpochOpened
-from ledger.gap import Interval
+from ledger.gap import INTERVALS_AT_ONCE, Gap, Interval
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import NEXT, ProjectionStore, RebuildUnderWay
 from ledger.projector import NewerProjections, Projector, rebuild
@@ -19,6 +20,7 @@ from ledger.registry import OPERATOR
 from tests.support.campus import GATEWAY, MORNING, QUARTER, Campus, reading, readings, record
 from tests.support.market import market_events
 from tests.support.store import owner, projections, read_book
+from tests.support.trading import DAY
 
 
 @pytest.fixture
@@ -140,6 +142,64 @@ async def test_a_gap_that_a_page_divides_again_and_again_is_written_once(
     await projector.catch_up()
     async with owner(store) as connection:
         assert await connection.fetchval("SELECT count(*) FROM projection.meter_intervals") == written == 200
+
+
+async def test_a_gap_of_a_year_is_worked_off_in_parts_between_which_others_have_a_turn(
+    store: PostgresSettings, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+    add_intervals, measured = ProjectionStore.add_intervals, ProjectionStore.measured
+
+    async def add(self: ProjectionStore, community: str, rows: Sequence[tuple[str, Interval]]) -> None:
+        parts.append(len(rows))
+        await add_intervals(self, community, rows)
+
+    async def ask(
+        self: ProjectionStore, community: str, meter: str, starts: Sequence[int], decided_by: int
+    ) -> dict[int, tuple[int, int]]:
+        parts.append(len(starts))
+        return await measured(self, community, meter, starts, decided_by)
+
+    monkeypatch.setattr(ProjectionStore, "add_intervals", add)
+    monkeypatch.setattr(ProjectionStore, "measured", ask)
+    campus = Campus("campus")
+    writer = await campus.opened(store, VirtualClock(MORNING + 400 * DAY))
+    gap: list[Event] = [reading(0, 0), reading(365 * 96, 9_000)]
+    assert await record(writer, GATEWAY, campus.envelope(GATEWAY, {"meter/m-0": gap})) == ["recorded"]
+    await campus.close()
+    await projector.catch_up()
+    assert max(parts) <= INTERVALS_AT_ONCE
+    async with owner(store) as connection:
+        query = "SELECT count(*), sum(import_wh) FROM projection.meter_intervals"
+        assert tuple(await connection.fetchrow(query) or ()) == (365 * 96, 9_000)
+
+
+async def test_a_projector_that_is_told_to_stop_within_a_long_page_leaves_nothing_of_it(
+    store: PostgresSettings, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = asyncio.Event()
+
+    async def long(self: ProjectionStore, community: str, gaps: Sequence[tuple[str, Gap]]) -> None:
+        began.set()
+        await self._connection.execute("SELECT pg_sleep(60)")
+
+    campus = Campus("campus")
+    writer = await campus.opened(store)
+    told: list[Event] = [reading(0, 0), reading(20, 900)]
+    assert await record(writer, GATEWAY, campus.envelope(GATEWAY, {"meter/m-0": told})) == ["recorded"]
+    await campus.close()
+    stop = asyncio.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(ProjectionStore, "clear_gaps", long)
+        following = asyncio.ensure_future(projector.run(stop))
+        await began.wait()
+        stop.set()
+        async with asyncio.timeout(5):
+            await following
+    assert (await _dump(store))["meter_intervals"] == []
+    async with asyncio.timeout(5):
+        await projector.catch_up()
+    assert len((await _dump(store))["meter_intervals"]) == 20
 
 
 async def test_an_idle_projector_writes_nothing(store: PostgresSettings, projector: Projector) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from tests.support.campus import MORNING, QUARTER, SALT
 from tests.support.judging import SETTLEMENT, judged, said, verified
 from tests.support.trading import DAY, HOUR, Site, quarters
 
+OPENED = "SELECT meter, reason FROM projection.readings_aside WHERE verdict = 'opened' ORDER BY position"
 TAKEN = """
 SELECT account, sum(energy_milliwh)::bigint FROM settlement.postings WHERE account = 'building/b-2' GROUP BY 1
 """
@@ -162,16 +164,52 @@ async def test_intervals_that_lost_all_their_meters_are_reversed(site: Site, tmp
     assert (await judged(site, tmp_path)).status == "pass"
 
 
-async def test_a_gap_of_too_many_intervals_is_not_folded(
+async def test_a_gap_that_is_too_long_is_settled_and_recomputed_alike(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ledger.gap.GAP_SECONDS_MAX", 13 * 3_600)
     await quarters(site, 0, 4)
-    await site.read("m-0", (60, 0, 9_000))
     await settle_until(site, 4)
-    monkeypatch.setattr("settlement.replay.projections.GAP_SECONDS_MAX", 13 * 3_600)
+    for quarter in (60, 61, 58):
+        await site.read("m-0", (quarter, 0, 150 * quarter + 8_000))
+        await settle_until(site, 62)
+    assert (await site.rows(OPENED))[-2:] == [("m-0", "gap-too-long"), ("m-0", "late")]
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_runs_of_a_bounded_size_are_recomputed(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 60)
+    await site.clock.sleep_until(MORNING + 35 * DAY)
+    await site.projector.catch_up()
+    runs = await site.settler.step(most=50)
+    while site.settler.is_behind:
+        runs += await site.settler.step(most=50)
+    assert await site.settler.step() == []
+    provisional = [run for run in runs if run.kind == "provisional"]
+    assert [run.settled for run in provisional] == [24, 24, 12]
+    assert all(before.until == after.begin for before, after in pairwise(provisional))
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_a_run_long_after_the_newest_reading_is_recomputed(site: Site, tmp_path: Path) -> None:
+    await quarters(site, 0, 4)
+    await site.clock.sleep_until(MORNING + 20 * 366 * DAY)
+    runs = await site.settle()
+    assert (runs[0].settled, runs[0].until) == (4, MORNING + 20 * 366 * DAY)
+    assert (await judged(site, tmp_path)).status == "pass"
+
+
+async def test_a_book_that_asks_for_too_much_work_is_not_judged_and_not_called_wrong(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.replay.work.FREE", 0)
+    monkeypatch.setattr("settlement.replay.work.AN_EVENT", 1)
+    await quarters(site, 0, 4)
+    await site.read("m-0", (90, 0, 9_000))
+    await settle_until(site, 4)
     verdict = await judged(site, tmp_path)
-    assert verdict.status == "not checked"
-    assert "the intervals between its readings are too many (meter/m-0)" in verdict.summary
+    assert (verdict.status, verdict.findings) == ("not checked", [])
+    assert "more intervals than a replay of its size goes through" in verdict.summary
 
 
 # --- dishonest runs ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Settlement on a real store: what closed is settled once, what changed is reversed and settled again."""
 
+import asyncio
 import os
 import random
 import signal
@@ -24,7 +25,9 @@ from ledger.market_events import (
     TariffPublished,
 )
 from ledger.postgres import PostgresSettings
+from ledger.postgres.settlement import SettlementStore
 from ledger.registry import OPERATOR
+from ledger.stopping import BrokenOff, unless_stopped
 from ledger.workers import WorkerLost, worker_pool
 from settlement.amounts import amount_micro
 from settlement.order_book import OrderBook
@@ -157,6 +160,51 @@ async def test_a_process_that_settled_and_was_killed_leaves_nothing(
     assert await site.rows("SELECT * FROM settlement.posted") == []
     (run,) = await site.settle()
     assert (run.number, run.until) == (1, END_OF_JUNE - QUARTER)
+
+
+@pytest.mark.parametrize("rows", [1, 10**9])  # with a second process, and without
+async def test_a_settler_that_is_told_to_stop_while_it_writes_leaves_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    await june(site, *BUILDINGS.values())
+    await site.clock.sleep_until(END_OF_JUNE - QUARTER)
+    await site.projector.catch_up()
+    stop = asyncio.Event()
+
+    async def stuck(rows: bytes) -> AsyncIterator[bytes]:
+        yield rows[: len(rows) // 2]
+        stop.set()
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("settlement.batch.WORTH_A_PROCESS", rows)
+        patch.setattr("ledger.postgres.settlement._pieces", stuck)
+        async with asyncio.timeout(20):
+            with pytest.raises(BrokenOff):
+                await unless_stopped(site.settler.step(), stop, grace_seconds=0.1)
+    assert await site.rows("SELECT * FROM settlement.posted") == []
+    await site.settlement.close()
+    site.settlement = await SettlementStore.open(site.store)
+    await site.settlement.claim("campus")
+    (run,) = await site.new_settler().step()
+    assert (run.number, run.until) == (1, END_OF_JUNE - QUARTER)
+
+
+async def test_years_without_energy_are_not_gone_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    energies = SettlementStore.energies
+
+    async def count(self: SettlementStore, *of: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await energies(self, *of)
+
+    monkeypatch.setattr(SettlementStore, "energies", count)
+    await quarters(site, 0, 4)
+    await site.clock.sleep_until(MORNING + 3_660 * DAY)
+    run, *_ = await site.settle()
+    assert (run.settled, run.until) == (4, MORNING + 3_660 * DAY)
+    assert asked < 500, "of 14,640 times six hours, with the charges of 120 months"
 
 
 async def test_a_reading_that_changes_nothing_makes_no_run(site: Site) -> None:

@@ -1,6 +1,7 @@
 """What holds of the energy of intervals, whatever the readings are and however they come."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count, pairwise
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ledger.community_projector import VERSION, CommunityProjector
 from ledger.embedded import EmbeddedPostgres
 from ledger.event import Event
 from ledger.events import MeterRead, RegisterEpochOpened
+from ledger.gap import GAP_SECONDS_MAX
 from ledger.postgres import PostgresSettings
 from ledger.postgres.projection import ProjectionStore
 from ledger.registry import OPERATOR
@@ -89,6 +91,17 @@ ANYTHING = st.lists(
 )
 
 
+GAPS_MAX = st.sampled_from([GAP_SECONDS_MAX, 9 * QUARTER, QUARTER])
+
+
+@contextmanager
+def longest_gap(seconds: int) -> Iterator[None]:
+    """The bound of what is a gap."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ledger.gap.GAP_SECONDS_MAX", seconds)
+        yield
+
+
 def folded(readings: Sequence[Given | Opened], *, position: int = 0) -> FoldedMeter:
     """The meter after all these readings."""
     meter = FoldedMeter(rated_w=RATED_W, position=position)
@@ -149,11 +162,12 @@ def test_a_complete_series_in_order_is_measured_throughout(
 
 
 @settings(max_examples=300)
-@given(ANYTHING)
+@given(ANYTHING, GAPS_MAX)
 def test_any_readings_at_all_give_every_epoch_exactly_what_its_registers_say(
-    readings: list[Given | Opened],
+    readings: list[Given | Opened], gap_max: int
 ) -> None:
-    meter = folded(readings)
+    with longest_gap(gap_max):
+        meter = folded(readings)
     assert all(energy >= 0 for energy in [*meter.imports, *meter.exports])
     opened = [aside for aside in meter.asides if aside.verdict == "opened"]
     for epoch in {interval.epoch for interval in meter.intervals}:
@@ -250,16 +264,18 @@ METER_CHANGED = [
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # what is found is told before the time is up
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@example(told=[*SHAPED_DAY, Given(108, 0, 20_000, 300)], pages=[7])  # a gap in the shape of the day before
-@example(told=[*SHAPED_DAY[::2], *LATE_NIGHT, *SHAPED_DAY[1::2], *LATE_NIGHT], pages=[1, 3])  # gaps divided
-@example(told=METER_CHANGED, pages=[1])  # two epochs that begin at one boundary
-@given(told=ANYTHING, pages=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@example([*SHAPED_DAY, Given(108, 0, 20_000, 300)], [7], GAP_SECONDS_MAX)  # in the shape of the day before
+@example([*SHAPED_DAY[::2], *LATE_NIGHT, *SHAPED_DAY[1::2], *LATE_NIGHT], [1, 3], GAP_SECONDS_MAX)  # divided
+@example([*SHAPED_DAY[::2], *LATE_NIGHT, *SHAPED_DAY[1::2], *LATE_NIGHT], [1, 3], 9 * QUARTER)  # too long
+@example(METER_CHANGED, [1], GAP_SECONDS_MAX)  # two epochs that begin at one boundary
+@given(ANYTHING, st.lists(st.integers(1, 9), min_size=1, max_size=4), GAPS_MAX)
 async def test_the_store_and_any_pages_give_what_the_rules_give_in_memory(
-    store: PostgresSettings, told: list[Given | Opened], pages: list[int]
+    store: PostgresSettings, told: list[Given | Opened], pages: list[int], gap_max: int
 ) -> None:
-    whole = await _projected(store, told, [10_000])
-    assert await _projected(store, told, pages) == whole
-    meter = folded(told, position=1 + len(Campus("any").facts()))
+    with longest_gap(gap_max):
+        whole = await _projected(store, told, [10_000])
+        assert await _projected(store, told, pages) == whole
+        meter = folded(told, position=1 + len(Campus("any").facts()))
     assert whole["meter_intervals"] == [
         ("m-0", _instant(interval.start), *msgspec.structs.astuple(interval)[1:])
         for interval in meter.intervals

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ledger.energy import CONSISTENT_READINGS
-from ledger.gap import LINEAR_MAX_SECONDS
+from ledger.gap import GAP_SECONDS_MAX, LINEAR_MAX_SECONDS, Mark, can_be_joined
 from ledger.grid import Grid
 from ledger.plausibility import GLITCH_ZERO, JUMP, ROLLBACK
 from tests.support.meter import FoldedMeter, at
@@ -411,6 +411,91 @@ def test_the_operators_word_after_the_fact_opens_no_second_epoch(serial: str | N
     meter.read_all([(q(6), 300), (q(7), 350)])
     assert meter.imports == [50] * 6
     assert {interval.epoch for interval in meter.intervals} == {2}
+
+
+# --- silence -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def longest_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gap is longer than eight quarters."""
+    monkeypatch.setattr("ledger.gap.GAP_SECONDS_MAX", 8 * QUARTER)
+
+
+def test_a_silence_of_more_than_six_years_ends_the_epoch_and_six_years_are_a_gap() -> None:
+    assert GAP_SECONDS_MAX == 6 * 366 * DAY, "books were settled by it: the bound of what they hold"
+    first, at_bound, beyond = (Mark(at, 0, 0, 0, 1) for at in (0, GAP_SECONDS_MAX, GAP_SECONDS_MAX + QUARTER))
+    assert can_be_joined(first, at_bound)
+    assert not can_be_joined(first, beyond)
+    meter = FoldedMeter()
+    meter.read_all([*steady(0, 3), (q(2) + GAP_SECONDS_MAX + QUARTER, 9_000)])
+    assert meter.imports == [100] * 2
+
+
+@pytest.mark.usefixtures("longest_gap")
+def test_after_a_silence_that_is_too_long_registers_start_anew_where_the_meter_is_read_again() -> None:
+    meter = FoldedMeter()
+    meter.read_all([(q(0), 1_000), (q(1), 1_100), (q(10), 2_000), (q(11), 2_070)])
+    assert [interval.start for interval in meter.intervals] == [q(0), q(10)]
+    assert [interval.epoch for interval in meter.intervals] == [1, 2]
+    assert meter.qualities == "mm"
+    assert meter.verdicts[1:] == [("opened", "gap-too-long")]
+    opened = meter.asides[-1]
+    assert (opened.at, opened.import_wh - 1_100) == (q(10), 900), "what flowed meanwhile is told there"
+
+
+@pytest.mark.usefixtures("longest_gap")
+def test_a_gap_of_the_greatest_length_is_estimated_and_one_interval_more_is_none() -> None:
+    for quarters, intervals in ((8, 8), (9, 0)):
+        meter = FoldedMeter()
+        meter.read_all([(q(0), 1_000), (q(quarters), 1_900)])
+        assert len(meter.intervals) == intervals
+        assert sum(meter.imports) in (900, 0)
+
+
+@pytest.mark.usefixtures("longest_gap")
+def test_an_implausible_reading_after_a_long_silence_is_held() -> None:
+    meter = FoldedMeter()
+    meter.read_all([(q(0), 1_000), (q(20), 0), (q(21), 2_000)])
+    assert meter.verdicts[1:] == [("held", GLITCH_ZERO), ("opened", "gap-too-long")]
+
+
+@pytest.mark.usefixtures("longest_gap")
+def test_what_comes_late_into_a_long_silence_belongs_to_the_nearer_end() -> None:
+    meter = FoldedMeter()
+    meter.read_all([(q(0), 1_000), (q(40), 5_000)])
+    meter.read_all([(q(4), 1_400), (q(36), 4_600), (q(20), 3_000)])
+    assert {row.start: row.epoch for row in meter.intervals} == {
+        **{q(k): 1 for k in range(4)},
+        **{q(k): 2 for k in range(36, 40)},
+    }
+    assert meter.imports == [100] * 8
+    assert meter.verdicts[-1] == ("held", "gap-too-long"), "too far from both"
+
+
+@pytest.mark.usefixtures("longest_gap")
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_backlog_fills_a_long_silence_but_for_the_seam(order: int) -> None:
+    meter = FoldedMeter()
+    meter.read_all([(q(0), 1_000), (q(40), 5_000)])
+    meter.read_all([(q(k), 1_000 + 100 * k) for k in range(1, 40)][::order])
+    assert meter.imports == [100] * 39
+    assert meter.qualities == "m" * 39
+
+
+@pytest.mark.usefixtures("longest_gap")
+@pytest.mark.parametrize("told_after", [False, True])
+def test_a_rollover_within_a_long_silence_invents_no_energy(told_after: bool) -> None:
+    meter = FoldedMeter()
+    meter.read(q(0), 999_900)
+    if not told_after:
+        meter.open_epoch(q(1), modulus_wh=1_000_000)
+    meter.read_all([(q(k), 100 * k) for k in range(20, 26)])
+    if told_after:
+        meter.open_epoch(q(1), modulus_wh=1_000_000)
+        meter.read(q(26), 2_600)
+    assert meter.intervals[0].start == q(20)
+    assert set(meter.imports) == {100}
 
 
 # --- rollover --------------------------------------------------------------------------------------

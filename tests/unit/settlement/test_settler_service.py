@@ -24,7 +24,9 @@ MARKET = MarketSettings(mechanism="uniform_price", tariff="flat.toml")
 class Idle:
     """A settler for which nothing waits."""
 
-    async def step(self) -> list[Any]:
+    is_behind = False
+
+    async def step(self, most: int | None = None) -> list[Any]:
         return []
 
 
