@@ -17,7 +17,7 @@ from ledger.command_line import configure_logs, run
 from ledger.errors import BadInput, LedgerError
 from ledger.settings import Settings
 from settlement.comparison_commands import Asked, as_json, compared_on_book
-from settlement.plain.rules import read_rules
+from settlement.plain.rules import parse_rules
 
 NICENESS = 5
 RULES = "rules"
@@ -70,15 +70,20 @@ def main() -> None:
     sys.stdout.buffer.write(msgspec.json.encode(outcome))
 
 
+def check_rules(text: str) -> None:
+    """Return if a text can be rules to try; it is a pure function. Raises `RulesInvalid`, `OwnFile`."""
+    if (parse_rules(text, RULES).tariff or "").endswith(".toml"):
+        raise OwnFile(
+            "a tariff is named here, not a file", where=RULES,
+            hint="`energy-ledger tariffs` lists the names; the command `what-if` takes files, too",
+        )  # fmt: skip
+
+
 def _settled(task: Task, folder: Path) -> dict[str, object]:
     files = []
     if task.rules:
+        check_rules(task.rules)
         files.append(folder / RULES)
         files[0].write_text(task.rules)
-        if (read_rules(files[0]).tariff or "").endswith(".toml"):
-            raise OwnFile(
-                "a tariff is named here, not a file", where=RULES,
-                hint="`energy-ledger tariffs` lists the names; the command `what-if` takes files, too",
-            )  # fmt: skip
     asked = Asked(task.begin, task.until, files, task.mechanisms)
     return as_json(run(compared_on_book(task.settings, asked)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,45 @@ async def compared_on_book(settings: Settings, asked: Asked, told: Told = lambda
     ):
         book = BookState(community, store)
         await book.follow(size)
-        begin, until = (midnight(day, book.grid.zone) for day in (asked.begin, asked.until))
+        begin, until = _span(asked, book)
         changes = _changes(asked, book.registry, until)
         intervals_max = (until - begin) // book.step
-        begin, until = _with_energy(begin, until, await store.energy_span(community), book.step)
+        begin, until = await known_span(store, book, asked)
         found = await compare(book, changes, begin, until, told)
     if not found.intervals:
-        raise NothingToCompare(
-            f"the book has no energy from {asked.begin} to {asked.until} that rules held for",
-            where=community,
-            hint="`energy-ledger status` shows since when meters are read",
-        )
+        raise _nothing(asked, community)
     return Answer(asked, settings.community.currency, found, intervals_max)
+
+
+async def known_span(store: SettlementStore, book: BookState, asked: Asked) -> tuple[datetime, datetime]:
+    """The part of a period that the book has energy of: to ask it for the other days takes as long.
+
+    Raises `NothingToCompare` where there is none, and where no rules were published to try mechanisms in.
+    """
+    begin, until = _span(asked, book)
+    if asked.mechanisms and not _is_published(book.registry, until):
+        raise NothingToCompare(
+            "no rules were published for this period, in which another mechanism could be tried",
+            where="--mechanism",
+            hint="tell all rules in a file: --rules RULES.toml",
+        )
+    first, newest = await store.energy_span(book.community) or (until, begin)
+    begin, until = max(begin, first), min(until, newest + book.step)
+    if begin >= until:
+        raise _nothing(asked, book.community)
+    return begin, until
+
+
+def _span(asked: Asked, book: BookState) -> tuple[datetime, datetime]:
+    return midnight(asked.begin, book.grid.zone), midnight(asked.until, book.grid.zone)
+
+
+def _nothing(asked: Asked, community: str) -> NothingToCompare:
+    return NothingToCompare(
+        f"the book has no energy from {asked.begin} to {asked.until} that rules held for",
+        where=community,
+        hint="`energy-ledger status` shows since when meters are read",
+    )
 
 
 def _check_days(asked: Asked) -> None:
@@ -108,32 +135,18 @@ def _check_days(asked: Asked) -> None:
             )
 
 
-def _with_energy(
-    begin: datetime, until: datetime, span: tuple[datetime, datetime] | None, step: timedelta
-) -> tuple[datetime, datetime]:
-    """The part of a period that the book has energy of: to ask it for the other days takes as long."""
-    if span is None:
-        return begin, begin
-    first, newest = span
-    return max(begin, first), min(until, newest + step)
-
-
 def _changes(asked: Asked, registry: Registry, until: datetime) -> dict[str, Change]:
     """What was published, where anything was, and what is to be tried beside it."""
-    rules = registry.market.rules
-    changes: dict[str, Change] = {}
-    if rules and rules[0].begin < until:
-        changes[PUBLISHED] = as_published
-    elif asked.mechanisms:
-        raise NothingToCompare(
-            "no rules were published for this period, in which another mechanism could be tried",
-            where="--mechanism",
-            hint="tell all rules in a file: --rules RULES.toml",
-        )
+    changes: dict[str, Change] = {PUBLISHED: as_published} if _is_published(registry, until) else {}
     changes |= {name: by_mechanism(name) for name in asked.mechanisms}
     for path in asked.rules:
         changes[path.name if path.name not in changes else str(path)] = by_file(path, registry)
     return changes
+
+
+def _is_published(registry: Registry, until: datetime) -> bool:
+    rules = registry.market.rules
+    return bool(rules) and rules[0].begin < until
 
 
 # --- what is shown -----------------------------------------------------------------------------------

@@ -117,15 +117,19 @@ class RulesFile(_Table, frozen=True):
 
 def read_rules(path: Path) -> RulesFile:
     """The rules in a file. Raises `RulesInvalid`, naming the place and what may stand there."""
-    text = read_text(path, RulesInvalid)
+    return parse_rules(read_text(path, RulesInvalid), str(path))
+
+
+def parse_rules(text: str, where: str) -> RulesFile:
+    """The rules in the text of a file called `where`. Raises likewise."""
     try:
-        rules = parse_tables(text, RulesFile, str(path), RulesInvalid)
+        rules = parse_tables(text, RulesFile, where, RulesInvalid)
     except RulesInvalid as error:
         if error.where.endswith("micro_per_kwh"):
             error.hint = "whole micro-units a kWh are meant, from 0 up: 4_184_900 for 4.1849 of the currency"
         raise
     for place, problem, hint in _problems(rules):
-        raise RulesInvalid(problem, where=located(str(path), text, place), hint=hint)
+        raise RulesInvalid(problem, where=located(where, text, place), hint=hint)
     return rules
 
 

@@ -1,15 +1,20 @@
 """For operators: what a past period would have come to under other rules."""
 
+import asyncio
+
 from litestar import Router, post
 from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from api.http.backend import Backend
+from api.http.desk import OrderDesk
 from api.http.routes.operators import OPERATOR
 from api.http.what_if_shapes import WhatIfRequest, WhatIfShape, what_if_shape
-from api.what_if_process import Task
+from api.what_if_process import Task, check_rules
 from ledger.errors import BadInput
+from ledger.postgres.lent import lent_store
 from ledger.settings import Settings
+from settlement.comparison_commands import Asked, known_span
 from settlement.told_month import YEARS
 
 DAYS_MAX = 31
@@ -42,6 +47,12 @@ async def what_if(state: State, data: JSONBody[WhatIfRequest]) -> WhatIfShape:
             f"these are not 1 to {DAYS_MAX} days", where="begin, until",
             hint="`until` is the day after the last one; settle longer periods with `energy-ledger what-if`",
         )  # fmt: skip
+    if data.rules:
+        await asyncio.to_thread(check_rules, data.rules)
+    orders: OrderDesk = state.desk
+    book = await orders.book()
+    async with lent_store(backend.pool) as store:
+        await known_span(store, book, Asked(data.begin, data.until, (), data.mechanisms))
     settings = Settings(backend.book.community, postgres=backend.book.postgres)
     mechanisms: list[str] = list(dict.fromkeys(data.mechanisms))
     task = Task(settings, data.begin, data.until, mechanisms, data.rules)

@@ -93,6 +93,22 @@ async def test_what_cannot_be_settled_is_told(
     assert "what-if-" not in told[1].get("where", "")
 
 
+async def test_what_can_be_judged_before_is_told_without_a_process(
+    served: Api, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(task: Task) -> dict[str, Any]:
+        raise AssertionError(task)
+
+    monkeypatch.setattr(served.backend.what_if, "run", never)
+    for wanted, code in (
+        ({"rules": "mechanism ="}, "rules-invalid"),
+        ({"rules": RULES + 'tariff = "own.toml"'}, "own-file"),
+        ({"mechanisms": ["pay_as_bid"], "begin": "2025-06-01", "until": "2025-06-08"}, "nothing-to-compare"),
+        ({"rules": RULES + FLAT, "begin": "2026-03-01", "until": "2026-03-31"}, "nothing-to-compare"),
+    ):
+        assert (await asked(operator, **wanted))[1]["code"] == code
+
+
 async def test_one_is_settled_at_a_time_and_nobody_else_waits(
     served: Api, operator: httpx.AsyncClient
 ) -> None:
