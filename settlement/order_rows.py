@@ -17,7 +17,8 @@ AgreementState = Literal["proposed", "will hold", "holds", "held", "never held"]
 
 
 class OrderRow(msgspec.Struct, frozen=True):
-    """An order; `until` is earlier than it was placed for where it was cancelled."""
+    """An order; `until` is earlier than it was placed for where it was cancelled, and `begin` itself where
+    that was before it began."""
 
     state: OrderState
     building: str
@@ -63,8 +64,8 @@ def order_row(each: BookedOrder, now: datetime) -> OrderRow:
     placed = each.placed
     return OrderRow(
         _state(placed.begin, each.until, now), each.building, placed.order, placed.side,
-        placed.limit_micro_per_kwh, placed.energy_wh, placed.begin, each.until, placed.clock_from,
-        placed.clock_until,
+        placed.limit_micro_per_kwh, placed.energy_wh, placed.begin, max(placed.begin, each.until),
+        placed.clock_from, placed.clock_until,
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def agreement_row(each: BookedAgreement, now: datetime) -> AgreementRow:
     proposed = each.proposed
     return AgreementRow(
         _agreement_state(each, now), each.proposer, proposed.agreement, proposed.side, proposed.partner,
-        proposed.price_micro_per_kwh, proposed.energy_wh, each.begin, each.until, each.since,
+        proposed.price_micro_per_kwh, proposed.energy_wh, each.begin, max(each.begin, each.until), each.since,
     )  # fmt: skip
 
 

@@ -85,7 +85,8 @@ class AgreementEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrderShape(msgspec.Struct, frozen=True):
-    """An order; `limit` is a kilowatt-hour's, `until` earlier than placed for where it was cancelled."""
+    """An order; `limit` is a kilowatt-hour's, `until` earlier than placed for where it was cancelled. One
+    that was cancelled before it began `never held`, and its `until` is its `begin`."""
 
     state: OrderState
     order: str

@@ -1,6 +1,6 @@
 """How orders and agreements stand at an instant, in words."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,12 +39,16 @@ def test_an_order_holds_from_its_beginning_to_its_end(quarters: int, state: str)
     assert [row.state for row in order_rows(orders, MORNING + quarters * QUARTER)] == [state]
 
 
-def test_an_order_that_was_cancelled_before_it_began_never_held() -> None:
+@pytest.mark.parametrize("since", [MORNING - QUARTER, MORNING])
+def test_an_order_that_was_cancelled_before_it_began_never_held_and_ends_as_it_begins(
+    since: datetime,
+) -> None:
     orders = book()
     orders.apply("b-1", placed())
-    orders.apply("b-1", OrderCancelled(order="o-1", since=MORNING, salt=SALT))
+    orders.apply("b-1", OrderCancelled(order="o-1", since=since, salt=SALT))
     for now in (MORNING - QUARTER, MORNING, END):
-        assert [row.state for row in order_rows(orders, now)] == ["never held"]
+        (row,) = order_rows(orders, now)
+        assert (row.state, row.begin, row.until) == ("never held", MORNING, MORNING)
 
 
 def test_a_proposal_is_open_while_it_can_still_be_accepted() -> None:
@@ -56,7 +60,8 @@ def test_a_proposal_is_open_while_it_can_still_be_accepted() -> None:
     (row,) = agreement_rows(orders, MORNING)
     assert (row.state, row.begin, row.accepted_since) == ("will hold", END - QUARTER, END - QUARTER)
     orders.apply("b-1", AgreementEnded(agreement="a-1", proposer="b-1", since=END - QUARTER, salt=SALT))
-    assert [row.state for row in agreement_rows(orders, MORNING)] == ["never held"]
+    (row,) = agreement_rows(orders, MORNING)
+    assert (row.state, row.until) == ("never held", row.begin)
 
 
 def test_a_building_has_its_own_orders_and_the_agreements_of_both_parties() -> None:
