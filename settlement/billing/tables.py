@@ -103,14 +103,15 @@ def billed_lines(invoices: Iterable[Invoice]) -> Iterator[BilledLine]:
 
 
 def booked(entries: Iterable[Entry]) -> Iterator[Booked]:
-    """The journal's rows and, at the end, their totals.
+    """The journal's rows and, at the end, their totals; nothing where there are none.
 
     Raises `JournalUnbalanced` instead of the totals where debits and credits, or energies, do not balance.
     """
-    debit = credit = energy = 0
+    debit = credit = energy = count = 0
     for begin, until, run, posting in entries:
         owed, due = max(0, -posting.amount_micro), max(0, posting.amount_micro)
         debit, credit, energy = debit + owed, credit + due, energy + posting.energy_milliwh
+        count += 1
         yield Booked(
             rfc3339(begin),
             rfc3339(until),
@@ -125,7 +126,8 @@ def booked(entries: Iterable[Entry]) -> Iterator[Booked]:
         raise JournalUnbalanced(
             f"debits of {exact(debit)} and credits of {exact(credit)}; energy of {exact(energy)} kWh too many"
         )
-    yield Booked("", "", None, "total", "", 0, debit, credit)
+    if count:
+        yield Booked("", "", None, "total", "", 0, debit, credit)
 
 
 def summed(begin: datetime, until: datetime, run: int | None, postings: Iterable[Posting]) -> list[Entry]:

@@ -245,8 +245,8 @@ async def _cancel(backend: Backend, number: str, reason: str) -> Invoice:
 
 @get("/months/{month:str}/journal", may=BILLING, summary="A month's journal")
 async def journal(state: State, month: MonthPath) -> list[JournalShape]:
-    """Debits and credits by kind and account, the last row their totals: they balance. The journal of a month
-    that is closed and over never changes."""
+    """Debits and credits by kind and account, the last row their totals: they balance. Empty where nothing
+    was posted. The journal of a month that is closed and over never changes."""
     backend: Backend = state.backend
     entries = await _entries(backend, month)
     return [journal_shape(row, backend.book.community.currency) for row in booked(entries)]
