@@ -14,6 +14,7 @@ from api.http.in_flight import InFlight
 from api.http.live.hub import Hub
 from api.http.metrics import Metrics
 from api.http.openapi import Description
+from api.http.parameters import KnowingQuery
 from api.http.problems import HANDLERS, keep_refusal
 from api.http.repeating import Repeating
 from api.http.requests import ReadRequest
@@ -57,7 +58,7 @@ def build_app(backend: Backend, metrics: Metrics) -> Litestar:
     desk = OrderDesk(backend)
     return Litestar(
         route_handlers=handlers,
-        middleware=[InFlight(), Guarding(backend), Repeating(backend)],
+        middleware=[InFlight(), Guarding(backend), KnowingQuery(), Repeating(backend)],
         request_class=ReadRequest,
         exception_handlers=HANDLERS,
         after_exception=[keep_refusal],

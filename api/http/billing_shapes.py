@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import msgspec
 
+from api.http.problems import hint_of
 from api.http.shapes import Amount, amount
 from ledger.event import Text
 from ledger.market_events import InvoiceIssued
@@ -131,7 +132,7 @@ def not_billed(bills: Bills) -> list[NotBilled]:
 
 
 def _refused(error: AmountTooLarge) -> NotBilled:
-    return NotBilled(error.where, error.code, error.what, error.hint)
+    return NotBilled(error.where, error.code, error.what, hint_of(error))
 
 
 def month_word(month: date) -> str:

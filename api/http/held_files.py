@@ -49,7 +49,7 @@ class Extracts:
         if own + size > HELD_BYTES_MAX:
             raise ExtractTooLarge(
                 f"it has more than the {HELD_BYTES_MAX:,} bytes that are held for a reader",
-                hint="ask the operator for the file that `energy-ledger export` writes",
+                hint="ask the operator for the exported file",
             )
         if self._bytes + size > HELD_BYTES_MAX:
             raise Busy("others read large files", hint="try again in a minute")

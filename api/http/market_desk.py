@@ -26,6 +26,7 @@ from ledger.market_events import MarketRulesPublished, TariffPublished, Wheeling
 from ledger.postgres.audit import AuditStore
 from settlement import publishing
 from settlement.book_state import BookState
+from settlement.ordering import Words
 from settlement.tariff import (
     Documents,
     Tariff,
@@ -144,7 +145,7 @@ class MarketDesk:
             registry = book.registry
             publishing.check_rules(wanted, tariff, list(registry.buildings), list(registry.feeders))
         event = MarketRulesPublished(
-            begin=_begin(wanted.begin, market, grid, now),
+            begin=_begin(_told_begin(wanted, grid), market, grid, now),
             wheeling=[
                 WheelingRule(each.source, each.target, each.fee_micro_per_kwh, each.loss_ppm)
                 for each in wanted.wheeling
@@ -184,6 +185,11 @@ class MarketDesk:
         opened = book.registry.opened
         assert opened is not None  # noqa: S101 - a book with a grid was opened
         return opened.currency, opened.zone
+
+
+def _told_begin(wanted: NewRules, grid: Grid) -> datetime | None:
+    """The instant that was told, if one was, as of orders. Raises `BadCell`."""
+    return None if wanted.begin is None else Words(grid).instant(wanted.begin, "begin")
 
 
 def _begin(wanted: datetime | None, market: Market, grid: Grid, now: datetime) -> datetime:

@@ -1,6 +1,6 @@
 """What is published of the market, as operators tell it and as everybody is told.
 
-Bodies have the fields of `[market]` in the settings file, and `begin` as an instant.
+Bodies have the fields of `[market]` in the settings file; `begin` can be an instant as well.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from api.http.operator_shapes import KnownShape, RulesShape, rules_shape, tariff_shape
-from ledger.event import Instant, Name, Natural
+from api.http.order_shapes import InstantText
+from ledger.event import Name, Natural
 from ledger.events import read_recorded
 from ledger.market_events import (
     GATE_MINUTES_MAX,
@@ -27,12 +28,13 @@ from settlement.settings import WheelingTable
 
 
 class NewRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules to be published: all of them, not only what differs from those before. `tariff` names one that is
-    published. Without `begin` they hold from the first interval whose gate is open."""
+    """Rules to be published: all of them, not only what differs from those before. What is left out has its
+    default, whatever it was before. `tariff` names one that is published. Without `begin` they hold from the
+    first interval whose gate is open; a date is its first midnight on the community's clocks."""
 
     mechanism: MechanismName
     tariff: Name
-    begin: Instant | None = None
+    begin: InstantText | None = None
     gate_minutes: Annotated[int, msgspec.Meta(ge=0, le=GATE_MINUTES_MAX)] = 60
     final_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 7
     compensation_ppm: Ppm = 0

@@ -189,7 +189,7 @@ def _security(may: AbstractSet[str], method: str) -> list[dict[str, list[str]]]:
 
 def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool) -> Iterator[int]:
     """The statuses of the problems that an operation may answer with."""
-    yield from (401, 429, 500, 503)  # whoever shows a key may show a wrong one
+    yield from (400, 401, 429, 500, 503)  # whoever shows a key may show a wrong one
     if (
         not may & PUBLIC or method not in SAFE
     ):  # also what is public is changed by a page of this server alone
@@ -197,7 +197,7 @@ def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool)
     if "{" in path:
         yield 404
     if has_input:
-        yield from (400, 422)
+        yield 422
     if method != "GET":
         yield from (409, 413)
 

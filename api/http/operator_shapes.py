@@ -182,10 +182,18 @@ class Quarantined(msgspec.Struct, frozen=True):
     resolved_by: str | None
 
 
+TO_DO = {
+    "unknown-device": "let it be enrolled: `POST devices/tokens` gives out a token for it",
+}
+"""What to do, for who has no command line, where the ledger's own words speak of that."""
+
+
 def quarantined(row: RefusedRow) -> Quarantined:
     """As the API shows it."""
     fields = row._asdict()
-    return Quarantined(**{**fields, "digest": row.digest.hex(), "to_do": what_to_do(fields)})
+    told = TO_DO.get(row.code) if row.resolved_at is None else None
+    to_do = told or what_to_do(fields)
+    return Quarantined(**{**fields, "digest": row.digest.hex(), "to_do": to_do})
 
 
 class MessageShape(msgspec.Struct, frozen=True):

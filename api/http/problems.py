@@ -14,6 +14,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Message, Scope, Send
 
+from api.http.parameters import UnknownParameter, told_of
 from ledger.access import without_secrets
 from ledger.errors import BadInput, Contradiction, Damaged, LedgerError, Unavailable
 from ledger.market import GateClosed
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+BODY = "body"
 
 
 class NotKnown(LedgerError):
@@ -75,6 +77,7 @@ STATUS: dict[type[LedgerError], int] = {
     NotAllowed: HTTPStatus.FORBIDDEN,
     NotThere: HTTPStatus.NOT_FOUND,
     TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    UnknownParameter: HTTPStatus.BAD_REQUEST,
     OtherRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InProgress: HTTPStatus.CONFLICT,
     GateClosed: HTTPStatus.CONFLICT,
@@ -102,6 +105,28 @@ BY_CODE: dict[str, int] = {
 }  # fmt: skip
 """Codes whose class does not tell their status."""
 
+HINTS: dict[str, str] = {
+    "already-issued": "`GET invoices?month=..` lists them; what has changed comes with the next month's",
+    "unknown-document": "`GET invoices` lists them; a month is billed anew by issuing it again",
+    "amount-too-large": "`GET buildings/../statement/..` shows its days; look at its agreements' prices",
+    "nothing-to-compare": "`GET runs` tells of which time there are energies; where no rules were published,"
+    " tell all of them in `rules`",
+    "own-file": "name one of the ledger's own tariffs, or tell the prices in `rules`",
+    "other-zone": "publish a copy of its document with the community's time zone, and the hours meant there",
+    "other-currency": "name a tariff in the community's currency, or publish a copy with its amounts in that",
+    "contract-missing": "tell the power that is contracted as `contracted_w` of the rules",
+    "nothing-to-export": "wait for it: `GET log/checkpoint` answers once there is one that is published",
+    "store-refused": "tell who runs the ledger the request's id: its store is not as it should be",
+    "bus-refused": "tell who runs the ledger the request's id: its NATS does not let it in",
+}
+"""What to do about it, for who came over HTTP and has no command line, where the error's own hint speaks of
+that."""
+FIELDS: dict[str, str] = {
+    "--begin": "begin", "--until": "until", "--since": "since", "--energy-wh": "energy_wh",
+    "--from": "clock_from", "--to": "clock_until", "--mechanism": "mechanisms", "--rules": "rules",
+}  # fmt: skip
+"""The fields here of what is called by the options of the command line where it is judged."""
+
 LIBRARY: dict[int, str] = {
     400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found",
     405: "method-not-allowed", 408: "too-slow", 413: "too-large", 415: "other-media-type",
@@ -127,6 +152,11 @@ def status_of(error: LedgerError) -> int:
     if error.code in BY_CODE:
         return BY_CODE[error.code]
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def hint_of(error: LedgerError) -> str:
+    """What to do about a coded error, over HTTP."""
+    return HINTS.get(error.code, error.hint)
 
 
 def problem(
@@ -158,8 +188,9 @@ def _told(error: LedgerError, instance: str) -> tuple[Problem, dict[str, str]]:
     if isinstance(error, Damaged):  # what the store or its files say of it is for the log
         what, hint = "what is stored is not as it should be", "tell the operator the request's id"
         return problem(status, error.code, what, hint=hint, instance=instance), headers
+    where = FIELDS.get(error.where, error.where)
     return problem(
-        status, error.code, error.what, where=error.where, hint=error.hint, instance=instance
+        status, error.code, error.what, where=where, hint=hint_of(error), instance=instance
     ), headers
 
 
@@ -170,20 +201,23 @@ def coded(request: Request[Any, Any, Any], error: LedgerError) -> Response[bytes
 
 def library(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """The answer to what the library refuses."""
-    return _answer(*_refused(error, request_id(request.scope)))
+    return _answer(*_refused(error, request.scope))
 
 
-def _refused(error: HTTPException, instance: str) -> tuple[Problem, dict[str, str]]:
+def _refused(error: HTTPException, scope: Scope) -> tuple[Problem, dict[str, str]]:
     """What the library refuses as a problem, and the headers that go with it."""
     status = error.status_code
-    detail, where = error.detail, ""
+    detail, where, hint = error.detail, "", ""
     if isinstance(error, ValidationException) and error.extra:
         first: Any = error.extra[0]  # type: ignore[index]  # a list of dicts, typed looser
         if isinstance(first, dict):
-            detail, where = str(first.get("message", detail)), str(first.get("key", ""))
+            detail, key = str(first.get("message", detail)), str(first.get("key", ""))
+            is_body = first.get("source") == BODY
+            where, hint = told_of(scope["route_handler"], key, detail, is_body=is_body)
     found = problem(
-        status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], instance=instance
-    )
+        status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], hint=hint,
+        instance=request_id(scope),
+    )  # fmt: skip
     return found, dict(error.headers or {})
 
 
@@ -232,7 +266,7 @@ def refusal_of(scope: Scope) -> Callable[[Send], Awaitable[None]]:
         case LedgerError() as error:
             return refuse(scope, error)
         case HTTPException() as error:
-            return _sender(*_refused(error, request_id(scope)))
+            return _sender(*_refused(error, scope))
         case error:
             return failed(scope, error or NotThere("nobody answers here"))
 

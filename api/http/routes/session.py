@@ -143,7 +143,7 @@ def _person(request: Req) -> tuple[Principal, str]:
     principal = cast(Principal, request.scope["user"])  # the guard let it through
     if principal.person is None:
         raise NoSession(
-            "this is for people who have logged in", hint="a key is changed by `energy-ledger key`"
+            "this is for people who have logged in", hint="another key comes from the operator"
         )
     return principal, principal.person
 

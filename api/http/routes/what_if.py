@@ -45,7 +45,7 @@ async def what_if(state: State, data: JSONBody[WhatIfRequest]) -> WhatIfShape:
     if not 0 < (data.until - data.begin).days <= DAYS_MAX:
         raise WrongPeriod(
             f"these are not 1 to {DAYS_MAX} days", where="begin, until",
-            hint="`until` is the day after the last one; settle longer periods with `energy-ledger what-if`",
+            hint="`until` is the day after the last one; settle a longer period a month at a time",
         )  # fmt: skip
     if data.rules:
         await asyncio.to_thread(check_rules, data.rules)

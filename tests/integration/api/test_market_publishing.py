@@ -81,13 +81,29 @@ async def test_rules_are_told_ahead_published_once_and_hold_from_where_the_gate_
 
 
 @pytest.mark.parametrize(
+    ("told", "begin"),
+    [
+        ("2026-07-01", "2026-06-30T17:00:00Z"),
+        ("2026-07-01T00:15", "2026-06-30T17:15:00Z"),
+        ("2026-07-01T00:00:00Z", "2026-07-01T00:00:00Z"),
+    ],
+)
+async def test_rules_begin_as_orders_do_on_a_date_at_a_local_time_or_at_an_instant(
+    operator: httpx.AsyncClient, told: str, begin: str
+) -> None:
+    answer = await operator.post(RULES, json={**MID, "begin": told}, params={"dry_run": True})
+    assert (answer.status_code, answer.json()["counts_from"]) == (200, begin), answer.text
+
+
+@pytest.mark.parametrize(
     ("change", "status", "code", "where"),
     [
         ({"begin": rfc3339(MORNING + HOUR)}, 409, "gate-closed", "market"),
         ({"begin": rfc3339(MORNING)}, 409, "contradiction", ""),
         ({"begin": rfc3339(NOW + DAY + timedelta(minutes=1))}, 422, "bad-input", "begin"),
-        ({"begin": "9998-01-01T00:00:00Z"}, 422, "bad-input", "begin"),
-        ({"begin": "2026-07-01"}, 400, "bad-request", ""),
+        ({"begin": "9998-01-01T00:00:00Z"}, 422, "bad-cell", "begin"),
+        ({"begin": "2026-13-01"}, 422, "bad-cell", "begin"),
+        ({"begin": "2026-06-01"}, 409, "contradiction", ""),
         ({"tariff": "th-x"}, 422, "unknown-tariff", "tariff"),
         ({"mechanism": "sharing_key", "key_kind": "static"}, 422, "settings-invalid", "keys"),
         ({"keys": {"b-9": 1}}, 422, "settings-invalid", "keys.b-9"),
