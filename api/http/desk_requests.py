@@ -1,7 +1,6 @@
-"""What requests about orders and agreements have in common: a building's desk, fields by name, pages."""
+"""What requests about orders and agreements have in common: a building's desk, prices, pages."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from litestar import Request
 from litestar.datastructures import State
 
 from api.http.backend import Backend
-from api.http.desk import Made, OrderDesk, Wanted, Written
+from api.http.desk import Made, OrderDesk, Written
 from api.http.guard import OWN
 from api.http.pages import Page, page_of
 from api.http.principal import Principal
@@ -22,12 +21,6 @@ from settlement.plain.values import BadCell
 OWNERS = OWN | {"operator"}
 AGAIN = {"Idempotent-Replayed": "true"}
 """Headers of an answer to a request whose event was in the book already."""
-
-FIELDS = {
-    "--begin": "begin", "--until": "until", "--since": "since", "--energy-wh": "energy_wh",
-    "--from": "clock_from", "--to": "clock_until",
-}  # fmt: skip
-"""The fields here of what the desk calls by the options of the command line."""
 
 Req = Request[Principal, Any, State]
 Row = TypeVar("Row")
@@ -52,13 +45,9 @@ async def write(request: Req, state: State, building: str, made: Made) -> Writte
     if not is_name(building):
         raise UnknownBuilding("the book has no such building", building, where=building[:80])
 
-    def fitting(desk: Desk, salt: str) -> Wanted:
-        with _fields_named():
-            return made(desk, salt)
-
     backend: Backend = state.backend
     a_day = backend.settings.events_a_day if request.user.role == "building" else None
-    return await orders.write(building, await _identity(request), fitting, a_day)
+    return await orders.write(building, await _identity(request), made, a_day)
 
 
 async def _identity(request: Req) -> bytes | None:
@@ -68,15 +57,6 @@ async def _identity(request: Req) -> bytes | None:
         return None
     told = [request.user.prefix, name, request.url.path, request.url.query]
     return sha256(b"\0".join([*(each.encode() for each in told), await request.body()])).digest()
-
-
-@contextmanager
-def _fields_named() -> Iterator[None]:
-    try:
-        yield
-    except BadCell as error:
-        error.where = FIELDS.get(error.where, error.where)
-        raise
 
 
 def price_told(decimal: str | None, micro: int | None, field: str) -> int:
