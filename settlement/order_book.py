@@ -5,11 +5,12 @@ interval whenever it is asked about. What names an order or agreement that is no
 does one that is placed under the name of another that still holds.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from ledger.event import Event
@@ -24,6 +25,11 @@ from settlement.agreements import Agreement
 from settlement.amounts import MILLIWH_PER_WH
 from settlement.offers import Order
 
+Key = tuple[datetime, str, str]
+"""By when it was to begin, and of those that begin together by name; no two have the same."""
+FIRST: Key = (datetime.min.replace(tzinfo=UTC), "", "")
+"""Before all of them."""
+
 
 @dataclass(slots=True)
 class BookedOrder:
@@ -32,6 +38,16 @@ class BookedOrder:
     building: str
     placed: OrderPlaced
     until: datetime
+
+    @property
+    def key(self) -> Key:
+        """Its place in the list of its building."""
+        return self.placed.begin, self.placed.order, self.placed.salt
+
+    @property
+    def begin(self) -> datetime:
+        """From when on it holds."""
+        return self.placed.begin
 
     def holds(self, start: datetime, local: datetime) -> bool:
         """Whether it counts in the interval that starts at an instant, `local` on the clock."""
@@ -47,6 +63,11 @@ class BookedAgreement:
     proposed: AgreementProposed
     until: datetime
     since: datetime | None = None  # accepted
+
+    @property
+    def key(self) -> Key:
+        """Its place in the lists of both parties."""
+        return self.proposed.begin, self.proposer, self.proposed.agreement
 
     @property
     def begin(self) -> datetime:
@@ -75,6 +96,39 @@ def _within(local: datetime, begin: str | None, until: str | None) -> bool:
 
 
 MONTHS_MAX = 24
+SPARE = timedelta(days=1)
+"""For so long what has ended is looked at still: the instant that is asked about may be an earlier one."""
+
+Booked = TypeVar("Booked", BookedOrder, BookedAgreement)
+
+
+class _OfBuilding(Generic[Booked]):
+    """What one building has: in the order of its list, and apart what has not ended. There may be much that
+    has, and nobody looks through all of that."""
+
+    def __init__(self) -> None:
+        self._listed: list[Booked] = []
+        self._open: list[Booked] = []
+
+    def add(self, each: Booked) -> None:
+        """Take one in."""
+        insort(self._listed, each, key=_key)
+        self._open.append(each)
+
+    def after(self, key: Key) -> Iterator[Booked]:
+        """Those behind a place of the list."""
+        for at in range(bisect_right(self._listed, key, key=_key), len(self._listed)):
+            yield self._listed[at]
+
+    def open(self, start: datetime) -> list[Booked]:
+        """Those that hold, or would, in the interval that starts at an instant or later."""
+        # What has ended, or will before it begins, never holds again: an end only ever comes nearer.
+        self._open = [each for each in self._open if each.until > max(start - SPARE, each.begin)]
+        return [each for each in self._open if each.until > start]
+
+
+def _key(each: BookedOrder | BookedAgreement) -> Key:
+    return each.key
 
 
 class OrderBook:
@@ -91,7 +145,8 @@ class OrderBook:
         self._by_month: dict[int, list[BookedOrder]] = {}
         self._long: list[BookedOrder] = []
         self._agreements: dict[tuple[str, str], BookedAgreement] = {}
-        self._agreements_of: dict[str, set[tuple[str, str]]] = {}  # by building
+        self._orders_of: dict[str, _OfBuilding[BookedOrder]] = {}  # by building, as the next
+        self._agreements_of: dict[str, _OfBuilding[BookedAgreement]] = {}
 
     def apply(self, building: str, event: Event) -> None:
         """Take in an event of the stream of `building`."""
@@ -100,7 +155,7 @@ class OrderBook:
                 if self.order(building, event.order, event.begin) is None:
                     self._add(BookedOrder(building, event, event.until))
             case OrderCancelled():
-                for order in self._named(building, event.order):
+                for order in self.named(building, event.order):
                     order.until = min(order.until, event.since)
             case AgreementProposed():
                 self._propose((building, event.agreement), BookedAgreement(building, event, event.until))
@@ -115,6 +170,7 @@ class OrderBook:
 
     def _add(self, order: BookedOrder) -> None:
         self._orders.setdefault(order.building, {}).setdefault(order.placed.order, []).append(order)
+        self._orders_of.setdefault(order.building, _OfBuilding()).add(order)
         months = range(_month(order.placed.begin), _month(order.until) + 1)
         if len(months) > MONTHS_MAX:
             self._long.append(order)
@@ -125,28 +181,37 @@ class OrderBook:
     def _propose(self, key: tuple[str, str], agreement: BookedAgreement) -> None:
         if key not in self._agreements:
             self._agreements[key] = agreement
-            for party in (agreement.proposer, agreement.proposed.partner):
-                self._agreements_of.setdefault(party, set()).add(key)
+            for party in {agreement.proposer, agreement.proposed.partner}:
+                self._agreements_of.setdefault(party, _OfBuilding()).add(agreement)
 
-    def _named(self, building: str, name: str) -> list[BookedOrder]:
+    def named(self, building: str, name: str) -> Sequence[BookedOrder]:
+        """The orders of that name that a building has or had, as they were placed."""
         return self._orders.get(building, {}).get(name, [])
 
     def order(self, building: str, name: str, after: datetime) -> BookedOrder | None:
         """The order of that name that holds beyond an instant."""
-        return next((each for each in self._named(building, name) if each.until > after), None)
+        return next((each for each in self.named(building, name) if each.until > after), None)
 
-    def open_orders(self, building: str, start: datetime) -> int:
-        """How many orders of a building hold in the interval that starts at an instant or later."""
-        return sum(each.until > max(start, each.placed.begin) for each in self.booked_orders(building))
+    def open_orders(self, building: str, start: datetime) -> list[BookedOrder]:
+        """The orders of a building that hold in the interval that starts at an instant or later."""
+        found = self._orders_of.get(building)
+        return found.open(start) if found else []
 
-    def open_proposals(self, building: str, start: datetime) -> Counter[str]:
-        """To whom a building has proposed how many agreements for the interval that starts at an instant or
-        later, accepted or not."""
-        return Counter(
-            each.proposed.partner
-            for each in self.booked_agreements(building)
-            if each.proposer == building and each.until > max(start, each.begin)
-        )
+    def open_agreements(self, building: str, start: datetime) -> list[BookedAgreement]:
+        """The agreements that a building has proposed or was proposed for that interval or later, accepted
+        or not."""
+        found = self._agreements_of.get(building)
+        return found.open(start) if found else []
+
+    def orders_after(self, building: str, key: Key) -> Iterator[BookedOrder]:
+        """The orders of a building behind a place of their list, in order of time."""
+        found = self._orders_of.get(building)
+        return found.after(key) if found else iter(())
+
+    def agreements_after(self, building: str, key: Key) -> Iterator[BookedAgreement]:
+        """The same of what it has proposed or was proposed."""
+        found = self._agreements_of.get(building)
+        return found.after(key) if found else iter(())
 
     def orders(self, start: datetime) -> dict[str, list[Order]]:
         """The orders for the interval that starts at an instant, by building."""
@@ -175,9 +240,8 @@ class OrderBook:
 
     def booked_agreements(self, building: str | None = None) -> Iterator[BookedAgreement]:
         """All proposals, accepted or not, or those that a building made or was made."""
-        keys = self._agreements if building is None else self._agreements_of.get(building, ())
-        for key in sorted(keys):
-            yield self._agreements[key]
+        found = self._agreements.values() if building is None else self.agreements_after(building, FIRST)
+        yield from sorted(found, key=lambda each: (each.proposer, each.proposed.agreement))
 
 
 def _month(instant: datetime) -> int:

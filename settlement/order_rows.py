@@ -59,11 +59,16 @@ def agreement_rows(book: OrderBook, now: datetime, building: str | None = None) 
         yield agreement_row(each, now)
 
 
+def order_state(each: BookedOrder, now: datetime) -> OrderState:
+    """How an order stands at an instant."""
+    return _state(each.begin, each.until, now)
+
+
 def order_row(each: BookedOrder, now: datetime) -> OrderRow:
     """An order as it stands at an instant."""
     placed = each.placed
     return OrderRow(
-        _state(placed.begin, each.until, now), each.building, placed.order, placed.side,
+        order_state(each, now), each.building, placed.order, placed.side,
         placed.limit_micro_per_kwh, placed.energy_wh, placed.begin, max(placed.begin, each.until),
         placed.clock_from, placed.clock_until,
     )  # fmt: skip
@@ -73,7 +78,7 @@ def agreement_row(each: BookedAgreement, now: datetime) -> AgreementRow:
     """An agreement as it stands at an instant."""
     proposed = each.proposed
     return AgreementRow(
-        _agreement_state(each, now), each.proposer, proposed.agreement, proposed.side, proposed.partner,
+        agreement_state(each, now), each.proposer, proposed.agreement, proposed.side, proposed.partner,
         proposed.price_micro_per_kwh, proposed.energy_wh, each.begin, max(each.begin, each.until), each.since,
     )  # fmt: skip
 
@@ -84,7 +89,8 @@ def _state(begin: datetime, until: datetime, now: datetime) -> OrderState:
     return "will hold" if now < begin else "holds" if now < until else "held"
 
 
-def _agreement_state(each: BookedAgreement, now: datetime) -> AgreementState:
+def agreement_state(each: BookedAgreement, now: datetime) -> AgreementState:
+    """How an agreement, or the proposal of one, stands at an instant."""
     if each.since is None:
         return "proposed" if each.until > max(now, each.proposed.begin) else "never held"
     return _state(each.begin, each.until, now)

@@ -266,17 +266,18 @@ class Desk(Words):
             )
 
     def _check_orders_open(self, building: str) -> None:
-        if self.orders.open_orders(building, self.first_open()) >= ORDERS_OPEN_MAX:
+        if len(self.orders.open_orders(building, self.first_open())) >= ORDERS_OPEN_MAX:
             raise TooManyOrders(
                 f"{building} has {ORDERS_OPEN_MAX} orders that have not ended", where=building,
                 hint="cancel one, or let one that ends later stand for several",
             )  # fmt: skip
 
     def _check_agreements_open(self, building: str, partner: str) -> None:
-        found = self.orders.open_proposals(building, self.first_open())
-        if found.total() >= AGREEMENTS_OPEN_MAX:
+        found = self.orders.open_agreements(building, self.first_open())
+        partners = [each.proposed.partner for each in found if each.proposer == building]
+        if len(partners) >= AGREEMENTS_OPEN_MAX:
             what = f"{AGREEMENTS_OPEN_MAX} agreements"
-        elif found[partner] >= AGREEMENTS_WITH_ONE_MAX:
+        elif partners.count(partner) >= AGREEMENTS_WITH_ONE_MAX:
             what = f"{partner} {AGREEMENTS_WITH_ONE_MAX} agreements"
         else:
             return
@@ -289,9 +290,10 @@ class Desk(Words):
         name = event.order
         if self.orders.order(building, name, event.since) is not None:
             return
-        names = [each.placed.order for each in self.orders.booked_orders(building)]
-        what = f"ends before {self.shown(event.since)}" if name in names else "is not there"
-        meant = "" if name in names else did_you_mean(name, names)
+        what, meant = f"ends before {self.shown(event.since)}", ""
+        if not self.orders.named(building, name):
+            names = [each.placed.order for each in self.orders.open_orders(building, self.first_open())]
+            what, meant = "is not there", did_you_mean(name, names)
         raise UnknownOrder(
             f"this order of {building} {what}", where=name, hint=f"{meant}the list of orders shows them all"
         )
@@ -317,8 +319,8 @@ class Desk(Words):
         known = self.orders.agreement(proposer, name)
         if known is not None and building in (proposer, known.proposed.partner):
             return known
-        booked = self.orders.booked_agreements(building)
-        names = [each.proposed.agreement for each in booked if each.proposer == proposer]
+        found = self.orders.open_agreements(building, self.first_open())
+        names = [each.proposed.agreement for each in found if each.proposer == proposer]
         raise UnknownAgreement(
             f"{proposer} has proposed no such agreement",
             where=name,

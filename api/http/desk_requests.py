@@ -1,8 +1,9 @@
 """What requests about orders and agreements have in common: a building's desk, prices, pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from hashlib import sha256
+from itertools import islice
 from typing import Any, TypeVar
 
 from litestar import Request
@@ -15,6 +16,7 @@ from api.http.pages import Page, page_of
 from api.http.principal import Principal
 from ledger.entry import is_name
 from settlement.known_building import UnknownBuilding, check_building
+from settlement.order_book import FIRST, BookedAgreement, BookedOrder, Key
 from settlement.ordering import Desk, price_micro
 from settlement.plain.values import BadCell
 
@@ -23,7 +25,7 @@ AGAIN = {"Idempotent-Replayed": "true"}
 """Headers of an answer to a request whose event was in the book already."""
 
 Req = Request[Principal, Any, State]
-Row = TypeVar("Row")
+Booked = TypeVar("Booked", BookedOrder, BookedAgreement)
 Shape = TypeVar("Shape")
 
 
@@ -73,15 +75,15 @@ def price_told(decimal: str | None, micro: int | None, field: str) -> int:
 
 
 async def paged(
-    rows: Sequence[tuple[tuple[str, ...], Row]], after: str, limit: int, shape: Callable[[Row], Shape]
+    cursor: str, limit: int, after: Callable[[Key], Iterator[Booked]], shape: Callable[[Booked], Shape]
 ) -> Page[Shape]:
-    """A page of rows with their keys, three words each, in the order of these. Raises `BadCursor`."""
+    """A page of what stands `after` a place of a list. Raises `BadCursor`."""
 
-    async def read(key: Sequence[Any], count: int) -> Sequence[tuple[tuple[str, ...], Row]]:
-        return [pair for pair in rows if pair[0] > tuple(key)][:count]
+    async def read(key: Sequence[Any], count: int) -> Sequence[Booked]:
+        begin, name, last = key
+        return list(islice(after((begin, name, last)), count))
 
-    rows = sorted(rows, key=lambda pair: pair[0])
-    return await page_of(after, limit, ("", "", ""), read, lambda pair: shape(pair[1]), lambda pair: pair[0])
+    return await page_of(cursor, limit, FIRST, read, shape, lambda each: each.key)
 
 
 def currency_of(state: State) -> str:

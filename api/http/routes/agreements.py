@@ -4,6 +4,7 @@ One proposes, the other accepts, either ends it. An agreement goes by its propos
 proposer gave it. Only its two parties see it.
 """
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from litestar import Response, Router, get, post
@@ -34,8 +35,8 @@ from api.http.order_shapes import (
 )
 from api.http.pages import Cursor, Limit, Page
 from ledger.market_events import AgreementAccepted, AgreementEnded, AgreementProposed
-from settlement.order_book import BookedAgreement
-from settlement.order_rows import AgreementState, agreement_row
+from settlement.order_book import BookedAgreement, Key
+from settlement.order_rows import AgreementState, agreement_row, agreement_state
 from settlement.ordering import Desk, UnknownAgreement
 
 AgreementPath = Annotated[str, PathParameter(description="The agreement's name, as its proposer gave it.")]
@@ -59,9 +60,15 @@ async def agreements(
 ) -> Response[Page[AgreementShape]]:
     """What the building proposed or was proposed, and what came of it, by when it was to begin."""
     desk, currency = await desk_at(state, building), currency_of(state)
-    rows = [(_key(each), agreement_row(each, desk.now)) for each in _of(desk, building)]
-    wanted = [(key, row) for key, row in rows if standing in (None, row.state)]
-    return told(request, await paged(wanted, after, limit, lambda row: agreement_shape(row, currency)))
+
+    def behind(key: Key) -> Iterator[BookedAgreement]:
+        rest = desk.orders.agreements_after(building, key)
+        return (each for each in rest if standing in (None, agreement_state(each, desk.now)))
+
+    def shape(each: BookedAgreement) -> AgreementShape:
+        return agreement_shape(agreement_row(each, desk.now), currency)
+
+    return told(request, await paged(after, limit, behind, shape))
 
 
 @get("/{agreement:str}", may=OWNERS, has_etag=True, summary="An agreement")
@@ -140,10 +147,6 @@ def _answer(state: State, building: str, written: Written, status: int) -> Respo
     )
 
 
-def _of(desk: Desk, building: str) -> list[BookedAgreement]:
-    return list(desk.orders.booked_agreements(building))
-
-
 def _known(desk: Desk, building: str, proposer: str, name: str) -> BookedAgreement:
     known = desk.orders.agreement(proposer, name)
     if known is None or building not in (known.proposer, known.proposed.partner):
@@ -151,10 +154,6 @@ def _known(desk: Desk, building: str, proposer: str, name: str) -> BookedAgreeme
             "there is no such agreement of this building", where=name[:80], hint="list them to see all"
         )
     return known
-
-
-def _key(each: BookedAgreement) -> tuple[str, str, str]:
-    return each.proposed.begin.isoformat(), each.proposer, each.proposed.agreement
 
 
 router = Router(

@@ -5,6 +5,7 @@ sealed at gate closure: what begins or ends does so from an instant that is far 
 past. An answer says where the event stands and from when on it counts.
 """
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from litestar import Response, Router, delete, get, post
@@ -27,8 +28,8 @@ from api.http.known_building import BuildingPath
 from api.http.order_shapes import NewOrder, OrderEnd, OrderShape, OrderWritten, in_book, order_shape
 from api.http.pages import Cursor, Limit, Page
 from ledger.market_events import OrderCancelled, OrderPlaced
-from settlement.order_book import BookedOrder
-from settlement.order_rows import OrderState, order_row
+from settlement.order_book import BookedOrder, Key
+from settlement.order_rows import OrderState, order_row, order_state
 from settlement.ordering import Desk, NameInUse, UnknownOrder, clock_window
 
 OrderPath = Annotated[str, PathParameter(description="The order's name.")]
@@ -52,9 +53,15 @@ async def orders(
 ) -> Response[Page[OrderShape]]:
     """What holds, has held and will hold, by when it begins. One that was placed a moment ago is there."""
     desk, currency = await desk_at(state, building), currency_of(state)
-    rows = [(_key(each), order_row(each, desk.now)) for each in desk.orders.booked_orders(building)]
-    wanted = [(key, row) for key, row in rows if standing in (None, row.state)]
-    return told(request, await paged(wanted, after, limit, lambda row: order_shape(row, currency)))
+
+    def behind(key: Key) -> Iterator[BookedOrder]:
+        rest = desk.orders.orders_after(building, key)
+        return (each for each in rest if standing in (None, order_state(each, desk.now)))
+
+    def shape(each: BookedOrder) -> OrderShape:
+        return order_shape(order_row(each, desk.now), currency)
+
+    return told(request, await paged(after, limit, behind, shape))
 
 
 @get("/{order:str}", may=OWNERS, has_etag=True, summary="An order")
@@ -118,23 +125,19 @@ def _answer(state: State, building: str, written: Written, status: int) -> Respo
 
 
 def _newest(desk: Desk, building: str, name: str) -> BookedOrder:
-    found = [each for each in desk.orders.booked_orders(building) if each.placed.order == name]
+    found = desk.orders.named(building, name)
     if not found:
         raise UnknownOrder("there is no order of this name", where=name[:80], hint="list them to see all")
     return found[-1]
 
 
 def _placed(desk: Desk, building: str, event: OrderPlaced) -> BookedOrder:
-    found = next((each for each in desk.orders.booked_orders(building) if each.placed == event), None)
+    found = next((each for each in desk.orders.named(building, event.order) if each.placed == event), None)
     if found is None:
         raise NameInUse(
             "another order took this name in the same moment", where=event.order, hint="name another"
         )
     return found
-
-
-def _key(each: BookedOrder) -> tuple[str, str, str]:
-    return each.placed.begin.isoformat(), each.placed.order, each.placed.salt
 
 
 router = Router(

@@ -21,7 +21,7 @@ from settlement.interval import Rules, settle
 from settlement.market import Band, Market, Routes
 from settlement.mechanisms import Parameters
 from settlement.offers import Metered, Order
-from settlement.order_book import OrderBook
+from settlement.order_book import FIRST, OrderBook
 
 SALT = "A" * 16
 ZONE = ZoneInfo("Asia/Bangkok")
@@ -138,14 +138,25 @@ def test_of_one_building_the_book_tells_what_it_tells_of_all(told: list[tuple[st
         assert list(book.booked_orders(building)) == own
         between = [each for each in agreements if building in (each.proposer, each.proposed.partner)]
         assert list(book.booked_agreements(building)) == between
-        assert book.open_orders(building, NOON) == len(own)
+        for found, all_of_it in (
+            (list(book.orders_after(building, FIRST)), own),
+            (list(book.agreements_after(building, FIRST)), between),
+        ):
+            assert found == sorted(all_of_it, key=lambda each: each.key)
+        for at, each in enumerate(found := list(book.orders_after(building, FIRST))):
+            assert list(book.orders_after(building, each.key)) == found[at + 1 :]
+        for start in (NOON, NOON + 8 * HOUR, NOON + 7 * HOUR):
+            to_come = [each for each in own if each.until > max(start, each.begin)]
+            assert sorted(book.open_orders(building, start), key=lambda each: each.key) == sorted(
+                to_come, key=lambda each: each.key
+            )
 
 
 def test_an_order_is_open_until_nothing_of_it_is_to_come(book: OrderBook) -> None:
     book.apply("a", order(NOON + 2 * HOUR, hours=2))
-    assert [book.open_orders("a", NOON + hours * HOUR) for hours in (0, 3, 4)] == [1, 1, 0]
+    assert [len(book.open_orders("a", NOON + hours * HOUR)) for hours in (0, 3, 4, 3)] == [1, 1, 0, 1]
     book.apply("a", OrderCancelled(order="o-1", since=NOON + HOUR, salt=SALT))
-    assert book.open_orders("a", NOON) == 0
+    assert book.open_orders("a", NOON) == []
 
 
 @pytest.mark.parametrize(("side", "seller", "buyer"), [("sell", "a", "b"), ("buy", "b", "a")])
