@@ -21,6 +21,19 @@ building = "school"                     # none for the main meter
 role = "connection"                     # "connection" (default), "sub" or "main"
 rated_w = 100_000
 factors = { ct = 40, pt = 1 }           # transformer ratios, where the installation knows them
+
+A device that signs what it measures itself, by Wi-Fi or NB-IoT, is one of them that runs elsewhere: its
+meters have no line, as nobody asks them.
+
+[[gateways]]
+id = "wifi-1"                           # the name that it is enrolled under
+remote = true
+
+[[gateways.meters]]
+id = "m-wifi"
+model = "acme-wifi-3"                   # as its maker calls it
+building = "school"
+rated_w = 20_000
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,20 +46,25 @@ from msgspec import Meta, Struct
 from ingest.meter_model import MeterModel, MeterModelUnknown, find_model, load_models
 from ingest.modbus import LineSettings, MeterOnLine
 from ledger.errors import BadInput
-from ledger.event import Positive
+from ledger.event import Positive, Text
 from ledger.registry import OPERATOR, SERVICE
 from ledger.settings import Id, SettingsInvalid, convert
 
 
-class MeterSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A meter on a line: what it is asked as, and what it stands for."""
+class OwnMeter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A meter, and what it stands for: all that is said of one whose device signs what it measures itself."""
 
     id: Id
-    unit: Annotated[int, Meta(ge=0, le=255)]
-    model: str
+    model: Text
     rated_w: Positive
     role: Literal["connection", "main", "sub"] = "connection"
     building: Id | None = None
+
+
+class MeterSettings(OwnMeter, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A meter on a line: what it is asked as as well."""
+
+    unit: Annotated[int, Meta(ge=0, le=255)]
     factors: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -61,19 +79,21 @@ class GatewayLine(LineSettings, frozen=True, forbid_unknown_fields=True, kw_only
         return f"{self.host}:{self.port}"
 
 
-class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A gateway. Paths are absolute, or empty for the default."""
+class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True, rename={"own": "meters"}):
+    """A gateway, or a device that signs what its `own` meters measure. Paths are absolute, or empty for the
+    default."""
 
     id: Id
-    lines: Annotated[tuple[GatewayLine, ...], Meta(min_length=1)]
+    lines: tuple[GatewayLine, ...] = ()
+    own: tuple[OwnMeter, ...] = ()
     remote: bool = False
     key_file: str = ""
     models: str = ""
 
     @property
-    def meters(self) -> tuple[MeterSettings, ...]:
-        """All meters of all lines."""
-        return tuple(meter for line in self.lines for meter in line.meters)
+    def meters(self) -> tuple[OwnMeter, ...]:
+        """All meters of all lines, and its own."""
+        return (*(meter for line in self.lines for meter in line.meters), *self.own)
 
     def known_models(self) -> Mapping[str, MeterModel]:
         """The meter models that this gateway knows. Raises `MeterModelInvalid`."""
@@ -96,17 +116,18 @@ def gateways_from(tables: Mapping[str, Any], path: Path) -> tuple[GatewaySetting
     found = convert(tables, _Gateways, path).gateways
     gateways = tuple(_with_paths(gateway, path.parent.absolute()) for gateway in found)
     for gateway in gateways:
+        _check_meters(gateway, f"{path}: gateways {gateway.id}")
         models = gateway.known_models()
         for line in gateway.lines:
             _check_host(line.host, f"{path}: gateways {gateway.id}, lines")
             where = f"{path}: gateways {gateway.id}, lines {line.name}, meters"
             _check_unique((str(meter.unit) for meter in line.meters), "unit", where)
             for meter in line.meters:
-                _check_meter(gateway, meter, models, where)
+                _check_model(gateway, meter, models, where)
     _check_unique((gateway.id for gateway in gateways), "id", f"{path}: gateways")
     _check_free((gateway.id for gateway in gateways), f"{path}: gateways")
     meters = [meter.id for gateway in gateways for meter in gateway.meters]
-    _check_unique(meters, "id", f"{path}: gateways.lines.meters")
+    _check_unique(meters, "id", f"{path}: meters of gateways")
     # Most converters serve one connection, and a second master on RS485 garbles both.
     lines = [line.name for gateway in gateways for line in gateway.lines]
     _check_unique(lines, "host and port", f"{path}: gateways.lines")
@@ -128,16 +149,33 @@ def find_gateway(gateways: Iterable[GatewaySettings], name: str | None) -> Gatew
     return by_id[name]
 
 
-def _check_meter(
+def _check_meters(gateway: GatewaySettings, where: str) -> None:
+    if not gateway.meters:
+        raise SettingsInvalid(
+            f"{gateway.id} has no meters",
+            where=f"{where}: lines",
+            hint="list a line and what is on it under [[gateways.lines]] and [[gateways.lines.meters]]; the"
+            " meters of a device that signs for itself under [[gateways.meters]]",
+        )
+    if gateway.own and not gateway.remote:
+        raise SettingsInvalid(
+            "a meter without a line is asked by nobody",
+            where=f"{where}: meters",
+            hint="list it under [[gateways.lines.meters]], or put remote = true if it signs for itself",
+        )
+    for meter in gateway.meters:
+        if (meter.role == "main") != (meter.building is None):
+            raise SettingsInvalid(
+                f"a meter with role {meter.role} {'has no' if meter.building else 'needs a'} building",
+                where=f"{where}, meters {meter.id}: building",
+                hint="the main meter is the community's own; every other belongs to a building",
+            )
+
+
+def _check_model(
     gateway: GatewaySettings, meter: MeterSettings, models: Mapping[str, MeterModel], where: str
 ) -> None:
     place = f"{where} {meter.id}"
-    if (meter.role == "main") != (meter.building is None):
-        raise SettingsInvalid(
-            f"a meter with role {meter.role} {'has no' if meter.building else 'needs a'} building",
-            where=f"{place}: building",
-            hint="the main meter is the community's own; every other belongs to a building",
-        )
     try:
         gateway.on_line(meter, models)
     except MeterModelUnknown as error:

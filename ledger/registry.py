@@ -41,6 +41,12 @@ OPERATOR = "operator"
 """Names of the two devices that a community is opened with."""
 
 
+WHO_ASSIGNS = (
+    "the operator assigns each meter to one device, by the settings and `provision`: what is measured from"
+    " then on is taken, and what was measured before is not"
+)
+
+
 class NotPermitted(BadInput):
     """The device may not write this event, or not to this stream."""
 
@@ -141,7 +147,8 @@ class Registry:
                 raise NotPermitted(f"{tag_of(event)} does not belong to this stream", where=stream)
         rule = _WRITE_RULES.get((self.devices[device].role, kind))
         if rule is None or not rule(self, device, stream_subject(stream), events):
-            raise NotPermitted(f"{device} may not write this to {stream}", where=stream)
+            hint = WHO_ASSIGNS if kind == "meter" else ""
+            raise NotPermitted(f"{device} may not write this to {stream}", where=stream, hint=hint)
 
     def streams_of(self, device: str) -> list[str]:
         """The streams that `device` continues: its own, its meters' or the registry; empty if unknown."""

@@ -51,7 +51,7 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
 
 
 def test_a_gateways_settings_are_as_shown(tmp_path: Path) -> None:
-    (block,) = (block for block in BLOCKS if "[[gateways]]" in block)
+    (block,) = (block for block in BLOCKS if block.startswith("# gateway.toml"))
     template = (ROOT / "api/template.toml").read_text()
     lines = template[template.index("[[gateways.lines]]") :]
     path = tmp_path / "gateway.toml"
@@ -62,6 +62,19 @@ def test_a_gateways_settings_are_as_shown(tmp_path: Path) -> None:
     assert settings.keys_folder == tmp_path / "keys"
     assert settings.nats.url == "nats://nats.example.org:4222"
     assert gateway.key_file == str(tmp_path / "gw-2.pem")
+
+
+def test_a_meter_that_signs_for_itself_is_listed_as_shown_and_as_the_template_does(tmp_path: Path) -> None:
+    (block,) = (block for block in BLOCKS if "[[gateways.meters]]" in block)
+    template = (ROOT / "api/template.toml").read_text()
+    shown = re.sub("^# ", "", template[template.index("# [[gateways]]") :], flags=re.MULTILINE)
+    for text in (block, shown):
+        (device,) = gateways_from(tomllib.loads(text), tmp_path / "energy-ledger.toml")
+        assert (device.id, device.remote, [meter.id for meter in device.meters]) == (
+            "wifi-1",
+            True,
+            ["m-wifi"],
+        )
 
 
 def test_the_simulation_stands_where_it_is_said_to(tmp_path: Path) -> None:

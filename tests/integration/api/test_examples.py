@@ -1,14 +1,18 @@
 """The examples of the API's description, sent to a campus as they are printed: each does what it says."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.embedded import EmbeddedNats
+from ledger.events import MeterAdded, MeterAssigned
 from tests.support.api import Api, api
 from tests.support.billing import four_quarters_of_june
+from tests.support.campus import MORNING
+from tests.support.devices import tell
 
 HERE = {"school": "b-1", "lab": "b-2"}
 """The buildings of the examples, by what they are called here."""
@@ -90,10 +94,19 @@ async def test_a_what_if_is_settled(described: Described) -> None:
     assert [way["name"] for way in told["ways"]] == ["as published", "mid_market_rate"]
 
 
-async def test_a_device_is_enrolled_by_its_token_and_sends(described: Described) -> None:
+async def test_a_device_is_enrolled_by_its_token_and_sends(served: Api, described: Described) -> None:
     status, given = await described.send("devices_give_token")
     assert status == 201, given
     status, told = await described.send("devices_enrol", token=given["token"])
     assert (status, told["device"]) == (201, "wifi-1"), told
     status, told = await described.send("devices_envelopes")
-    assert told["answer"]["code"] == "not-permitted", "it may once a meter is assigned to it"
+    assert (status, told["answer"]["code"]) == (403, "not-permitted")
+    assert "the operator assigns" in told["answer"]["refusal"]["hint"]
+    since = MORNING - timedelta(days=1)
+    await tell(
+        served,
+        MeterAdded(meter="m-school", role="sub", model="x", rated_w=9_000, since=since, building="b-1"),
+        MeterAssigned(meter="m-school", device="wifi-1", since=since),
+    )  # fmt: skip
+    status, told = await described.send("devices_envelopes")
+    assert (status, told["answer"]["code"]) == (200, "recorded"), told

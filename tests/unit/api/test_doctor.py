@@ -1,5 +1,6 @@
 """The doctor before the first `up`: settings that `up` would refuse are not sound."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ async def test_static_keys_that_are_no_parts_a_million_are_remarked(tmp_path: Pa
     findings = await found(tmp_path, TEMPLATE.read_text() + keys + 'tariff = "th-mea-4.2-12-24kv"\n')
     said = [each.found for each in findings if each.what == "market"]
     assert said == ["a remark: keys sum to 900,000; each counts as its part of that"]
+
+
+async def test_a_meter_that_signs_for_itself_has_no_address_to_complain_of(tmp_path: Path) -> None:
+    template = TEMPLATE.read_text()
+    text = template[: template.index("[[gateways]]")]
+    text += re.sub("^# ", "", template[template.index("# [[gateways]]") :], flags=re.MULTILINE)
+    findings = await found(tmp_path, text)
+    assert (findings[0].what, findings[0].verdict) == ("settings", "well")
+    assert not [each for each in findings if each.what == "lines" and each.verdict != "well"]
+    assert not [each for each in findings if "192.0.2.10" in each.found]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """What the settings say and the registry lacks."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
+
+from api.installation import meter_places
 from api.provision import MeterPlace, missing_events
+from ingest.settings import gateways_from
 from ledger.event import Event
-from ledger.events import MeterAssigned
+from ledger.events import MeterAssigned, MeterRead
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
-from ledger.registry import Registry
+from ledger.registry import NotPermitted, Registry
 from ledger.settings import BuildingSettings, CommunitySettings, FeederSettings, Settings
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -66,6 +71,26 @@ def test_the_meters_of_a_remote_gateway_are_assigned_once_it_is_enrolled() -> No
     assert missing_events(registry, SETTINGS, remote, {}, LATER) == [
         MeterAssigned(meter="m-1", device="gw-far", since=LATER)
     ]
+
+
+def test_a_meter_that_signs_for_itself_is_its_devices_once_that_is_enrolled() -> None:
+    table = {"id": "m-wifi", "model": "acme-wifi-3", "building": "school", "rated_w": 20_000}
+    tables = {"gateways": [{"id": "wifi-1", "remote": True, "meters": [table]}]}
+    places = meter_places(gateways_from(tables, Path("site.toml")))
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, places, {}, NOW))
+    registry.apply(enrolment("campus", "wifi-1", "meter", KEYS["gw-2"]))
+    early, late = (
+        MeterRead(import_wh=1, export_wh=0, measured_at=at, quality="measured", salt="A" * 16)
+        for at in (NOW, LATER)
+    )
+    with pytest.raises(NotPermitted) as caught:
+        registry.check_may_write("wifi-1", "meter/m-wifi", [late])
+    assert "the operator assigns" in caught.value.hint
+    applied(registry, missing_events(registry, SETTINGS, places, {}, LATER))
+    registry.check_may_write("wifi-1", "meter/m-wifi", [late])
+    with pytest.raises(NotPermitted, match="may not write") as caught:
+        registry.check_may_write("wifi-1", "meter/m-wifi", [early])
+    assert "what was measured before is not" in caught.value.hint
 
 
 def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:

@@ -91,7 +91,7 @@ def test_a_file_without_gateways_has_none() -> None:
             "colour = 1",
             "unknown field `colour`",
             "gateways[0]",
-            "allowed in [[gateways]]: id, key_file, lines, models, remote",
+            "allowed in [[gateways]]: id, key_file, lines, meters, models, remote",
         ),
         ("unit = 2", "unit = 256", "at most 255", "meters[1].unit", ""),
         ("unit = 2", "unit = 1", "1 is there twice", "lines 10.0.0.5:4001, meters: unit", ""),
@@ -108,7 +108,7 @@ def test_a_file_without_gateways_has_none() -> None:
         ('role = "main"', 'role = "mian"', "mian", "meters[0].role", "did you mean `main`? allowed: connect"),
         ('"10.0.0.6"', '"10.0.0.6:502"', "machine", "lines: host", 'write host = "10.0.0.6" and port = 502'),
         ('"10.0.0.6"', '""', "machine", "gateways gw-2, lines: host", "name the converter"),
-        ('"m-mall"', '"m-main"', "m-main is there twice", "gateways.lines.meters: id", ""),
+        ('"m-mall"', '"m-main"', "m-main is there twice", "meters of gateways: id", ""),
         ('"m-mall"', '"M Mall"', "form", "meters[0].id", "[a-z0-9._-]"),
         ('"gw-2"', '"gw-1"', "gw-1 is there twice", "gateways: id", ""),
         ('"10.0.0.6"', '"10.0.0.5"\nport = 4001', "10.0.0.5:4001 is there twice", "lines: host and port", ""),
@@ -154,6 +154,44 @@ def test_a_gateway_without_lines_or_a_line_without_meters_is_refused() -> None:
     ):
         with pytest.raises(SettingsInvalid):
             read(text)
+
+
+OWN = """
+[[gateways]]
+id = "wifi-1"
+remote = true
+[[gateways.meters]]
+id = "m-wifi"
+model = "acme-wifi-3"
+building = "school"
+rated_w = 20_000
+"""
+
+
+def test_a_device_that_signs_for_itself_has_meters_without_any_address() -> None:
+    *_, found = read(GOOD + OWN)
+    assert (found.lines, found.remote) == ((), True)
+    (meter,) = found.meters
+    assert (meter.id, meter.model, meter.building, meter.role) == (
+        "m-wifi", "acme-wifi-3", "school", "connection",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "where", "hint"),
+    [
+        ("remote = true", "", "asked by nobody", "gateways wifi-1: meters", "remote = true"),
+        ('building = "school"', "", "needs a building", "wifi-1, meters m-wifi: building", ""),
+        ('"m-wifi"', '"m-school"', "m-school is there twice", "meters of gateways: id", ""),
+        ("rated_w = 20_000", "rated_w = 20_000\nunit = 1", "unknown field `unit`", "meters[0]", "building, id, model"),
+    ],
+)
+def test_a_mistake_about_such_a_meter_is_named(old: str, new: str, what: str, where: str, hint: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read(GOOD + OWN.replace(old, new))
+    assert what in caught.value.what
+    assert where in caught.value.where
+    assert hint in caught.value.hint
 
 
 def test_an_installation_may_bring_its_own_models(tmp_path: Path) -> None:
