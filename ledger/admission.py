@@ -21,10 +21,13 @@ streams; then its new events are applied to the registry. Each refusal has one c
     apply     contradiction    a registry event does not fit what the registry says
 
 Where more than one run is at fault, the first is named. `duplicate` is no refusal: every event is in the book
-already, so the answer is a receipt.
+already, so the answer is a receipt. Time takes nothing from that: where the signature fits and the book holds
+all of it, nothing is refused because the key was rotated or revoked since, or because of what time it is
+(`key-revoked`, and all from `clock-skew` on). So whoever lost a receipt may send the same again for ever.
+With a key that counts no more, whatever is new, wrongly signed or unreadable is `key-revoked`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -45,7 +48,7 @@ from ledger.grid import Grid
 from ledger.keys import PublicKey
 from ledger.market import check_orders, check_rules
 from ledger.market_events import MarketRulesPublished
-from ledger.registry import SERVICE, NotPermitted, Registry
+from ledger.registry import SERVICE, KeyIsRevoked, NotPermitted, Registry
 
 SKEW_MAX = timedelta(minutes=5)
 """How far ahead of the ledger's clock a reading may claim to be."""
@@ -112,7 +115,10 @@ class ExaminedRun:
 
 @dataclass(slots=True)
 class Unverified:
-    """An envelope that can be read and whose key is known. What its signature covers is worked out."""
+    """An envelope that can be read and whose key is known. What its signature covers is worked out.
+
+    `refused` is what it is refused with unless the book holds all of it: its key counts no more.
+    """
 
     envelope: Envelope
     digest: bytes
@@ -120,6 +126,7 @@ class Unverified:
     key: PublicKey
     signature: bytes
     text: bytes
+    refused: BadInput | None = None
 
     @property
     def changes_registry(self) -> bool:
@@ -138,19 +145,24 @@ class Unverified:
 
 @dataclass(slots=True)
 class Examined:
-    """An envelope that is sound in itself."""
+    """An envelope that is sound in itself and rightly signed.
+
+    `refused` is what it is refused with unless the book holds all of it.
+    """
 
     envelope: Envelope
     digest: bytes
     runs: list[ExaminedRun]
     changes_registry: bool
+    refused: BadInput | None = None
 
 
 def examine(data: bytes, registry: Registry, now: datetime, genesis_key: PublicKey) -> Examined:
     """Check all of an envelope that does not depend on the heads of its streams.
 
     `genesis_key` is the ledger's own service key: it alone may open a book. Raises a `BadInput` whose code is
-    in the table above, as `InStream` where one event is to blame.
+    in the table above, as `InStream` where one event is to blame; what the book may hold in spite of it, is
+    `refused` of what is given back.
     """
     unverified = read(data, registry, genesis_key)
     return judge(unverified, unverified.is_genuine(), registry, now, genesis_key)
@@ -162,19 +174,35 @@ def read(data: bytes, registry: Registry, genesis_key: PublicKey) -> Unverified:
     if envelope.community != registry.community:
         raise NotPermitted("the envelope is for another community", where=envelope.community)
     if registry.opened is None:
-        key = _opening_key(envelope, genesis_key)
-    else:
+        return _unverified(data, envelope, _opening_key(envelope, genesis_key))
+    try:
         key = registry.key_of(envelope.device, envelope.key)
+    except KeyIsRevoked as refused:
+        return _by_former_key(data, envelope, registry.former_key_of(envelope.device, envelope.key), refused)
+    return _unverified(data, envelope, key)
+
+
+def _unverified(data: bytes, envelope: Envelope, key: PublicKey) -> Unverified:
     runs = [_examine_run(envelope, run) for run in envelope.runs]
     heads = [RunHead(run.stream, run.first, run.last, run.links[-1].entry_hash) for run in runs]
     text = signed_text(envelope.community, envelope.device, heads)
     return Unverified(envelope, sha256(data).digest(), runs, key, signature_bytes(envelope), text)
 
 
+def _by_former_key(data: bytes, envelope: Envelope, key: PublicKey, refused: KeyIsRevoked) -> Unverified:
+    """What a key has signed that counts no more, and that the book may hold. Raises `KeyIsRevoked`."""
+    try:
+        unverified = _unverified(data, envelope, key)
+    except BadInput as error:
+        raise refused from error  # such a thing is not in the book
+    unverified.refused = refused
+    return unverified
+
+
 def check_genuine(unverified: Unverified, genuine: bool) -> None:
-    """Return if the signature fits. Raises `BadSignature`."""
+    """Return if the signature fits. Raises `BadSignature`, or `KeyIsRevoked` where the key counts no more."""
     if not genuine:
-        raise BadSignature(
+        raise unverified.refused or BadSignature(
             "the signature does not fit the events",
             where=unverified.envelope.device,
             hint="sign the text of the runs exactly as sent, with the enrolled key",
@@ -185,16 +213,27 @@ def judge(
     unverified: Unverified, genuine: bool, registry: Registry, now: datetime, genesis_key: PublicKey
 ) -> Examined:
     """The second half of `examine`, given whether the signature fits; `registry` is that of the first."""
-    envelope = unverified.envelope
     check_genuine(unverified, genuine)
-    for run in unverified.runs:
-        if registry.opened is None:
-            _check_opening(run, genesis_key)
-        else:
-            _check_rights(registry, envelope.device, run)
-        _check_clock(run, now)
-        _check_gate(registry, run, now)
-    return Examined(envelope, unverified.digest, unverified.runs, unverified.changes_registry)
+    envelope, refused = unverified.envelope, unverified.refused
+    if refused is None:
+        for run in unverified.runs:
+            if registry.opened is None:
+                _check_opening(run, genesis_key)
+            else:
+                _check_rights(registry, envelope.device, run)
+        refused = _out_of_time(unverified.runs, registry, now)
+    return Examined(envelope, unverified.digest, unverified.runs, unverified.changes_registry, refused)
+
+
+def _out_of_time(runs: Sequence[ExaminedRun], registry: Registry, now: datetime) -> BadInput | None:
+    """Why the runs cannot come into the book at this time; they may have come before."""
+    try:
+        for run in runs:
+            _check_clock(run, now)
+            _check_gate(registry, run, now)
+    except BadInput as error:
+        return error
+    return None
 
 
 def _opening_key(envelope: Envelope, genesis_key: PublicKey) -> PublicKey:
@@ -287,12 +326,28 @@ def place(
     """Hold an examined envelope against the book.
 
     `heads` are the heads of its streams; `recorded` the entry hashes at (stream, last sequence) for runs that
-    end before their stream's head. Raises `SequenceGap`, `ChainBroken` or `Fork`.
+    end before their stream's head. Raises `SequenceGap`, `ChainBroken` or `Fork`, or what the envelope is
+    `refused` with, unless the book holds all of it.
     """
-    return Placement(
-        examined,
-        [_known(run, heads.get(run.stream, EMPTY), recorded) for run in examined.runs],
-    )
+    try:
+        known = [_known(run, heads.get(run.stream, EMPTY), recorded) for run in examined.runs]
+    except InStream as error:
+        raise examined.refused or error from None
+    placement = Placement(examined, known)
+    if examined.refused is not None and placement.appended:
+        raise examined.refused
+    return placement
+
+
+def ends(unverified: Unverified) -> list[tuple[str, int]]:
+    """Where the runs end: the places whose recorded hashes tell whether the book holds all of it."""
+    return [(run.stream, run.last) for run in unverified.runs]
+
+
+def is_recorded(unverified: Unverified, recorded: Mapping[tuple[str, int], bytes]) -> bool:
+    """Whether the book holds all of it, given the entry hashes at its `ends` that there are."""
+    # A chain's hash commits to all before it: agreeing at the end is agreeing on all.
+    return all(recorded.get((run.stream, run.last)) == run.links[-1].entry_hash for run in unverified.runs)
 
 
 def overlaps(run: ExaminedRun, head: Head) -> bool:

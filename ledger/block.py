@@ -28,6 +28,11 @@ def block_bytes(community: str, sealed: BlockSealed) -> bytes:
     )
 
 
+def unsealed_from(last: BlockSealed | None) -> int:
+    """The first position of the log that no block seals after `last`, but for the event that sealed that."""
+    return last.size + 1 if last else 0
+
+
 def block_hash(community: str, sealed: BlockSealed) -> str:
     """SHA-256 of the block's bytes, in hex."""
     return sha256(block_bytes(community, sealed)).hexdigest()

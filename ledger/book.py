@@ -20,7 +20,7 @@ from msgspec import structs
 
 from ledger import admission, strangers
 from ledger.admission import Examined, SequenceGap, Unverified
-from ledger.block import NO_BLOCK, block_hash
+from ledger.block import NO_BLOCK, block_hash, unsealed_from
 from ledger.canonical import encode
 from ledger.clock import Clock
 from ledger.entry import EMPTY, NO_HASH, Head
@@ -67,6 +67,7 @@ class State:
     edge: LogEdge
     registry: Registry
     heads: dict[str, Head] = field(default_factory=dict)
+    unsealed_since: datetime | None = None  # when the oldest event was recorded that no block seals
     parked: set[str] = field(default_factory=set)
     filled: set[str] = field(default_factory=set)  # parked streams that have moved since
 
@@ -113,6 +114,7 @@ class Book:
         self._state: State | None = None
         self._registry = Registry(community)
         self._size = 0
+        self._unsealed_since: datetime | None = None
         self._strangers = Strangers()
         self._lock = asyncio.Lock()
 
@@ -144,6 +146,7 @@ class Book:
 
     def _remember(self, state: State) -> None:
         self._state, self._registry, self._size = state, state.registry, state.edge.size
+        self._unsealed_since = state.unsealed_since
 
     async def _read_state(self, store: Appender) -> State:
         community = self.community
@@ -161,7 +164,8 @@ class Book:
         self.checkpoint = fence.checkpoint
         log.info("book read", community=community, size=fence.size, devices=len(registry.devices))
         parked = await store.parked_streams(community)
-        return State(edge, registry, parked=parked, filled=set(parked))
+        since = await store.recorded_at(community, unsealed_from(registry.last_block))
+        return State(edge, registry, unsealed_since=since, parked=parked, filled=set(parked))
 
     def _now(self) -> datetime:
         return self._clock.now().replace(microsecond=0)
@@ -170,6 +174,16 @@ class Book:
     def size(self) -> int:
         """How many events the book has, as far as this process knows."""
         return self._size
+
+    @property
+    def unsealed(self) -> int:
+        """How many events no block seals yet, the event that sealed the last one not counted."""
+        return self._size - unsealed_from(self._registry.last_block)
+
+    @property
+    def unsealed_since(self) -> datetime | None:
+        """When the oldest of these was recorded."""
+        return self._unsealed_since
 
     @property
     def registry(self) -> Registry:
@@ -189,7 +203,9 @@ class Book:
         try:
             outcome: Unverified | BadInput = admission.read(data, registry, self._service_key.public)
             if isinstance(outcome, Unverified) and outcome.envelope.device != device:
-                outcome = NotPermitted("the envelope came in under another device's name", where=device)
+                outcome = outcome.refused or NotPermitted(
+                    "the envelope came in under another device's name", where=device
+                )
         except BadInput as error:
             outcome = error
         return Read(device, data, outcome, registry)
@@ -238,21 +254,21 @@ class Book:
             async with self._lock:
                 parked = await self._until_done(partial(self._parked, streams))
             answered = await self.record([self.examine(one.device, one.message) for one in parked])
-            done = [
-                one.digest
-                for one, answer in zip(parked, answered, strict=True)
-                if answer.code != SequenceGap.code
-            ]
+            said = {one.digest: answer for one, answer in zip(parked, answered, strict=True)}
+            done = [digest for digest, answer in said.items() if answer.code != SequenceGap.code]
+            recorded = [digest for digest, answer in said.items() if answer.is_safe]
             async with self._lock:
-                await self._until_done(partial(self._resolve_parked, done))
+                await self._until_done(partial(self._resolve_parked, done, recorded))
             answers += [answer for answer in answered if answer.is_safe]
         return answers
 
     async def _parked(self, streams: Sequence[str], store: Appender, _: State) -> list[Parked]:
         return await store.parked(self.community, streams)
 
-    async def _resolve_parked(self, done: Sequence[bytes], store: Appender, state: State) -> None:
-        await store.resolve_parked(self.community, done, self._now())
+    async def _resolve_parked(
+        self, done: Sequence[bytes], recorded: Sequence[bytes], store: Appender, state: State
+    ) -> None:
+        await store.resolve_parked(self.community, done, recorded, self._now())
         state.parked = await store.parked_streams(self.community)
 
     async def _until_done(self, use: Callable[[Appender, State], Awaitable[T]]) -> T:
@@ -330,6 +346,10 @@ class Book:
         state.parked |= plan.parked
         if batch.events:
             self.checkpoint = batch.after.checkpoint
+        if unsealed_from(state.registry.last_block) >= state.edge.size:
+            state.unsealed_since = None
+        elif state.unsealed_since is None:
+            state.unsealed_since = batch.now
         state.filled |= state.parked & plan.heads.keys()
         self._remember(state)
         self._strangers.note(plan.quarantine)
@@ -371,7 +391,7 @@ class Book:
 
     async def _seal_once(self, store: Appender, state: State) -> BlockSealed | None:
         last, size, root = state.registry.last_block, state.edge.size, state.edge.root()
-        if size <= (last.size + 1 if last else 0):
+        if size <= unsealed_from(last):
             return None
         sealed = BlockSealed(
             number=last.number + 1 if last else 1,

@@ -92,7 +92,8 @@ class Plan:
             placement = place(outcome, known, recorded)
             registry = self._changed_registry(placement)
         except BadInput as error:
-            self._refuse(item, error, _told(known))
+            # Heads are for whoever may write there.
+            self._refuse(item, error, [] if error is outcome.refused else _told(known))
             return
         self.registry = registry
         if placement.appended:

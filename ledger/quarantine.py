@@ -34,9 +34,13 @@ UNKNOWN_CODE = "a newer version refused these: `energy-ledger quarantine` of tha
 
 def what_to_do(row: Mapping[str, Any]) -> str:
     """What to do about one message."""
-    if row["resolved_at"] is not None:
-        return RESOLVED[row["resolution"]]
-    return WHAT_TO_DO.get(row["code"], UNKNOWN_CODE)
+    if row["resolved_at"] is None:
+        return WHAT_TO_DO.get(row["code"], UNKNOWN_CODE)
+    if row["refused_as"] is not None and row["resolution"] != "rejected":
+        return (
+            f"nothing here: it was judged again and refused with `{row['refused_as']}`, under which it stands"
+        )
+    return RESOLVED[row["resolution"]]
 
 
 def listing(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ The state at any position of the book is the fold of the registry and device eve
 holds the newest, the auditor walks through all. Nothing is ever taken from a message itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,16 +72,16 @@ def possession_text(community: str, device: str, public_hex: str) -> bytes:
 
 @dataclass(slots=True)
 class Device:
-    """A device, its role, its one valid key (none after revocation) and the ids of its former keys."""
+    """A device, its role, its one valid key (none after revocation) and its former keys: bytes by id."""
 
     role: Role
     key: PublicKey | None
-    former: frozenset[str] = frozenset()
+    former: Mapping[str, bytes] = field(default_factory=dict)
 
     def without_key(self) -> "Device":
         """The same device with its key among the former ones."""
-        gone = frozenset({self.key.id}) if self.key else frozenset()
-        return Device(self.role, None, self.former | gone)
+        gone = {self.key.id: self.key.bytes} if self.key else {}
+        return Device(self.role, None, {**self.former, **gone})
 
 
 @dataclass(slots=True)
@@ -138,6 +138,10 @@ class Registry:
         if key in known.former:
             raise KeyIsRevoked(f"key {key} was rotated or revoked", where=device)
         raise UnknownDevice(f"key {key} was never enrolled for this device", where=device)
+
+    def former_key_of(self, device: str, key: str) -> PublicKey:
+        """The public key that `device` signed with before, where `key_of` says `KeyIsRevoked` of it."""
+        return PublicKey(self.devices[device].former[key])
 
     def check_may_write(self, device: str, stream: str, events: Sequence[AnyEvent]) -> None:
         """Return if the enrolled `device` may write `events` to `stream`. Raises `NotPermitted` otherwise."""
@@ -249,7 +253,7 @@ class Registry:
         if event.role == "service":
             raise Contradiction("a book has one service, which opened it", where=event.device)
         key = self._possessed(event.device, event.public_key, event.possession)
-        former = device.former if device else frozenset()
+        former = device.former if device else {}
         if device is not None and device.role != event.role:
             raise Contradiction(f"the device is a {device.role}", where=event.device)
         self.devices[event.device] = Device(event.role, key, former)

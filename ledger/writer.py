@@ -8,7 +8,6 @@ registry ends its group, so that what follows is judged by the new state.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -30,7 +29,8 @@ RETRY_SECONDS = 0.5
 
 
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a writer works. A block is sealed when either limit is reached and something is unsealed."""
+    """How a writer works. A block is sealed when either limit is reached: so many events that no block seals,
+    or so many seconds since the oldest of them was recorded, by whichever writer."""
 
     seal_seconds: Positive = 900
     seal_events: Positive = 100_000
@@ -100,7 +100,6 @@ class Writer:
 
     async def _serve(self, bus: Bus, groups: asyncio.Queue[Group | None]) -> None:
         """Record each group and answer it; seal blocks when they are due."""
-        sealed_at = self._clock.now()
         while (group := await groups.get()) is not None:
             if group:
                 await self._answer(bus, await self.book.record([item for _, item in group]))
@@ -108,9 +107,8 @@ class Writer:
                     await delivery.done()
                 await self._answer(bus, await self.book.record_parked())
             await self.book.bound_quarantine()
-            if self._seal_is_due(sealed_at):
+            if self._seal_is_due():
                 await self.book.seal()
-                sealed_at = self._clock.now()
             groups.task_done()
 
     async def _answer(self, bus: Bus, answers: list[Answer]) -> None:
@@ -125,12 +123,15 @@ class Writer:
             except Unavailable as error:
                 log.warning("receipt not sent", code=error.code, device=answer.device)
 
-    def _seal_is_due(self, sealed_at: datetime) -> bool:
-        last = self.book.registry.last_block
-        unsealed = self.book.size - (last.size + 1 if last else 0)
-        waited = (self._clock.now() - sealed_at).total_seconds()
-        settings = self.settings
-        return unsealed >= settings.seal_events or (unsealed > 0 and waited >= settings.seal_seconds)
+    def _seal_is_due(self) -> bool:
+        since = self.book.unsealed_since
+        if since is None:
+            return False
+        # A clock that was put back says nothing of how long it has been: then it may be too long.
+        waited = abs(self._clock.now() - since)
+        return waited.total_seconds() >= self.settings.seal_seconds or (
+            self.book.unsealed >= self.settings.seal_events
+        )
 
     async def _seal_on_demand(self, device: str) -> bytes:
         """A person asks for a block now; the answer is the newest one's canonical bytes, or nothing."""

@@ -2,7 +2,8 @@
 
 The writer would refuse the same, by the same rules, but only after JetStream has kept it, and would put it
 into quarantine for somebody to look at. Whoever has no key could fill both. What a known key has signed goes
-on to the writer, whatever it says: only the writer knows where the chains stand.
+on to the writer, whatever it says: only the writer knows where the chains stand. What a key has signed that
+counts no more goes on if the book holds all of it: a device that lost the receipt is given another.
 
 The registry is followed in the book itself, not in the projections, so a key counts here as soon as its
 receipt was given. What is remembered is looked at first; the book is asked when that is a second old, and
@@ -60,10 +61,10 @@ class Door:
         except Unavailable:
             if self._looked_at is None:
                 raise
-        error = self._judged(data)
+        error = await self._judged(data)
         if isinstance(error, PERHAPS_NEW):
             await self._look(came_at)
-            error = self._judged(data)
+            error = await self._judged(data)
         if error is None:
             return None
         log.info("refused at the door", device=device, code=error.code, what=error.what[:200])
@@ -73,13 +74,16 @@ class Door:
         )  # fmt: skip
         return answer, sign_receipts(self.community, [answer], self._service)[0]
 
-    def _judged(self, data: bytes) -> BadInput | None:
+    async def _judged(self, data: bytes) -> BadInput | None:
         try:
             unverified = admission.read(data, self._registry, self._service.public)
             admission.check_genuine(unverified, unverified.is_genuine())
         except BadInput as error:
             return error
-        return None
+        if unverified.refused is None:
+            return None
+        recorded = await self._store.recorded(admission.ends(unverified))
+        return None if admission.is_recorded(unverified, recorded) else unverified.refused
 
     async def _look(self, since: float) -> None:
         """Know all that the book had at an instant of the monotonic clock."""

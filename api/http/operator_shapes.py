@@ -165,7 +165,8 @@ def tariff_shape(event: TariffPublished, today: date) -> TariffShape:
 class Quarantined(msgspec.Struct, frozen=True):
     """A message that was refused: by whom it says it is, for which place of which stream, why, and how often
     it came. `resolved_at` is there when it waits no longer: it was recorded after all or, as `resolution`
-    says, `released` or `rejected` with the key `resolved_by`."""
+    says, `released` or `rejected` with the key `resolved_by`; or it was judged again and refused with another
+    code, `refused_as`."""
 
     digest: str
     code: str
@@ -180,6 +181,7 @@ class Quarantined(msgspec.Struct, frozen=True):
     resolved_at: datetime | None
     resolution: str | None
     resolved_by: str | None
+    refused_as: str | None
 
 
 TO_DO = {

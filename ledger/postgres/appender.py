@@ -18,6 +18,7 @@ from ledger.postgres.connection import (
 )
 from ledger.postgres.errors import Conflict, translated
 from ledger.postgres.health import check_role
+from ledger.postgres.recorded import recorded_hashes
 from ledger.strangers import DROPPED_AT_ONCE, Bounds
 
 _EVENT_COLUMNS = (
@@ -89,13 +90,15 @@ class Appender:
     ) -> dict[tuple[str, int], bytes]:
         """The entry hashes at (stream, sequence)."""
         with translated():
-            rows = await self._connection.fetch(
-                statement("read_recorded"),
-                community,
-                [stream for stream, _ in places],
-                [sequence for _, sequence in places],
+            return await recorded_hashes(self._connection, community, places)
+
+    async def recorded_at(self, community: str, position: int) -> datetime | None:
+        """When the event at a position was recorded; none where there is no event yet."""
+        with translated():
+            at: datetime | None = await self._connection.fetchval(
+                statement("read_recorded_at"), community, position
             )
-        return {(row["stream"], row["sequence"]): row["entry_hash"] for row in rows}
+        return at
 
     async def parked_streams(self, community: str) -> set[str]:
         """The streams that have envelopes waiting for missing events."""
@@ -109,10 +112,12 @@ class Appender:
             rows = await self._connection.fetch(statement("read_parked"), community, streams)
         return [Parked(row["digest"], row["device"], row["message"]) for row in rows]
 
-    async def resolve_parked(self, community: str, digests: Sequence[bytes], now: datetime) -> None:
-        """These envelopes no longer wait."""
+    async def resolve_parked(
+        self, community: str, digests: Sequence[bytes], recorded: Sequence[bytes], now: datetime
+    ) -> None:
+        """These envelopes no longer wait: those `recorded` are in the book, the others were refused."""
         with translated():
-            await self._connection.execute(statement("resolve_parked"), community, digests, now)
+            await self._connection.execute(statement("resolve_parked"), community, digests, recorded, now)
 
     async def bound_quarantine(self, community: str, now: datetime, bounds: Bounds) -> int:
         """Let go of the oldest that strangers left, where it is too much; how many messages went, which are

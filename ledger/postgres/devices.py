@@ -11,6 +11,7 @@ from ledger.event import Role
 from ledger.events import KeyEnrolled
 from ledger.postgres.connection import Connection, statement, transaction
 from ledger.postgres.pool import Pool
+from ledger.postgres.recorded import recorded_hashes
 
 
 class DeviceRow(NamedTuple):
@@ -46,6 +47,11 @@ class DeviceStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(statement("read_registry_after"), self._community, position)
         return [(row["position"], row["body"]) for row in rows]
+
+    async def recorded(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+        """The entry hashes at those (stream, sequence) that the book has."""
+        async with self._pool.connection() as connection:
+            return await recorded_hashes(connection, self._community, places)
 
     async def give_out(self, token: EnrolmentToken) -> None:
         """Keep a new token; what its device was given before enrols nothing any more."""

@@ -13,7 +13,10 @@ Send = Callable[[str, bytes], Awaitable[None]]
 
 
 class RefusedRow(NamedTuple):
-    """A message that was refused, by one code. The writer itself resolved what has no `resolution`."""
+    """A message that was refused, by one code. The writer itself resolved what has no `resolution`.
+
+    `refused_as` is the newest code that it was refused with after that one, unless it was recorded then.
+    """
 
     digest: bytes
     code: str
@@ -27,6 +30,7 @@ class RefusedRow(NamedTuple):
     resolved_at: datetime | None
     resolution: Resolution | None
     resolved_by: str | None
+    refused_as: str | None
 
 
 class QuarantineStore:

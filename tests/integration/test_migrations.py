@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -35,6 +36,7 @@ FILES = [
     "0017_provisioned.sql",
     "0018_bounds_of_keeping.sql",
     "0019_posted_by_hours.sql",
+    "0020_refused_as.sql",
 ]
 NEXT = len(FILES) + 1
 
@@ -148,3 +150,40 @@ async def test_a_server_that_does_not_answer_is_told_as_such(server_folder: Path
     nobody = PostgresSettings(url=f"postgresql://postgres@/ledger?host={server_folder}")
     with pytest.raises(StoreUnavailable):
         await connect(nobody, name="test")
+
+
+async def test_what_was_refused_again_before_that_was_kept_tells_with_which_code(
+    connection: Connection,
+) -> None:
+    """Messages by name: what became of each, as (code, first, last, resolved, resolution) in seconds."""
+    steps = migrations()
+    await migrate(connection, steps[:19])
+    messages: dict[str, list[tuple[str, int, int, int | None, str | None]]] = {
+        "recorded": [("sequence-gap", 0, 0, 9, None), ("key-revoked", 70, 70, None, None)],
+        "forked": [("sequence-gap", 0, 0, 9, None), ("fork", 9, 9, None, None)],
+        "forked often": [("sequence-gap", 0, 0, 9, None), ("fork", 9, 90, None, None)],
+        "malformed before": [("unknown-device", 5, 5, 9, "released"), ("malformed", 0, 0, None, None)],
+        "released": [("unknown-device", 5, 5, 9, "released"), ("not-permitted", 9, 9, None, None)],
+        "rejected": [("unknown-device", 5, 5, 9, "rejected"), ("not-permitted", 9, 9, None, None)],
+        "waiting": [("sequence-gap", 0, 0, None, None), ("fork", 9, 9, None, None)],
+    }
+    begin = datetime(2026, 6, 1, tzinfo=UTC)
+    for name, rows in messages.items():
+        for code, first, last, resolved, resolution in rows:
+            first_at, last_at, at = (
+                None if second is None else begin + timedelta(seconds=second)
+                for second in (first, last, resolved)
+            )
+            await connection.execute(
+                "INSERT INTO book.quarantine (community, digest, code, device, what, message, first_at,"
+                " last_at, resolved_at, resolution)"
+                " VALUES ('campus', $1, $2, 'gw-1', '', '', $3, $4, $5, $6)",
+                name.encode(), code, first_at, last_at, at, resolution,
+            )  # fmt: skip
+    await migrate(connection, steps[:20])
+    told = await connection.fetch(
+        "SELECT digest, refused_as FROM book.quarantine WHERE refused_as IS NOT NULL"
+    )
+    assert {row["digest"].decode(): row["refused_as"] for row in told} == {
+        "forked": "fork", "forked often": "fork", "released": "not-permitted",
+    }  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from itertools import count
 
 import msgspec
@@ -290,6 +291,41 @@ async def test_envelopes_that_came_too_early_are_recorded_once_the_gap_is_filled
     assert all(row["resolved_at"] for row in book.quarantine)
 
 
+async def test_a_parked_envelope_is_recorded_after_all_only_if_its_events_are_those_of_the_book(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
+) -> None:
+    writer = await campus.opened(store)
+    begun = campus.read(0, 2)
+    ahead = dict(campus.heads)
+    campus.read(2, 6)  # it is never sent
+    same = campus.read(6, 8)
+    whole = campus.envelope(GATEWAY, {"meter/m-0": readings(2, 7)}, after=ahead)
+    other = {"meter/m-0": campus.heads["meter/m-0"]._replace(sequence=6, hash=b"\7" * 32)}
+    forked = campus.envelope(GATEWAY, {"meter/m-0": [reading(6, 777)]}, after=other)
+    broken = campus.envelope(
+        GATEWAY, {"meter/m-0": readings(9, 10)}, after={"meter/m-0": other["meter/m-0"]._replace(sequence=8)}
+    )
+    async with running(campus, writer, nats_server) as site:
+        for data in (begun, same, forked, broken):
+            await site.send(GATEWAY, data)
+        assert (await site.send(GATEWAY, whole)).code == "recorded"
+        assert (await site.answer(same, 4)).code == "recorded"
+        await site.send(GATEWAY, whole)
+    book = await checked(store, campus)
+    told = {
+        (row["digest"], row["code"]): (row["resolved_at"] is not None, row["refused_as"])
+        for row in book.quarantine
+    }
+    digest = {data: sha256(data).digest() for data in (same, forked, broken)}
+    assert told == {
+        (digest[same], "sequence-gap"): (True, None),
+        (digest[forked], "sequence-gap"): (True, "fork"),
+        (digest[forked], "fork"): (False, None),
+        (digest[broken], "sequence-gap"): (True, "chain-broken"),
+        (digest[broken], "chain-broken"): (False, None),
+    }
+
+
 async def test_an_envelope_with_two_gaps_waits_for_both(
     store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
 ) -> None:
@@ -450,6 +486,49 @@ async def test_a_block_is_sealed_when_enough_events_or_enough_time_have_passed(
     assert [block.number for block in await _blocks(store, campus)] == [1, 2]
 
 
+async def test_the_time_to_a_block_counts_from_the_oldest_unsealed_event_however_often_a_writer_starts(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
+) -> None:
+    clock, settings = VirtualClock(NOW), WriterSettings(seal_seconds=900, wait_seconds=0.02)
+    writer = await campus.opened(store, clock, settings)
+    assert await writer.book.seal() is not None
+    clock.advance(timedelta(seconds=5_000))  # nothing is unsealed: no block is due
+    assert await record(writer, GATEWAY, campus.read(0, 2)) == ["recorded"]
+    recorded_at = clock.now()
+    await writer.book.close()
+    for number in range(3):  # each writer lives for less than the time to a block
+        clock.advance(timedelta(seconds=299))
+        again = campus.writer(store, clock, settings)
+        await again.book.open()
+        async with running(campus, again, nats_server) as site:
+            assert (await site.send(GATEWAY, campus.read(2 + number, 3 + number))).code == "recorded"
+            await asyncio.sleep(0.2)
+    assert [block.number for block in await _blocks(store, campus)] == [1]
+    clock.advance(timedelta(seconds=3))
+    last = campus.writer(store, clock, settings)
+    await last.book.open()
+    async with running(campus, last, nats_server), asyncio.timeout(5):
+        while last.book.registry.last_block == again.book.registry.last_block:
+            await asyncio.sleep(0.02)
+    assert [block.number for block in await _blocks(store, campus)] == [1, 2]
+    sealed = (await _blocks(store, campus))[1].sealed_at
+    assert sealed - recorded_at == timedelta(seconds=900)
+    assert last.book.unsealed_since is None
+
+
+@pytest.mark.parametrize("seconds", [-3_600, 900])
+async def test_what_is_unsealed_is_sealed_in_time_whichever_way_the_clock_was_put(
+    store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus, seconds: int
+) -> None:
+    clock = VirtualClock(NOW)
+    writer = await campus.opened(store, clock, WriterSettings(seal_seconds=900, wait_seconds=0.02))
+    clock.advance(timedelta(seconds=seconds))
+    async with running(campus, writer, nats_server), asyncio.timeout(5):
+        while writer.book.registry.last_block is None:
+            await asyncio.sleep(0.02)
+    assert len(await _blocks(store, campus)) == 1
+
+
 async def test_a_block_can_be_asked_for_and_is_told_as_its_canonical_bytes(
     store: PostgresSettings, nats_server: EmbeddedNats, campus: Campus
 ) -> None:
@@ -485,6 +564,35 @@ async def test_a_rotated_key_counts_from_its_place_in_the_book_on(
         answers = await site.send_all([(GATEWAY, data) for data in sent])
     assert [answer.code for answer in answers] == ["recorded", "recorded", "recorded", "key-revoked"]
     await checked(store, campus, old.public)
+
+
+@pytest.mark.parametrize("is_opened_again", [True, False])
+async def test_the_same_rotation_again_is_a_duplicate_and_writes_nothing(
+    store: PostgresSettings, campus: Campus, is_opened_again: bool
+) -> None:
+    writer = await campus.opened(store)
+    old, new = campus.keys[GATEWAY], key("gw-1 next")
+    before = campus.read(0, 2)
+    runs: dict[str, list[Event]] = {
+        f"device/{GATEWAY}": [rotation(campus.community, GATEWAY, new)], "meter/m-0": readings(2, 4),
+    }  # fmt: skip
+    rotate = campus.envelope(GATEWAY, runs)
+    assert await record(writer, GATEWAY, before, rotate, rotate) == ["recorded", "recorded", "duplicate"]
+    campus.keys[GATEWAY] = new
+    assert await record(writer, GATEWAY, campus.read(4, 6)) == ["recorded"]
+    size = writer.book.size
+    if is_opened_again:
+        await writer.book.close()
+        writer = campus.writer(store)
+        await writer.book.open()
+    longer = campus.envelope(GATEWAY, {"meter/m-0": readings(0, 9)}, signer=old, after={})
+    forked = campus.envelope(GATEWAY, {"meter/m-0": [reading(0, 7)]}, signer=old, after={})
+    sent = [rotate, longer, before, forked, rotate]
+    said = ["duplicate", "key-revoked", "duplicate", "key-revoked", "duplicate"]
+    assert await record(writer, GATEWAY, *sent) == said
+    assert writer.book.size == size
+    book = await checked(store, campus, old.public)
+    assert book.codes() == [("key-revoked", 1)] * 2
 
 
 @pytest.mark.parametrize("as_one_batch", [True, False])

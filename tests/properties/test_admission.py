@@ -8,17 +8,22 @@ from hypothesis import strategies as st
 
 from ledger.canonical import decode, encode
 from ledger.entry import EMPTY, Head, chain
+from ledger.events import KeyRevoked
+from ledger.keys import SigningKey
 from ledger.merkle import root_hash
 from ledger.registry import OPERATOR
 from tests.unit.ledger.campus import (
     ALARM,
     COMMUNITY,
+    KEYS,
     Book,
     bodies_of,
     campus,
+    enrolled,
     facts,
     forged,
     key,
+    reading,
     readings,
     rotated,
 )
@@ -154,6 +159,51 @@ def test_sending_all_again_until_all_is_recorded_always_ends_in_the_same_chain(
     meters = [leaf for leaf in book.leaves if leaf in {link.entry_hash for link in LINKS}]
     assert meters == [link.entry_hash for link in LINKS]
     assert root_hash(book.leaves) == ROOT_IN_ORDER
+
+
+STEPS = st.lists(st.sampled_from(["read", "read and alarm", "rotate", "replace"]), max_size=9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS, st.data())
+def test_what_was_recorded_is_a_duplicate_for_ever_whatever_becomes_of_its_key(
+    steps: list[str], data: st.DataObject
+) -> None:
+    book, keys, recorded = opened(), [KEYS["gw-1"]], list[bytes]()
+    for number, step in enumerate(steps):
+        runs: dict[str, Any] = {}
+        if step.startswith("read"):
+            begin = book.heads.get("meter/m-1", EMPTY).sequence
+            runs["meter/m-1"] = readings(begin, begin + data.draw(st.integers(1, 3)))
+        if step == "read and alarm":
+            runs["device/gw-1"] = [ALARM]
+        if step == "rotate":
+            runs["device/gw-1"] = [rotated("gw-1", key(100 + number))]
+        if step == "replace":
+            gone = KeyRevoked(device="gw-1", key=keys[-1].public.id, reason="stolen")
+            anew = enrolled("gw-1", "gateway", key(100 + number))
+            sent = book.sealed(OPERATOR, {"registry": [gone, anew]})
+        else:
+            sent = book.sealed("gw-1", runs, signer=keys[-1])
+        assert book.answer(sent) == "recorded"
+        recorded.append(sent)
+        if step in ("rotate", "replace"):
+            keys.append(key(100 + number))
+        assert {book.answer(each) for each in recorded} == {"duplicate"}
+        for former in keys[:-1]:
+            new = data.draw(st.sampled_from(["next", "longer", "gap", "other"]))
+            assert book.answer(newer(book, new, former)) == "key-revoked"
+
+
+def newer(book: Book, what: str, signer: SigningKey) -> bytes:
+    """An envelope of the gateway's meter that the book does not hold, or not all of."""
+    head = book.heads.get("meter/m-1", EMPTY)
+    body = encode(msgspec.structs.replace(reading(0), import_wh=7))
+    if what == "gap":
+        head = Head(head.sequence + 2, bytes(32))
+    known = bodies_of(readings(0, head.sequence)) if what in ("longer", "other") else []
+    bodies = [*known[:-1], body] if what == "other" else [*known, body]
+    return forged([("meter/m-1", EMPTY if known else head, bodies)], signer=signer)
 
 
 def opened() -> Book:

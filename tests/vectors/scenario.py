@@ -195,6 +195,7 @@ def registry_vectors() -> dict[str, Any]:
     )
     revoked = {"type": "key-revoked/1", "device": "gw-1", "key": GATEWAY.id, "reason": "stolen"}
     scenario.send("the gateway was stolen", "operator", OPERATOR, ("registry", [revoked]))
+    scenario.send_again("what came in before is there", 2)
     scenario.send("the thief goes on", "gw-1", GATEWAY, ("meter/m-1", [reading(2)]), code="key-revoked")
     again = {"type": "key-enrolled/1", "role": "gateway", **possession("gw-1", NEXT)}
     scenario.send("a new gateway takes its place", "operator", OPERATOR, ("registry", [again]))
@@ -222,6 +223,7 @@ def rotation_vectors() -> dict[str, Any]:
         ("device/gw-1", [rotated]),
         ("meter/m-1", [reading(0)]),
     )
+    scenario.send_again("the gateway did not get the receipt", 3)
     scenario.send("the old key is gone", "gw-1", GATEWAY, ("meter/m-1", [reading(1)]), code="key-revoked")
     scenario.send("the new key counts", "gw-1", NEXT, ("meter/m-1", [reading(1)]))
     back = {"type": "key-rotated/1", **possession("gw-1", GATEWAY)}

@@ -160,7 +160,8 @@ async def envelopes(request: Req, state: State) -> Response[bytes]:
     the heads) or the book says otherwise; 403 where the signer may not (`bad-signature`, `unknown-device`,
     `key-revoked`, `not-permitted`); 422 where the envelope itself is wrong. Bytes that name no device are
     answered with a problem and no receipt. 202 says that the envelope is kept and not decided yet; after
-    that, and after 503, send the same bytes again: twice is harmless.
+    that, and after 503, send the same bytes again: twice is harmless. What is in the book is `duplicate` for
+    ever, also when the key that signed it was rotated or revoked since: `key-revoked` says that not all is.
     """
     backend: Backend = state.backend
     if request.content_type[0] != JSON:

@@ -12,7 +12,7 @@ import pytest
 from api.http.pages import cursor_of
 from ledger.bus import BusUnavailable
 from ledger.embedded import EmbeddedNats
-from ledger.events import AlarmRaised
+from ledger.events import AlarmRaised, KeyRevoked
 from ledger.opening import enrolment
 from ledger.registry import OPERATOR
 from tests.support.api import V1, Api, api
@@ -194,6 +194,50 @@ async def test_a_message_that_what_it_lacked_has_come_for_is_recorded_when_relea
     assert found["resolved_by"] == (await served.token("operator")).partition(".")[0]
     again = await operator.post(f"{V1}/quarantine/{digest}/release")
     assert (again.status_code, again.json()["code"]) == (409, "not-waiting")
+
+
+async def test_a_gap_that_was_filled_with_other_events_is_not_told_to_be_recorded(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    await served.site.ledgers_clock.sleep_until(MORNING + 20 * QUARTER)
+    campus = served.site.campus
+    assert (await served.bus.send(GATEWAY, campus.read(0, 2))).code == "recorded"
+    ahead = {"meter/m-0": campus.heads["meter/m-0"]._replace(sequence=6)}
+    gap = campus.envelope(GATEWAY, {"meter/m-0": readings(6, 7)}, after=ahead)
+    assert (await served.bus.send(GATEWAY, gap)).code == "sequence-gap"
+    assert (await served.bus.send(GATEWAY, campus.read(2, 7))).code == "recorded"
+    assert (await served.bus.send(GATEWAY, campus.read(7, 8))).code == "recorded"  # it is settled by then
+    found = (await operator.get(f"{V1}/quarantine/{sha256(gap).hexdigest()}")).json()["refused"]
+    told = {each["code"]: each for each in found}
+    assert told["fork"]["resolved_at"] is None
+    assert told["sequence-gap"]["resolved_at"] is not None
+    assert told["sequence-gap"]["refused_as"] == "fork"
+    assert told["sequence-gap"]["to_do"] == (
+        "nothing here: it was judged again and refused with `fork`, under which it stands"
+    )
+    listed = (await operator.get(f"{V1}/quarantine", params={"code": "sequence-gap"})).json()["items"]
+    assert listed == [told["sequence-gap"]]
+
+
+async def test_a_released_message_that_is_refused_with_another_code_is_told_so(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    digest, _ = await parked(served)
+    waits = (await operator.get(f"{V1}/quarantine/{digest}")).json()["message"].encode()
+    gone = KeyRevoked(device=GATEWAY, key=key(GATEWAY).public.id, reason="lost")
+    await served.site.tell(OPERATOR, "registry", gone)
+    for _ in range(2):  # a second time it is what was said the first time that waits
+        begin = len(served.bus.received)
+        assert (await operator.post(f"{V1}/quarantine/{digest}/release")).status_code == 202
+        assert (await served.bus.answer(waits, begin)).code == "key-revoked"
+        found = (await operator.get(f"{V1}/quarantine/{digest}")).json()["refused"]
+        told = {each["code"]: each for each in found}
+        assert (told["key-revoked"]["resolved_at"], told["key-revoked"]["refused_as"]) == (None, None)
+        assert (told["sequence-gap"]["resolution"], told["sequence-gap"]["refused_as"]) == (
+            "released",
+            "key-revoked",
+        )
+        assert "`key-revoked`" in told["sequence-gap"]["to_do"]
 
 
 def alarm() -> AlarmRaised:

@@ -73,10 +73,8 @@ def test_what_was_recorded_is_a_duplicate_however_often_it_comes(book: Book) -> 
 
 
 def test_the_same_events_signed_anew_are_a_duplicate(book: Book) -> None:
-    old = book.sealed("gw-1", {"meter/m-1": readings(4, 6)})
-    book.take(old)
+    book.take(book.sealed("gw-1", {"meter/m-1": readings(4, 6)}))
     book.take(book.sealed("gw-1", {"device/gw-1": [rotated("gw-1", key(20))]}))
-    assert book.answer(old) == "key-revoked"
     anew = forged([("meter/m-1", head_after(book, 4), bodies_of(readings(4, 6)))], signer=key(20))
     assert book.answer(anew) == "duplicate"
 
@@ -236,7 +234,7 @@ def test_a_rotated_key_signs_no_more(book: Book) -> None:
     late = book.sealed("gw-1", {"meter/m-1": readings(4, 5)})
     rotation = book.sealed("gw-1", {"device/gw-1": [rotated("gw-1", key(20))]})
     assert book.answer(rotation) == "recorded"
-    assert book.answer(late) == book.answer(rotation) == "key-revoked"
+    assert book.answer(late) == "key-revoked"
     assert book.answer(book.sealed("gw-1", {"meter/m-1": readings(4, 5)}, signer=key(20))) == "recorded"
 
 
@@ -257,6 +255,60 @@ def test_a_revoked_key_signs_no_more_until_another_is_enrolled(book: Book) -> No
     assert book.answer(book.sealed(OPERATOR, {"registry": [anew]})) == "recorded"
     assert book.answer(book.sealed("gw-1", {"meter/m-1": readings(4, 5)})) == "key-revoked"
     assert book.answer(book.sealed("gw-1", {"meter/m-1": readings(4, 5)}, signer=key(20))) == "recorded"
+
+
+def test_what_is_in_the_book_is_a_duplicate_also_when_its_key_counts_no_more(book: Book) -> None:
+    recorded = [
+        book.sealed("gw-1", {"meter/m-1": readings(0, 4)}, heads={}),
+        book.sealed("gw-1", {"meter/m-1": readings(4, 6), "device/gw-1": [ALARM]}),
+    ]
+    assert book.answer(recorded[1]) == "recorded"
+    rotation = book.sealed("gw-1", {"device/gw-1": [rotated("gw-1", key(20))], "meter/m-1": readings(6, 7)})
+    assert book.answer(rotation) == "recorded"
+    recorded.append(rotation)
+    assert [book.answer(each) for each in recorded] == ["duplicate"] * 3
+    revoked = KeyRevoked(device="gw-1", key=key(20).public.id, reason="stolen")
+    recorded.append(book.sealed("gw-1", {"meter/m-1": readings(7, 9)}, signer=key(20)))
+    assert book.answer(recorded[-1]) == "recorded"
+    assert book.answer(book.sealed(OPERATOR, {"registry": [revoked]})) == "recorded"
+    assert [book.answer(each) for each in recorded] == ["duplicate"] * 4
+    assert (
+        book.answer(book.sealed(OPERATOR, {"registry": [enrolled("gw-1", "gateway", key(21))]})) == "recorded"
+    )
+    assert [book.answer(each) for each in recorded] == ["duplicate"] * 4
+
+
+def test_with_a_key_that_counts_no_more_all_but_what_is_in_the_book_is_refused(book: Book) -> None:
+    head = {sequence: head_after(book, sequence) for sequence in range(5)}
+    rotation = book.sealed("gw-1", {"device/gw-1": [rotated("gw-1", key(20))]})
+    book.take(rotation)
+    known = bodies_of(readings(0, 4))
+    other = encode(msgspec.structs.replace(reading(3), import_wh=9))
+    for what, runs in {
+        "an end that is new": [("meter/m-1", EMPTY, [*known, encode(reading(4))])],
+        "the next event": [("meter/m-1", head[4], [encode(reading(4))])],
+        "another stream that is new": [("meter/m-1", EMPTY, known), ("meter/m-2", EMPTY, known[:1])],
+        "a fork": [("meter/m-1", head[3], [other])],
+        "a gap": [("meter/m-1", Head(9, bytes(32)), known)],
+        "a broken chain": [("meter/m-1", Head(4, bytes(32)), known)],
+        "no event": [("meter/m-1", EMPTY, [MALFORMED_BODY])],
+        "a stream that nobody has": [("meter/m-7", EMPTY, known)],
+    }.items():
+        assert book.answer(forged(runs)) == "key-revoked", what
+    assert book.answer(forged([("meter/m-1", EMPTY, known)])) == "duplicate"
+    assert book.answer(forged([("meter/m-1", EMPTY, known)], signature=WRONG)) == "key-revoked"
+    assert book.answer(encode({**decode(rotation), "signature": "A" * 88})) == "key-revoked"
+    by_another = forged([("meter/m-1", EMPTY, known)], signer=STRANGER_KEY, key=KEYS["gw-1"].public.id)
+    assert book.answer(by_another) == "key-revoked"
+
+
+def test_what_is_in_the_book_is_a_duplicate_whatever_time_it_is(book: Book) -> None:
+    measured = book.sealed("gw-1", {"meter/m-1": readings(4, 6)})
+    assert book.answer(measured) == "recorded"
+    book.now = MORNING
+    assert book.answer(measured) == "duplicate"
+    longer = forged([("meter/m-1", head_after(book, 4), bodies_of(readings(4, 7)))])
+    assert book.answer(longer) == "clock-skew"
 
 
 def test_a_registry_event_that_contradicts_refuses_the_envelope(book: Book) -> None:

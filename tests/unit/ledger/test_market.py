@@ -208,3 +208,14 @@ def test_an_agreement_takes_two(book: Book) -> None:
 def test_rules_change_no_interval_whose_gate_is_closed(book: Book) -> None:
     assert answer(book, OPERATOR, "market", rules(NOW + timedelta(minutes=45))) == "gate-closed"
     assert answer(book, OPERATOR, "market", rules(LATER)) == "recorded"
+
+
+def test_an_order_that_is_in_the_book_is_a_duplicate_also_after_its_gate_has_closed(book: Book) -> None:
+    placed = book.sealed("b-1", {"building/b-1": [order()]})
+    book.now = LATER - timedelta(hours=1)
+    assert book.answer(placed) == "recorded"
+    book.now = LATER
+    longer = book.sealed(
+        "b-1", {"building/b-1": [order(), OrderCancelled(order="o-1", since=LATER, salt=SALT)]}, heads={}
+    )
+    assert (book.answer(placed), book.answer(longer)) == ("duplicate", GateClosed.code)

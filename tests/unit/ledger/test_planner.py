@@ -15,7 +15,17 @@ from ledger.merkle import EMPTY_ROOT, Frontier, root_hash
 from ledger.note import Verifier, open_checkpoint
 from ledger.planner import Item, Plan, RunHeader
 from ledger.registry import OPERATOR
-from tests.unit.ledger.campus import COMMUNITY, LOG_KEY, NOW, Book, campus, enrolled, key, readings
+from tests.unit.ledger.campus import (
+    COMMUNITY,
+    LOG_KEY,
+    NOW,
+    Book,
+    campus,
+    enrolled,
+    key,
+    readings,
+    rotated,
+)
 
 ORIGIN = "ledger.example/campus"
 
@@ -123,6 +133,21 @@ def test_a_refused_envelope_is_kept_whole_and_changes_nothing_else(book: Book) -
     assert told.refusal is not None
     assert (told.refusal.stream, told.refusal.sequence) == ("meter/m-1", 6)
     assert [head.head() for head in told.heads] == [EMPTY]
+
+
+def test_a_key_that_counts_no_more_is_told_of_what_is_in_the_book_and_of_no_head_otherwise(
+    book: Book,
+) -> None:
+    rotation = book.sealed("gw-1", {"device/gw-1": [rotated("gw-1", key(20))]})
+    book.take(rotation)
+    plan, size = plan_of(book), len(book.leaves)
+    late = book.sealed("gw-1", {"meter/m-1": readings(0, 1)})
+    for envelope in (rotation, late):
+        plan.take(item(book, "gw-1", envelope), book.heads, {})
+    assert [answer.code for answer in plan.answers] == ["duplicate", "key-revoked"]
+    assert [[head.stream for head in answer.heads] for answer in plan.answers] == [["device/gw-1"], []]
+    assert (plan.events, [row[2] for row in plan.quarantine]) == ([], ["key-revoked"])
+    assert (plan.registry, len(book.leaves)) == (book.registry, size)
 
 
 def test_a_registry_is_changed_by_a_whole_envelope_or_not_at_all(book: Book) -> None:

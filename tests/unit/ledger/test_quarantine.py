@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger import admission
-from ledger.quarantine import WHAT_TO_DO, listing, what_to_do
+from ledger.quarantine import RESOLVED, WHAT_TO_DO, listing, what_to_do
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = datetime(2026, 6, 2, tzinfo=UTC)
@@ -22,6 +22,7 @@ def row(code: str, **changes: Any) -> dict[str, Any]:
         "times": 1,
         "resolved_at": None,
         "resolution": None,
+        "refused_as": None,
     }
     return plain | changes
 
@@ -60,6 +61,16 @@ def test_what_was_recorded_after_all_calls_for_nothing_and_stands_apart() -> Non
     assert "wait" in waiting
     assert resolved == "nothing: it was recorded after all"
     assert [line for line in listing(rows) if "message" in line] == ["sequence-gap, 1 message"] * 2
+
+
+def test_what_was_judged_again_and_refused_with_another_code_is_told_so_and_not_as_recorded() -> None:
+    for resolution in (None, "released"):
+        told = what_to_do(row("sequence-gap", resolved_at=LATER, resolution=resolution, refused_as="fork"))
+        assert told == "nothing here: it was judged again and refused with `fork`, under which it stands"
+    waiting = row("sequence-gap", refused_as="fork")
+    assert what_to_do(waiting) == WHAT_TO_DO["sequence-gap"], "it waits nevertheless"
+    rejected = row("sequence-gap", resolved_at=LATER, resolution="rejected", refused_as="fork")
+    assert what_to_do(rejected) == RESOLVED["rejected"]
 
 
 def test_a_code_of_another_version_is_listed_too() -> None:

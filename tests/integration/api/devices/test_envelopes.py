@@ -49,6 +49,7 @@ async def test_a_self_signing_meter_lives_over_http_alone(
     change = device.envelope(f"device/{METER}", [rotation("campus", METER, new)])
     assert (await device.send(change))[1].code == "recorded"
     device.key = new
+    assert await codes(device, change) == await codes(device, day) == (200, "duplicate")
     next_day = readings(97, 120)
     assert await codes(device, device.envelope(STREAM, next_day, old)) == (403, "key-revoked")
     assert await codes(device, device.envelope(STREAM, next_day)) == (200, "recorded")
@@ -63,6 +64,7 @@ async def test_a_self_signing_meter_lives_over_http_alone(
     answer = await operator.post(f"{V1}/devices/{METER}/revoke", json={"reason": "stolen"})
     assert answer.json() == {"device": METER, "key": new.public.id}
     assert await codes(device, device.envelope(STREAM, readings(120, 130))) == (403, "key-revoked")
+    assert await codes(device, change) == await codes(device, day) == (200, "duplicate")
     await served.site.projector.catch_up()
     assert (await operator.get(f"{V1}/devices/{METER}")).json()["public_key"] is None
     again = await operator.post(f"{V1}/devices/{METER}/revoke", json={"reason": "stolen"})
@@ -103,6 +105,30 @@ async def test_who_is_refused_at_the_door_reaches_no_bus(served: Api, client: ht
     gateway = served.site.campus.read(0, 4)
     torn = gateway.replace(b'"import_wh":1000250', b'"import_wh":1000251')
     assert await codes(Device(client, GATEWAY), torn) == (403, "bad-signature")
+
+
+async def test_of_a_key_that_counts_no_more_the_door_lets_in_what_the_book_holds_and_nothing_else(
+    served: Api, client: httpx.AsyncClient, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "FRESH_SECONDS", 0)
+    device = await enrolled(served, client, operator)
+    old, begun = device.key, dict(device.heads)
+    first = device.envelope(STREAM, readings(0, 4))
+    change = device.envelope(f"device/{METER}", [rotation("campus", METER, SigningKey.generate())])
+    for data in (first, change):
+        assert await codes(device, data) == (200, "recorded")
+    async with served.client("building", "b-2") as building:  # sees no rows of the meter
+        answers = [await post(building, data) for data in (first, change)]
+    told = [read_receipt(answer.content, "campus", SERVICE_KEY).code for answer in answers]
+    assert told == ["duplicate", "duplicate"]
+    served.backend.envelopes = Envelopes(cast(Bus, None), served.backend.door)
+    new = device.envelope(STREAM, readings(4, 8), old)
+    device.heads = begun
+    longer, other = (device.envelope(STREAM, readings(*span), old) for span in ((0, 5), (1, 5)))
+    torn = first.replace(b'"import_wh":1000250', b'"import_wh":1000251')
+    for data in (new, longer, other, torn, change[:-3] + b'A"}'):
+        assert await codes(device, data) == (403, "key-revoked")
+    assert not await served.site.rows("SELECT 1 FROM book.quarantine")
 
 
 async def test_a_device_counts_at_the_door_before_the_projections_know_of_it(
