@@ -5,7 +5,6 @@ changes anything.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -23,6 +22,7 @@ from api.bus_checks import (
     service_key_files,
 )
 from api.delivery_checks import delivery_findings
+from api.disk_checks import disk_finding
 from api.finding import Finding, Verdict
 from api.http.settings import ApiSettings
 from api.installation import EXAMPLE_HINT, load_installation, meter_places, on_example_address
@@ -51,7 +51,6 @@ from ledger.words import counted
 from settlement.billing.settings import BillingSettings
 from settlement.settings import MarketSettings
 
-FREE_BYTES_MIN = 2 * 2**30
 BEHIND_MAX = 10_000
 SILENT_MAX = timedelta(hours=1)
 ALARMS_MAX = 10_000
@@ -154,14 +153,7 @@ async def _lines(patient: Patient) -> AsyncIterator[Finding]:
 
 
 async def _disk(patient: Patient) -> AsyncIterator[Finding]:
-    folder = patient.settings.data_folder
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    found = f"{free // 2**20:,} MiB free under {existing}"
-    if free < FREE_BYTES_MIN:
-        yield Finding("disk", "wrong", found, "make room: a full disk stops the book")
-    else:
-        yield Finding("disk", "well", found)
+    yield disk_finding(patient.settings.data_folder)
 
 
 async def _keys(patient: Patient) -> AsyncIterator[Finding]:
@@ -245,6 +237,7 @@ async def _nats(patient: Patient) -> AsyncIterator[Finding]:
         return
     async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.check_sync()
+        await bus.check_stores()
         if patient.settings.nats.relaxed_sync:
             yield Finding("nats", "odd", "answers; sync is relaxed: only for gateways with an outbox")
         elif not patient.settings.nats.monitor_url:

@@ -143,7 +143,7 @@ async def reachable(settings: Settings) -> AsyncIterator[Reached]:
     make_passable(settings.data_folder)
     services = service_keys(settings)
     servers = EmbeddedServers(settings.data_folder)
-    if not still_fits(servers.nats.users(), services):
+    if not still_fits(servers.nats.users(), settings.community.id, services):
         await servers.nats.admit(users_text(settings.community.id, services, {}))
     async with servers, background(servers.keep):
         postgres = PostgresSettings(url=servers.postgres.dsn)

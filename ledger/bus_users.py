@@ -14,8 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from ledger.bus.nkey import user_nkey
-from ledger.bus.users import SERVICES, Service, User, users_text
+from ledger.bus.users import SERVICES, Service, User, service_rows, users_text
 from ledger.errors import LedgerError, Unavailable
 from ledger.keys import KeyFile, PublicKey, SigningKey
 from ledger.registry import OPERATOR, SERVICE, Registry
@@ -77,9 +76,9 @@ def device_keys(registry: Registry) -> dict[str, PublicKey]:
     }
 
 
-def still_fits(text: str, services: dict[Service, PublicKey]) -> bool:
-    """Whether a list of an earlier time lets these services in."""
-    return all(user_nkey(key) in text for key in services.values())
+def still_fits(text: str, community: str, services: dict[Service, PublicKey]) -> bool:
+    """Whether a list of an earlier time lets these services in, each with the rights that it needs today."""
+    return all(row in text for row in service_rows(community, services))
 
 
 def write_users(path: Path, text: str) -> None:

@@ -32,6 +32,7 @@ OF_COMMUNITY = {
     "block_age_seconds": "Since the newest block was sealed; -1 before the first.",
     "webhook_backlog": "Messages that webhooks have not taken yet.",
     "webhook_backlog_age_seconds": "Since the oldest of them was made; -1 where there is none.",
+    "jetstream_stores": "Whether JetStream answers, syncs and stores what it is given: 1, or 0.",
     "webhooks_disabled": "Webhooks that are told nothing until somebody enables them.",
 }
 OF_WITNESS = {
@@ -89,7 +90,13 @@ class Metrics:
         self._listeners.set(count)
 
     def text(
-        self, health: Health, backlog: Backlog, witnesses: Sequence[WitnessStanding], now: datetime
+        self,
+        health: Health,
+        backlog: Backlog,
+        witnesses: Sequence[WitnessStanding],
+        now: datetime,
+        *,
+        is_stored: bool,
     ) -> bytes:
         """All of it, in Prometheus' own format."""
         ages = {
@@ -106,6 +113,7 @@ class Metrics:
             "quarantine_dropped": float(health.quarantine_dropped),
             "webhook_backlog": float(backlog.waiting),
             "webhooks_disabled": float(backlog.disabled),
+            "jetstream_stores": float(is_stored),
             **{name: NEVER if at is None else (now - at).total_seconds() for name, at in ages.items()},
         }
         gauges = [*_gauges(OF_COMMUNITY, ("community",), [((self._community,), values)])]

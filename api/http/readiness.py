@@ -16,6 +16,7 @@ from ledger.words import counted
 LAG_EVENTS_MAX = 10_000
 REMEMBERED_SECONDS = 1.0
 WELL = "ok"
+JETSTREAM = "jetstream"
 
 
 class Parts:
@@ -35,7 +36,7 @@ class Parts:
                 parts = {
                     "migrations": await _word(self._migrations()),
                     "projections": await _word(self._projections()),
-                    "jetstream": await _word(self._jetstream()),
+                    JETSTREAM: await _word(self._jetstream()),
                 }
                 self._said = monotonic_seconds(), parts
             return self._said[1]
@@ -52,6 +53,7 @@ class Parts:
 
     async def _jetstream(self) -> str:
         await self._bus.check_sync()
+        await self._bus.check_stores()
         return WELL
 
 
@@ -59,4 +61,4 @@ async def _word(part: Awaitable[str]) -> str:
     try:
         return await part
     except LedgerError as error:
-        return f"{error.code}: {error.what}"
+        return f"{error.code}: {error.what}" + (f"; {error.hint}" if error.hint else "")

@@ -1,11 +1,9 @@
 """One connection to NATS: it reconnects for ever and says so in coded errors, never in library ones."""
 
 import asyncio
-import json
 import random
 import re
 import ssl
-import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
@@ -18,21 +16,25 @@ import nkeys  # type: ignore[import-untyped]  # the library has no types
 import structlog
 from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
-from ledger.bus import subjects
+from ledger.bus import stream, subjects
 from ledger.bus.ear import BusRefused, BusUnavailable, Ear
 from ledger.bus.intake import Intake
+from ledger.bus.stores import Stores, page_of, unwell
+from ledger.bus.stream import PUBLISH_SECONDS
 from ledger.bus.tolerant import TolerantClient
 from ledger.bus.users import QUEUE, User
+from ledger.clock import monotonic_seconds
 from ledger.errors import BadInput, Unavailable
 
 log = structlog.get_logger(__name__)
 
-PUBLISH_SECONDS = 5.0
 CONNECT_SECONDS = 5
 RECONNECT_SECONDS = 1
-STREAM_BYTES_MAX = 8 * 2**30
+STORES_NOTHING = (
+    "make room on NATS' disk, then restart it: after a write that failed it stores nothing until then;"
+    " `energy-ledger up` restarts its own by itself"
+)
 
 
 class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +63,7 @@ class Bus:
         self._jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
         self._settings = settings
         self._ear = ear
+        self._stores = Stores()
 
     @classmethod
     async def connect(
@@ -128,7 +131,7 @@ class Bus:
         if not self._settings.monitor_url:
             log.warning("cannot check whether jetstream syncs", hint="set nats.monitor_url")
             return
-        varz = await asyncio.to_thread(_get_json, f"{self._settings.monitor_url}/varz")
+        varz = await asyncio.to_thread(page_of, self._settings.monitor_url, "/varz")
         if not varz.get("jetstream", {}).get("config", {}).get("sync_always"):
             raise BusUnsafe(
                 "JetStream acknowledges messages before they are on disk",
@@ -136,38 +139,41 @@ class Bus:
                 hint="set `sync_interval: always` in the server's jetstream block, or `relaxed_sync = true`",
             )
 
+    async def check_stores(self) -> None:
+        """Make sure that JetStream stores what it is given, by its own word and by the last envelopes; of
+        several servers one alone decides nothing, and its word is left out. Raises `BusUnavailable`."""
+        said = ""
+        if self._settings.monitor_url and self._settings.replicas == 1:
+            said = await asyncio.to_thread(unwell, self._settings.monitor_url)
+        said = said or self._stores.lately()
+        if said:
+            where = shown(self._settings.url)
+            raise BusUnavailable(f"JetStream stores nothing: {said}", where=where, hint=STORES_NOTHING)
+
     async def ensure_stream(self) -> None:
         """Create the stream of envelopes where it does not exist. Raises `BusUnavailable`."""
-        config = StreamConfig(
-            name=subjects.STREAM,
-            subjects=[subjects.ALL_ENVELOPES],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,  # a full stream refuses, so that the outbox keeps the envelope
-            max_bytes=STREAM_BYTES_MAX,
-            num_replicas=self._settings.replicas,
-        )
+        subject = f"$JS.API.STREAM.CREATE.{subjects.STREAM}"
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._jetstream.add_stream(config)
-        except nats.js.errors.BadRequestError as error:
-            raise BusUnavailable(
-                f"the stream {subjects.STREAM} exists with other settings: {error.description}",
-                where=shown(self._settings.url),
-            ) from error
+                await stream.make_sure(self._jetstream, self._settings.replicas)
         except (TimeoutError, nats.errors.Error) as error:
-            subject = f"$JS.API.STREAM.CREATE.{subjects.STREAM}"
-            raise self._ear.failed("JetStream does not answer", subject) from error
+            what = f"the stream of envelopes cannot be had: {stream.words_of(error)}"
+            raise self._ear.failed(what, subject, hint=stream.hint_of(error)) from error
 
     async def publish_envelope(self, community: str, device: str, data: bytes) -> None:
         """Hand an envelope to JetStream and wait until it is stored. Raises `BusUnavailable`."""
+        subject, begun = subjects.envelopes(community, device), monotonic_seconds()
         try:
             # The library's own time-out does not cover every state of a reconnect.
             async with asyncio.timeout(PUBLISH_SECONDS + 1):
-                await self._jetstream.publish(subjects.envelopes(community, device), data)
+                await self._jetstream.publish(subject, data)
         except (TimeoutError, nats.errors.Error) as error:
-            failure = f"the envelope was not stored: {type(error).__name__}"
-            raise self._ear.failed(failure, subjects.envelopes(community, device)) from error
+            what = f"the envelope was not stored: {stream.words_of(error)}"
+            failure = self._ear.failed(what, subject, hint=stream.hint_of(error))
+            if isinstance(error, TimeoutError | nats.js.errors.Error) and not isinstance(failure, BusRefused):
+                self._stores.refused(what, begun)
+            raise failure from error
+        self._stores.stored()
 
     def intake(self, community: str) -> Intake:
         """The envelopes that wait for `community`'s writer."""
@@ -260,12 +266,3 @@ def _options(settings: BusSettings, user: User | None) -> dict[str, Any]:
             f"a file that [nats] names cannot be used: {error}", where=file, hint="check its path and content"
         ) from error
     return options
-
-
-def _get_json(url: str) -> dict[str, Any]:
-    try:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as reply:  # noqa: S310 - from our own settings
-            answer: dict[str, Any] = json.load(reply)
-            return answer
-    except OSError as error:
-        raise BusUnavailable("the monitoring port of NATS does not answer", where=url) from error

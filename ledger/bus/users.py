@@ -73,6 +73,7 @@ def _of_writer(community: str, inbox: str) -> Rights:
     consumer = f"{subjects.STREAM}.{subjects.durable(community)}"
     return Rights(
         publish=(
+            f"$JS.API.STREAM.INFO.{subjects.STREAM}",
             f"$JS.API.STREAM.CREATE.{subjects.STREAM}",
             f"$JS.API.CONSUMER.DURABLE.CREATE.{consumer}",
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer}",
@@ -118,11 +119,16 @@ def users_text(
 
     Raises `ValueError` for nobody: nats-server would take that for no block at all, and let everybody in.
     """
-    rows = [(f"service {name}", key, service_rights(community, name)) for name, key in services.items()]
-    rows += [(f"device {name}", key, device_rights(community, name)) for name, key in devices.items()]
+    rows = service_rows(community, services)
+    rows += [_row(f"device {name}", key, device_rights(community, name)) for name, key in devices.items()]
     if not rows:
         raise ValueError("a list of nobody would let everybody in")
-    return "authorization {\n  users: [\n" + "".join(_row(*row) for row in rows) + "  ]\n}\n"
+    return "authorization {\n  users: [\n" + "".join(rows) + "  ]\n}\n"
+
+
+def service_rows(community: str, services: Mapping[Service, PublicKey]) -> list[str]:
+    """The services' rows of that list, with the rights that this version needs."""
+    return [_row(f"service {name}", key, service_rights(community, name)) for name, key in services.items()]
 
 
 def _row(name: str, key: PublicKey, rights: Rights) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from ledger.embedded.server import EmbeddedServer
 ANSWER_SECONDS_MAX = 2
 RELOAD_SECONDS_MAX = 5
 USERS = "users.conf"
+STORE_BYTES_MIN = 32 * 2**20
+"""Room for a stream that is of use, on however small a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ class EmbeddedNats(EmbeddedServer):
         """Where `/varz` and `/healthz` are; loopback, without a secret."""
         return f"http://127.0.0.1:{self._monitor_port}"
 
+    async def unwell(self) -> str:
+        """What it says is wrong with it, such as a write that failed; empty if it is well, or silent."""
+        head, _, body = (await _page(self._monitor_port, "/healthz")).partition(b"\r\n\r\n")
+        if not head or b" 200 " in head.partition(b"\r\n")[0]:
+            return ""
+        return body.decode(errors="replace").strip()
+
     async def _prepare(self, owned: ServerFolder) -> None:
         installed = nats_program(self.settings.programs)
         version = version_of(installed)
@@ -110,11 +120,19 @@ include {text(USERS)}
 jetstream {{
   store_dir: {text(str(self.folder / "store"), ensure_ascii=False)}
   sync_interval: {text(self.settings.sync_interval)}
+  max_file_store: {self._share_of_disk()}
   # A request with a field too many is refused: JetStream's own acknowledgement, sent to a subject of its API
   # that a device gave as the place to answer, must not pass for one.
   strict: true
 }}
 """
+
+    def _share_of_disk(self) -> int:
+        """What JetStream may take of its disk, in bytes: a quarter of what it has and what is free, so that a
+        writer that stands still leaves Postgres the rest; the same from start to start, as the disk is."""
+        store = self.folder / "store"
+        kept = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+        return max((shutil.disk_usage(store).free + kept) // 4, STORE_BYTES_MIN)
 
     def _command(self) -> Sequence[str | Path]:
         return (self._program, "-c", self.folder / "server.conf")

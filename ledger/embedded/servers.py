@@ -9,9 +9,12 @@ from typing import Self
 
 import structlog
 
+from ledger.embedded.errors import StartFailed
 from ledger.embedded.folder import make_passable
+from ledger.embedded.mending import Mender, has_room
 from ledger.embedded.nats import EmbeddedNats, NatsServerSettings
 from ledger.embedded.postgres import EmbeddedPostgres, PostgresServerSettings
+from ledger.embedded.server import EmbeddedServer
 
 log = structlog.get_logger(__name__)
 
@@ -58,15 +61,41 @@ class EmbeddedServers:
         await _both(self.postgres.stop(), self.nats.stop())
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Start again whichever ends by itself, until `stop` is set. Raises as `start` does."""
+        """Start again whichever ends by itself, and NATS when it stores no more, until `stop` is set.
+
+        Raises as `start` does, but for a full disk: room is waited for.
+        """
+        mender = Mender(self.nats)
+        waiting: set[str] = set()
         while not stop.is_set():
             for server in (self.postgres, self.nats):
-                if not server.running:
-                    log.error("server ended by itself", server=server.program_name, log=str(server.log_file))
-                    await server.start()
+                try:
+                    if not server.running:
+                        await _start_again(server, waiting)
+                    elif server is self.nats:
+                        await mender.look()
+                except (StartFailed, OSError) as error:
+                    if has_room(server.folder):
+                        raise
+                    log.error("server not started", server=server.program_name, detail=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await stop.wait()
+
+
+async def _start_again(server: EmbeddedServer, waiting: set[str]) -> None:
+    """Start one that ended by itself, as soon as its disk has room; `waiting` are those of which it was told
+    that they wait."""
+    name = server.program_name
+    if not has_room(server.folder):
+        if name not in waiting:
+            hint = f"make room under {server.folder}"
+            log.error("server ended by itself and waits for room on its disk", server=name, hint=hint)
+        waiting.add(name)
+        return
+    waiting.discard(name)
+    log.error("server ended by itself", server=name, log=str(server.log_file))
+    await server.start()
 
 
 async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:

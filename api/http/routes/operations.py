@@ -11,7 +11,7 @@ from api.http.backend import Backend
 from api.http.guard import PUBLIC
 from api.http.metrics import Metrics
 from api.http.principal import Principal
-from api.http.readiness import WELL
+from api.http.readiness import JETSTREAM, WELL
 from ledger.postgres.health import read_health
 from ledger.postgres.witnesses import read_witnesses
 
@@ -47,8 +47,8 @@ async def livez() -> Liveness:
     responses={503: ResponseSpec(Readiness, False, "Requests cannot be sent here")},
 )
 async def readyz(request: Request[Any, Any, State], state: State) -> Response[Readiness]:
-    """503 until the store answers, its migrations are done, the projections are near and JetStream syncs; as
-    of a second ago at the most. What is wrong with a part is told to the operator alone."""
+    """503 until the store answers, its migrations are done, the projections are near and JetStream syncs
+    and stores; as of a second ago at the most. What is wrong with a part is told to the operator alone."""
     backend: Backend = state.backend
     said = await backend.parts.said()
     ready = all(word == WELL for word in said.values())
@@ -70,11 +70,13 @@ async def readyz(request: Request[Any, Any, State], state: State) -> Response[Re
 )
 async def metrics(request: Request[Any, Any, State], state: State) -> Response[bytes]:
     """Requests and receipts of this process; of the community: size of the book, lag of the projections,
-    age of what was measured, recorded, settled and sealed last, quarantine, webhooks, witnesses."""
+    age of what was measured, recorded, settled and sealed last, quarantine, webhooks, witnesses, whether
+    JetStream stores."""
     backend: Backend = state.backend
     measured: Metrics = state.metrics
     health = await read_health(backend.pool, backend.community)
     backlog = await backend.webhooks.store.backlog()
     witnesses = await read_witnesses(backend.pool, backend.community, backend.book.log.keys)
-    text = measured.text(health, backlog, witnesses, backend.clock.now())
+    is_stored = (await backend.parts.said())[JETSTREAM] == WELL
+    text = measured.text(health, backlog, witnesses, backend.clock.now(), is_stored=is_stored)
     return Response(text, media_type=PROMETHEUS)

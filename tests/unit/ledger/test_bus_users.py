@@ -128,8 +128,10 @@ def test_services_have_keys_of_their_own_that_nobody_else_can_read(tmp_path: Pat
         path = service_key_file(here, service)
         modes = [each.stat().st_mode & 0o777 for each in (path, path.parent, here.keys_folder)]
         assert modes == [0o600, 0o700, 0o700]
-    assert still_fits(users_text("campus", made, {}), made)
-    assert not still_fits("", made)
+    fitting = users_text("campus", made, {})
+    assert still_fits(fitting, "campus", made)
+    assert not still_fits("", "campus", made)
+    assert not still_fits(fitting.replace('"$JS.API.STREAM.INFO.ENVELOPES",', ""), "campus", made)
 
 
 def test_a_folder_of_keys_that_cannot_be_made_is_told(tmp_path: Path) -> None:
