@@ -89,7 +89,11 @@ async def agreement(
 async def propose(
     request: Req, state: State, building: BuildingPath, data: RequestBody[NewAgreement]
 ) -> Response[AgreementWritten]:
-    """Offer a neighbour a fixed price. It holds once that has accepted, and not before."""
+    """Offer a neighbour a fixed price. It holds once that has accepted, and not before.
+
+    Of those that a building has proposed, at most 50 with one partner and 500 in all have not ended
+    (`too-many-agreements`); it writes so many events a day as the operator has set (`too-many-events`).
+    """
 
     def made(desk: Desk, salt: str) -> AgreementProposed:
         price = price_told(data.price, data.price_micro_per_kwh, "price")

@@ -77,7 +77,9 @@ async def place(
 ) -> Response[OrderWritten]:
     """Say at what price the building would sell or buy in every interval of a time to come.
 
-    Answered once it is in the book. With an Idempotency-Key it is placed once, however often it is sent.
+    Answered once it is in the book. With an Idempotency-Key it is placed once, however often it is sent. A
+    building has at most 500 orders that have not ended (`too-many-orders`), and writes so many events a day
+    as the operator has set (`too-many-events`); to cancel and to end it may write as many again.
     """
 
     def made(desk: Desk, salt: str) -> OrderPlaced:
