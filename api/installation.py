@@ -49,6 +49,8 @@ from settlement.settings import MarketSettings, market_from
 
 log = structlog.get_logger(__name__)
 
+STOP_SECONDS = 8.0
+"""How long a service may take to end once it is asked to."""
 EXAMPLE_HOST = "192.0.2.10"
 """The template's converter: an address for documentation, at which nobody answers (RFC 5737)."""
 EXAMPLE_HINT = (
@@ -160,7 +162,10 @@ async def reachable(settings: Settings) -> AsyncIterator[Reached]:
 async def background(
     service: Callable[[asyncio.Event], Awaitable[None]],
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A service that runs beside the block and is asked to stop after it; its failure ends the block."""
+    """A service that runs beside the block and is asked to stop after it; its failure ends the block.
+
+    One that does not end within `STOP_SECONDS` is cancelled, which everything here is made to survive.
+    """
     stop = asyncio.Event()
     outer = asyncio.current_task()
     task = asyncio.ensure_future(service(stop))
@@ -178,8 +183,17 @@ async def background(
         raise
     finally:
         stop.set()
-        await asyncio.wait([task])
-    task.result()
+        _, at_work = await asyncio.wait([task], timeout=STOP_SECONDS)
+        if at_work:
+            log.warning("a service does not end by itself, it is cancelled", service=_name(service))
+            task.cancel()
+            await asyncio.wait([task])
+    if not at_work:
+        task.result()
+
+
+def _name(service: Callable[[asyncio.Event], Awaitable[None]]) -> str:
+    return str(getattr(service, "__qualname__", service))
 
 
 @asynccontextmanager

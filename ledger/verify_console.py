@@ -17,6 +17,7 @@ from ledger.verify.report import Status, counted
 
 _STYLES = {"pass": "green", "fail": "bold red", "warnings": "yellow", "not checked": "yellow"}
 _ASK_AGAIN = "ask for a new export; if it shows the same, the book itself was changed"
+_NOT_CHECKED = "nothing was found to be wrong as far as was looked; this step says why it went no further"
 
 
 class NotVerified(Damaged):
@@ -127,7 +128,7 @@ def _place(finding: Finding) -> str:
 def _judge(report: Report, *, strict: bool) -> None:
     if not report.verified:
         worst = (_having(report, "fail") or _having(report, "not checked"))[0]
-        findings = worst.findings or [Finding(worst.summary)]
+        findings = worst.findings or [Finding(worst.summary, hint=_NOT_CHECKED)]
         raise NotVerified(
             f"step {worst.step}, {worst.name}: {findings[0].what}",
             where=findings[0].where,

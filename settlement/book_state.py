@@ -88,7 +88,7 @@ class BookState:
         self.registry.apply(event)
         match event:
             case SettlementRun():
-                self.recorded = event.number
+                self.recorded = max(self.recorded, event.number)  # it may have been told sooner
             case MeterAdded():
                 self.reshaped.append((position, event.since))
             case MeterRetired():

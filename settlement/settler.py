@@ -39,16 +39,16 @@ class Settler:
         """Whether the last step left something that had closed for the next one."""
 
     async def step(self, most: int | None = None) -> list[SettlementRun]:
-        """Settle what there is to settle by now, or `most` buildings times intervals of what is new; the runs
-        that were made. Whoever is cancelled leaves a run whole, or nothing of it.
+        """Settle what there is to settle by now, of what is new about `most` intervals; the runs that were
+        made. Whoever is cancelled leaves a run whole, or nothing of it.
 
         Raises `StoreUnavailable`, and `NoPrice` for what a tariff lacks: then nothing was posted.
         """
         book = self._book
-        self.is_behind = False
         async with self._store.transaction(self._community) as size:
             await book.follow(size)
             runs = await self._store.runs_after(self._community, book.recorded)
+            self.is_behind = bool(runs)
             if not runs and book.registry.opened is not None:
                 until = book.grid.floor(self._clock.now() - self._grace)
                 runs = await settle_due(self._store, book, size, until, may_share=True, most=most)

@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 10.0
-MOST_A_RUN = 500_000
-"""Buildings times intervals that one run settles for the first time: what takes long is kept by and by."""
+MOST_A_RUN = 2_880
+"""Intervals that one run settles for the first time, about thirty days: what takes long is kept by and by."""
 
 
 @asynccontextmanager

@@ -95,9 +95,9 @@ async def settle_due(
     of what has changed. None before there are rules.
 
     A run ends before the first interval that the tariff gives no price. Raises `NoPrice` where that is the
-    first one that waits; then nothing must be kept. It also ends where it has settled `most` buildings times
-    new intervals, a little over: then the rest is due at once. Where much is to be settled, another process
-    `may_share` the work, and `WorkerLost` is raised if that is gone.
+    first one that waits; then nothing must be kept. It also ends where it has settled `most` new intervals,
+    or a few more: then the rest is due at once. Where much is to be settled, another process `may_share` the
+    work, and `WorkerLost` is raised if that is gone.
     """
     if not book.registry.market.rules:
         return []
@@ -279,7 +279,7 @@ class _Work:
         While those of one batch are written, the next ones are settled. Where nothing is known, it goes on
         with the next interval of which anything is.
         """
-        settled, rows, hole, until = 0, 0, None, plan.begin
+        settled, hole, until = 0, None, plan.begin
         batches: deque[Batch[Any] | Future[Batch[Any]]] = deque()
         async with Bench(self._store.drafted, self._community, number, may_share=self._may_share) as bench:
             while hole is None and (begin := until) < plan.until:
@@ -287,14 +287,16 @@ class _Work:
                 ready, hole = await self._ready(begin, until)
                 if ready:
                     settled += len(ready)
-                    rows += sum(len(each.facts.metered) for each in ready)
-                    batches.append(bench.put(ready, (plan.until - until) // CHUNK))
+                    to_come = (plan.until - until) // CHUNK
+                    if self._most is not None:
+                        to_come = min(to_come, (self._most - settled) // len(ready))
+                    batches.append(bench.put(ready, to_come))
                 elif hole is None:
                     following = await self._store.next_energy(self._community, until)
                     until = plan.until if following is None else min(following, plan.until)
                 if len(batches) > 1:
                     await self._write(await bench.taken(batches.popleft()), digest)
-                if self._most is not None and rows >= self._most:
+                if self._most is not None and settled >= self._most:
                     break
             while batches:
                 await self._write(await bench.taken(batches.popleft()), digest)

@@ -181,9 +181,9 @@ async def test_runs_of_a_bounded_size_are_recomputed(site: Site, tmp_path: Path)
     await quarters(site, 0, 60)
     await site.clock.sleep_until(MORNING + 35 * DAY)
     await site.projector.catch_up()
-    runs = await site.settler.step(most=50)
+    runs = await site.settler.step(most=20)
     while site.settler.is_behind:
-        runs += await site.settler.step(most=50)
+        runs += await site.settler.step(most=20)
     assert await site.settler.step() == []
     provisional = [run for run in runs if run.kind == "provisional"]
     assert [run.settled for run in provisional] == [24, 24, 12]

@@ -190,6 +190,25 @@ async def test_a_settler_that_is_told_to_stop_while_it_writes_leaves_nothing(
     assert (run.number, run.until) == (1, END_OF_JUNE - QUARTER)
 
 
+async def test_a_run_is_recorded_once_however_far_the_projections_have_come(site: Site) -> None:
+    recorded: list[int] = []
+
+    async def note(run: SettlementRun) -> None:
+        recorded.append(run.number)
+        await site.record(run)
+        if run.kind == "provisional":
+            await site.projector.catch_up()
+
+    settler = Settler("campus", site.settlement, note, site.clock, timedelta())
+    await quarters(site, 0, 4)
+    await site.projector.catch_up()
+    await site.clock.sleep_until(MORNING + 31 * DAY)
+    await settler.step()
+    assert await settler.step() == []
+    assert recorded == [1, 2], "the second is in the book, and not yet in what is projected"
+    assert not settler.is_behind
+
+
 async def test_years_without_energy_are_not_gone_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
     energies = SettlementStore.energies

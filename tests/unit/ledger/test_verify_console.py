@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from ledger.note import Verifier
+from ledger.verify.further import Found, NotJudged, Proven
+from ledger.verify.report import Progress
 from ledger.verify_console import NotVerified, run_verify
 from tests.unit.ledger.book_lines import BookLines
 from tests.unit.ledger.campus import STRANGER_KEY
@@ -43,6 +45,24 @@ def test_what_failed_is_named_before_what_could_not_be_checked(book: BookLines) 
     book.lines = [book.lines[0], book.lines[-1]]
     with pytest.raises(NotVerified, match="step 4, log"):
         verify(book.write())
+
+
+class GivesUp:
+    """A step of somebody else's that does not come to its end."""
+
+    number, name = 7, "settlement"
+
+    def run(self, book: Proven, found: Found, progress: Progress) -> str:
+        raise NotJudged("too much work")
+
+
+def test_a_step_that_gave_up_does_not_say_that_the_book_was_changed(original: Path) -> None:
+    with pytest.raises(NotVerified, match="step 7, settlement: too much work") as told:
+        run_verify(
+            original, "", as_json=False, until_first=False, show_all=False, strict=False, workers=1,
+            further=[GivesUp()],
+        )  # fmt: skip
+    assert told.value.hint.startswith("nothing was found to be wrong")
 
 
 def test_who_brings_another_key_is_asked_first_whether_it_is_the_right_one(original: Path) -> None:

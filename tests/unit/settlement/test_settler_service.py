@@ -30,13 +30,15 @@ class Idle:
         return []
 
 
-async def told(monkeypatch: pytest.MonkeyPatch, registries: list[Registry]) -> list[str]:
+async def told(
+    monkeypatch: pytest.MonkeyPatch, registries: list[Registry], at_work: Idle | None = None
+) -> list[str]:
     """What is logged while the book is as told, one state after the other."""
     stop = asyncio.Event()
 
     @asynccontextmanager
-    async def idle(*of: Any) -> AsyncIterator[Idle]:
-        yield Idle()
+    async def settler(*of: Any) -> AsyncIterator[Idle]:
+        yield at_work or Idle()
 
     async def registry_of(settings: Settings) -> Registry:
         return registries.pop(0)
@@ -45,7 +47,7 @@ async def told(monkeypatch: pytest.MonkeyPatch, registries: list[Registry]) -> l
         if not registries:
             stop.set()
 
-    replaced: dict[str, Callable[..., Any]] = {"settler": idle, "registry_of": registry_of, "_wait": wait}
+    replaced: dict[str, Callable[..., Any]] = {"settler": settler, "registry_of": registry_of, "_wait": wait}
     for name, value in replaced.items():
         monkeypatch.setattr(settler_service, name, value)
     with capture_logs() as logs:
@@ -77,3 +79,50 @@ async def test_a_tariff_that_is_mended_before_anything_waits_is_told_too(
 async def test_where_nothing_stands_in_the_way_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await told(monkeypatch, [registry(FLAT)]) == []
     assert await told(monkeypatch, [Registry("campus")]) == []
+
+
+async def test_what_is_left_of_a_long_time_is_settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(Idle):
+        steps = 0
+
+        async def step(self, most: int | None = None) -> list[Any]:
+            assert most == settler_service.MOST_A_RUN
+            self.steps += 1
+            self.is_behind = self.steps < 3
+            return []
+
+    busy = Busy()
+    assert await told(monkeypatch, [registry(FLAT)], busy) == []
+    assert busy.steps == 3, "and then it waits for what closes"
+
+
+async def test_a_settler_in_a_long_run_ends_soon_when_it_is_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, let_go = asyncio.Event(), asyncio.Event()
+
+    class Long(Idle):
+        async def step(self, most: int | None = None) -> list[Any]:
+            try:
+                stop.set()
+                await asyncio.sleep(60)
+            finally:
+                let_go.set()
+            return []
+
+    @asynccontextmanager
+    async def settler(*of: Any) -> AsyncIterator[Idle]:
+        yield Long()
+        raise AssertionError("it was broken off")
+
+    monkeypatch.setattr(settler_service, "settler", settler)
+    with capture_logs() as logs:
+        bus: Any = None
+        async with asyncio.timeout(5):
+            await settler_service.keep_settling(
+                SETTINGS, MARKET, bus, key("service"), VirtualClock(MORNING), stop
+            )
+    assert let_go.is_set()
+    assert [each["event"] for each in logs] == [
+        "settler stopped within a run: it is rolled back, and made anew at the next start"
+    ]
