@@ -34,7 +34,7 @@ from ingest.gateway_service import key_file, outbox_file
 from ingest.outbox import Outbox
 from ingest.outbox_file import OutboxInUse
 from ingest.settings import GatewayLine, GatewaySettings, MeterSettings, gateways_from
-from ledger.bus import Bus
+from ledger.bus import STORES_NOTHING, Bus
 from ledger.clock import SystemClock
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
@@ -238,6 +238,8 @@ async def _nats(patient: Patient) -> AsyncIterator[Finding]:
     async with await Bus.connect(patient.settings.nats, "doctor", user, patience_seconds=5) as bus:
         await bus.check_sync()
         await bus.check_stores()
+        if said := await bus.unwell():
+            yield Finding("nats", "odd", f"one of the servers is unwell: {said}", STORES_NOTHING)
         if patient.settings.nats.relaxed_sync:
             yield Finding("nats", "odd", "answers; sync is relaxed: only for gateways with an outbox")
         elif not patient.settings.nats.monitor_url:

@@ -8,9 +8,18 @@ ledger.<community>.inbox.<kind>.<user>.>   where one user is answered
 Who may say and hear what stands in `users`.
 """
 
-from ledger.bus.connection import Bus, BusSettings
+from ledger.bus.connection import STORES_NOTHING, Bus, BusSettings
 from ledger.bus.ear import BusRefused, BusUnavailable
 from ledger.bus.intake import Delivery, Intake
 from ledger.bus.users import User
 
-__all__ = ["Bus", "BusRefused", "BusSettings", "BusUnavailable", "Delivery", "Intake", "User"]
+__all__ = [
+    "STORES_NOTHING",
+    "Bus",
+    "BusRefused",
+    "BusSettings",
+    "BusUnavailable",
+    "Delivery",
+    "Intake",
+    "User",
+]

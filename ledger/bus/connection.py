@@ -142,13 +142,17 @@ class Bus:
     async def check_stores(self) -> None:
         """Make sure that JetStream stores what it is given, by its own word and by the last envelopes; of
         several servers one alone decides nothing, and its word is left out. Raises `BusUnavailable`."""
-        said = ""
-        if self._settings.monitor_url and self._settings.replicas == 1:
-            said = await asyncio.to_thread(unwell, self._settings.monitor_url)
+        said = await self.unwell() if self._settings.replicas == 1 else ""
         said = said or self._stores.lately()
         if said:
             where = shown(self._settings.url)
             raise BusUnavailable(f"JetStream stores nothing: {said}", where=where, hint=STORES_NOTHING)
+
+    async def unwell(self) -> str:
+        """What the server whose monitoring is known says is wrong with it; empty if it is well, or if none
+        is known. Raises `BusUnavailable`."""
+        monitor = self._settings.monitor_url
+        return await asyncio.to_thread(unwell, monitor) if monitor else ""
 
     async def ensure_stream(self) -> None:
         """Create the stream of envelopes where it does not exist. Raises `BusUnavailable`."""

@@ -21,6 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from ledger.bus import subjects
+from ledger.bus.stream import words_of
 from ledger.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -93,7 +94,8 @@ class Intake:
                 await self._ask(most, wait_seconds)
         except (TimeoutError, nats.errors.Error, Unavailable) as error:
             self._is_prepared = False
-            raise IntakeUnavailable(f"JetStream cannot be read: {type(error).__name__}") from error
+            said = error.what if isinstance(error, Unavailable) else words_of(error)
+            raise IntakeUnavailable(f"JetStream cannot be read: {said}") from error
         if not self._arrived:
             self._something.clear()
             try:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from nats.js.api import StreamConfig
 
@@ -13,6 +14,7 @@ from ledger.bus import Bus, BusUnavailable
 from ledger.bus.stream import BYTES_MAX, BYTES_MIN
 from ledger.embedded import EmbeddedNats, EmbeddedServers
 from ledger.embedded.mending import Mender
+from ledger.errors import Unavailable
 from tests.support.nats import everything
 from tests.support.small_disk import MIB, SmallDisk, small_disk
 
@@ -193,6 +195,36 @@ async def test_no_room_for_any_stream_is_said_as_jetstream_says_it(
         async with on_disk(disk):
             raise AssertionError
     assert "make room" in said.value.hint
+
+
+async def test_who_takes_envelopes_is_told_what_jetstream_says(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.embedded.nats.STORE_BYTES_MIN", MIB)
+    disk.make_room(20)
+    async with (
+        EmbeddedNats(disk.folder / "nats") as nats,
+        await Bus.connect(everything(nats), "test") as bus,
+    ):
+        with pytest.raises(Unavailable, match=r"cannot be read: .*insufficient storage resources") as said:
+            await bus.intake(COMMUNITY).take(1, 1)
+        assert said.value.code == "intake-unavailable"
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_one_unwell_server_of_several_stops_nobody_and_is_told(disk: SmallDisk, replicas: int) -> None:
+    async with on_disk(disk) as (nats, bus):
+        settings = msgspec.structs.replace(everything(nats), replicas=replicas)
+        disk.fill()
+        with pytest.raises(BusUnavailable):
+            await publish(bus)
+        async with await Bus.connect(settings, "doctor") as other:
+            assert "no space left on device" in await other.unwell()
+            if replicas == 1:
+                with pytest.raises(BusUnavailable):
+                    await other.check_stores()
+            else:
+                await other.check_stores()
 
 
 @pytest.fixture
