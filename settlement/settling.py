@@ -150,15 +150,16 @@ async def _changed(store: RunStore, book: BookState, standing: Standing, first: 
     if standing.settled_until is None or standing.tree_size is None:
         return []
     until, seen = standing.settled_until, standing.tree_size
-    changed = set(await store.changed(book.community, seen, first, until))
+    changed = await store.changed(book.community, seen, first, until)
+    others: set[datetime] = set()
     reshaped = [since for position, since in book.reshaped if position >= seen]
     if reshaped:
-        changed |= set(await store.known(book.community, max(min(reshaped), first), until))
+        others.update(await store.known(book.community, max(min(reshaped), first), until))
     repriced = [before for position, before in book.repriced if position >= seen]
     if repriced:
         known = await store.known(book.community, first, until)
-        changed |= set(repriced_intervals(book.rules(), repriced, known))
-    return sorted(changed)
+        others.update(repriced_intervals(book.rules(), repriced, known))
+    return sorted(others.union(changed)) if others else list(changed)
 
 
 class _Hole(NamedTuple):

@@ -35,6 +35,7 @@ __all__ = ["Energy", "PostingRow", "RunRow", "SettlementStore", "SettlerAtWork",
 
 TURN_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
+STARTS_AT_ONCE = 2_000
 
 _CHARGES = (
     "community", "start", "run", "reversal", "number", "kind", "account", "energy_milliwh", "amount_micro",
@@ -182,13 +183,16 @@ class SettlementStore:
 
     async def changed(self, community: str, size: int, begin: datetime, until: datetime) -> list[datetime]:
         """The intervals in [begin, until) that events from position `size` on decided anew."""
-        rows = await self.connection.fetch(statement("settlement_changed"), community, size, begin, until)
-        return [row["start"] for row in rows]
+        return await self._starts("settlement_changed", community, size, begin, until)
 
     async def known(self, community: str, begin: datetime, until: datetime) -> list[datetime]:
         """The intervals in [begin, until) of which there are energies, or that were settled."""
-        rows = await self.connection.fetch(statement("settlement_known"), community, begin, until)
-        return [row["start"] for row in rows]
+        return await self._starts("settlement_known", community, begin, until)
+
+    async def _starts(self, name: str, *values: object) -> list[datetime]:
+        """Starts of intervals, which may be those of years: between some and more, others have a turn."""
+        rows = self.connection.cursor(statement(name), *values, prefetch=STARTS_AT_ONCE)
+        return [row["start"] async for row in rows]
 
     async def postings(self, community: str, start: datetime) -> list[PostingRow]:
         """The postings that count for an interval."""
