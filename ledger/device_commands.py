@@ -1,6 +1,6 @@
 """Commands for the life of a key: request, enrol, rotate, revoke. Each becomes an event in the book."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,10 +15,12 @@ from ledger.entry import is_name
 from ledger.errors import BadInput
 from ledger.event import Event, Role
 from ledger.events import KeyEnrolled, KeyRevoked
-from ledger.keys import KeyFile, PublicKey, SigningKey
+from ledger.keys import KeyFile, SigningKey
 from ledger.opening import enrolment, rotation, service_public
-from ledger.postgres.reader import Reader
-from ledger.registry import OPERATOR, SERVICE
+from ledger.postgres.connection import APP, close, connect
+from ledger.postgres.turns import turn
+from ledger.registry import OPERATOR, SERVICE, Registry
+from ledger.services import registry_of
 from ledger.settings import Settings, device_settings, read_toml
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -66,7 +68,7 @@ def enrol(request_file: Path, *, config: ConfigPath = DEFAULT_CONFIG) -> None:
     except (OSError, msgspec.DecodeError) as error:
         raise RequestInvalid(f"this is not an enrolment request: {error}", where=str(request_file)) from error
     settings = book_settings(config)
-    run(_append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event]))
+    run(_tell(settings, lambda _: event))
     out.print(f"{event.device} is enrolled as {event.role} with key {event.public_key}")
     if event.role == "gateway":
         out.print("`energy-ledger provision`, or the next `up`, assigns it the meters that the settings list")
@@ -108,7 +110,7 @@ def revoke(device: str, *, reason: str, config: ConfigPath = DEFAULT_CONFIG) -> 
         Why, in a few words; it stays in the book.
     """
     settings = book_settings(config)
-    run(_revoke(settings, device, reason))
+    run(_tell(settings, lambda registry: _revocation(registry, device, reason)))
     out.print(f"the key of {device} is revoked")
 
 
@@ -119,16 +121,30 @@ def _own_key(path: Path) -> SigningKey:
     return SigningKey.load_or_create(path)
 
 
-async def _revoke(settings: Settings, device: str, reason: str) -> None:
-    async with await Reader.open(settings.postgres) as reader:
-        rows = await reader.devices(settings.community.id)
-    public = next((row["public_key"] for row in rows if row["device"] == device), None)
-    if public is None:
+def _revocation(registry: Registry, device: str, reason: str) -> KeyRevoked:
+    known = registry.devices.get(device)
+    if known is None or known.key is None:
         raise RequestInvalid(
             "no such device has a valid key", where=device, hint="`energy-ledger status` lists the devices"
         )
-    event = KeyRevoked(device=device, key=PublicKey.from_hex(public).id, reason=reason)
-    await _append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event])
+    return KeyRevoked(device=device, key=known.key.id, reason=reason)
+
+
+async def _tell(settings: Settings, made: Callable[[Registry], KeyEnrolled | KeyRevoked]) -> None:
+    """Append to the registry what is made of it as it stands, in a turn as the API takes it.
+
+    What it would not take is told and not sent: a slip is nothing for quarantine. Raises `Contradiction`, and
+    what `made` raises.
+    """
+    connection = await connect(settings.postgres, name="device commands", role=APP)
+    try:
+        async with turn(connection, f"{settings.community.id} registry"):
+            registry = await registry_of(settings)
+            event = made(registry)
+            registry.apply(event)
+            await _append(settings, OPERATOR, settings.keys_folder / "operator.pem", "registry", [event])
+    finally:
+        await close(connection)
 
 
 async def _append(

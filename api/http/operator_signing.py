@@ -43,11 +43,6 @@ class Operator:
         ):
             yield Turn(self, stream, connection)
 
-    async def append(self, stream: str, *events: Event) -> None:
-        """Append events in a turn of their own. Raises as `turn` and `Turn.append`."""
-        async with self.turn(stream) as mine:
-            await mine.append(*events)
-
     async def client(self) -> BookClient:
         """The one client, which knows where the chains go on now. Raises `BusUnavailable`."""
         if self._is_open:

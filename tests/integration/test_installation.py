@@ -19,6 +19,7 @@ from api.cli import main
 from ledger.bus.nkey import user_nkey
 from ledger.clock import monotonic_seconds
 from ledger.keys import SigningKey
+from ledger.registry import OPERATOR
 from tests.support.place import COMMAND, ROOT, WAIT_SECONDS, Place, environment
 
 SIMULATION = """\
@@ -236,6 +237,7 @@ def test_a_key_is_requested_enrolled_rotated_and_revoked(place: Place) -> None:
     again = place.run("device", "revoke", "gw-2", "--reason", "twice", code=2)
     assert again.startswith("request-invalid: ")
     assert place.run("device", "enrol", "gw-2.request", code=2).startswith("contradiction: ")
+    assert OPERATOR not in {row["device"] for row in place.ask("quarantine")}, "slips are told, not sent"
 
 
 # --- NATS' users ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from litestar.params import FromPath, JSONBody
 from api.http.access_log import HAS_DONE
 from api.http.backend import Backend
 from api.http.caching import told
+from api.http.desk import OrderDesk
 from api.http.guard import PUBLIC
 from api.http.metrics import Metrics
 from api.http.pages import Cursor, Limit, Page, page_of
@@ -36,8 +37,9 @@ from ledger.entry import is_name, stream_kind
 from ledger.errors import Contradiction
 from ledger.event import Name, Role, Text
 from ledger.events import KeyEnrolled, KeyRevoked
-from ledger.keys import PublicKey, key_id
+from ledger.keys import key_id
 from ledger.postgres.devices import DeviceRow, DeviceStore, find_token, has_enrolled, use_token
+from ledger.registry import Registry
 
 JSON = "application/json"
 ENVELOPE_BYTES_MAX = 1024 * 1024
@@ -251,6 +253,8 @@ async def enrol(request: Req, state: State, data: JSONBody[EnrolmentWanted]) -> 
             token = check_enrolment(found, secret, community, event, clock.now())
             if token.used_at is None:
                 if not await has_enrolled(turn.connection, prefix, event):
+                    orders: OrderDesk = state.desk
+                    (await orders.book_by(turn.connection)).registry.apply(event)
                     await turn.append(event)
                 await use_token(turn.connection, prefix, event.public_key, clock.now())
                 request.scope["state"][HAS_DONE] = True
@@ -265,16 +269,26 @@ async def revoke(state: State, device: FromPath[str], data: JSONBody[RevocationW
     """From this point of the book on nothing that the device signs is taken, and no token enrols it anew but
     one that is given out later."""
     backend: Backend = state.backend
-    store = DeviceStore(backend.pool, backend.community)
-    known = await store.device(_named(device))
+    orders: OrderDesk = state.desk
+    _revocation((await orders.book()).registry, _named(device), data.reason)
+    await DeviceStore(backend.pool, backend.community).withdraw(device, backend.clock.now())
+    async with backend.operator.turn("registry") as turn:
+        event = _revocation((await orders.book_by(turn.connection)).registry, device, data.reason)
+        await turn.append(event)
+    return Revoked(device, event.key)
+
+
+def _revocation(registry: Registry, device: str, reason: str) -> KeyRevoked:
+    """What revokes a device's key, taken in by a registry that is nobody else's. Raises `NotThere` and
+    `Contradiction` where the book would not take it."""
+    known = registry.devices.get(device)
     if known is None:
         raise NotThere("no such device is enrolled", where=device)
-    if known.public_key is None:
-        raise Contradiction("the device has no key", where=device)
-    key = PublicKey.from_hex(known.public_key).id
-    await store.withdraw(device, backend.clock.now())
-    await backend.operator.append("registry", KeyRevoked(device=device, key=key, reason=data.reason))
-    return Revoked(device, key)
+    if known.key is None:
+        raise Contradiction("the device has no key: it was revoked", where=device)
+    event = KeyRevoked(device=device, key=known.key.id, reason=reason)
+    registry.apply(event)
+    return event
 
 
 @get("", may=SEES_ALL, has_etag=True, summary="Devices by name")

@@ -153,7 +153,8 @@ async def test_a_list_comes_in_pages_and_by_state(served: Api, client: httpx.Asy
         order="past", side="sell", limit_micro_per_kwh=1, begin=datetime(2026, 6, 2, tzinfo=UTC),
         until=datetime(2026, 6, 3, tzinfo=UTC), salt=new_salt(),
     )  # fmt: skip
-    await served.backend.operator.append("building/b-1", past)
+    async with served.backend.operator.turn("building/b-1") as turn:
+        await turn.append(past)
     names: list[str] = []
     after: str | None = ""
     while after is not None:

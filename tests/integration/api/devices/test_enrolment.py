@@ -9,6 +9,7 @@ import msgspec
 from ledger.clock import SystemClock, VirtualClock
 from ledger.keys import PublicKey
 from ledger.opening import enrolment
+from ledger.registry import OPERATOR, SERVICE
 from tests.support.api import V1, Api
 from tests.support.campus import GATEWAY, key
 from tests.support.devices import (
@@ -134,6 +135,42 @@ async def test_a_token_is_kept_unreadable_also_when_its_request_can_be_sent_agai
     ((enrolment,),) = await served.site.rows("SELECT t::text FROM access.enrolments t")
     assert secret.encode() not in sealed
     assert secret not in enrolment
+
+
+async def test_what_the_book_would_not_take_is_told_to_who_asks_and_not_sent(
+    served: Api, client: httpx.AsyncClient, operator: httpx.AsyncClient
+) -> None:
+    device = Device(client)
+    assert (await device.enrol(await token_for(operator))).status_code == 201
+    await served.site.projector.catch_up()
+    path, why = f"{V1}/devices/{METER}/revoke", {"reason": "stolen"}
+    revoked = await operator.post(path, json=why)  # of which the projections know nothing
+    assert (revoked.status_code, revoked.json()["key"]) == (200, device.key.public.id)
+    for answer in await asyncio.gather(*(operator.post(path, json=why) for _ in range(3))):
+        assert code_of(answer) == (409, "contradiction")
+        assert answer.json()["detail"] == "the device has no key: it was revoked"
+        assert answer.json()["where"] == METER
+    assert code_of(await operator.post(f"{V1}/devices/nobody/revoke", json=why)) == (404, "not-found")
+    for needed in (SERVICE, OPERATOR):
+        answer = await operator.post(f"{V1}/devices/{needed}/revoke", json=why)
+        assert code_of(answer) == (409, "contradiction")
+        assert "nobody could write" in answer.json()["detail"]
+    await served.site.projector.catch_up()
+    again = await device.enrol(await token_for(operator, METER))
+    assert code_of(again) == (409, "contradiction")
+    assert again.json()["detail"] == "this key is or was in use"
+    assert not await served.site.rows("SELECT 1 FROM book.quarantine")
+
+
+async def test_of_revocations_at_once_one_is_recorded_and_the_others_are_told(
+    served: Api, client: httpx.AsyncClient, operator: httpx.AsyncClient
+) -> None:
+    assert (await Device(client).enrol(await token_for(operator))).status_code == 201
+    await served.site.projector.catch_up()
+    path = f"{V1}/devices/{METER}/revoke"
+    answers = await asyncio.gather(*(operator.post(path, json={"reason": "lost"}) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert not await served.site.rows("SELECT 1 FROM book.quarantine")
 
 
 async def test_a_refused_enrolment_leaves_the_token_as_it_was(
