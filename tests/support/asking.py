@@ -14,6 +14,7 @@ from api.http.app import build_app
 from api.http.cookies import PLAIN_NAME
 from api.http.metrics import Metrics
 from api.http.openapi import EVENT_STREAM, handlers_of
+from api.http.parameters import query_of
 from ledger.access import AccessKey, Role, new_key
 from ledger.clock import SystemClock
 from ledger.people import Person, csrf_token, new_person_id, new_session_token, session_digest
@@ -45,11 +46,16 @@ class Asker:
 
 
 class Route(NamedTuple):
-    """A way to ask, and the words that say who may."""
+    """A way to ask, the words that say who may, and what may be told in the query."""
 
     method: str
     path: str
     may: frozenset[str]
+    query: frozenset[str] = frozenset()
+
+    def fitting(self, query: str) -> str:
+        """The query, if it has nothing that would be refused unlooked at; else none."""
+        return query if {part.partition("=")[0] for part in query.split("&")} <= self.query else ""
 
 
 class Told(NamedTuple):
@@ -71,7 +77,13 @@ class World:
         self.answers: Counter[Role] = Counter()
         handlers = handlers_of(build_app(found.backend, Metrics("campus")))
         self.routes = [
-            Route(method, path, frozenset(handler.opt["may"])) for path, method, handler in handlers
+            Route(
+                method,
+                path,
+                frozenset(handler.opt["may"]),
+                frozenset(each.name for each in query_of(handler).values()),
+            )
+            for path, method, handler in handlers
         ]
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

@@ -183,7 +183,7 @@ class Life:
         """The answer is what the rules say, shows no mark that is not for who asks, and is the same for what
         is another's as for what is nobody's."""
         route = self._chance.choice(routes)
-        query, shown = self._chance.choice(QUERIES), self._chance.choice(SHOWN)
+        query, shown = route.fitting(self._chance.choice(QUERIES)), self._chance.choice(SHOWN)
         words = [part.split("}")[0] for part in route.path.split("{")[1:]]
         names = {word: self._chance.choice(VALUES.get(word, ["x-1"])) for word in words}
         if asker.building and "building" in names and self._chance.random() < 1 / 2:
@@ -217,7 +217,8 @@ class Life:
         own = asker.building if asker.counts and asker.is_ours else None
         foreign = {name: "nowhere" for name in BUILDINGS if name != own}
         foreign |= {meter: "m-none" for building, meter in METERS.items() if building != own}
-        foreign |= {"theirs": "none"} if own != "b-9" else {}
+        is_party = own == "b-9" or (own == "b-2" and "agreement" in names)
+        foreign |= {} if is_party else {"theirs": "none"}
         foreign |= {"mine": "none"} if own != "b-1" else {}
         twin = {word: foreign.get(value, value) for word, value in names.items()}
         if twin == dict(names) or "{device}" in route.path:
