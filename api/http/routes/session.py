@@ -142,9 +142,7 @@ def _person(request: Req) -> tuple[Principal, str]:
     """Who asks in a session, and the name. Raises `NoSession`."""
     principal = cast(Principal, request.scope["user"])  # the guard let it through
     if principal.person is None:
-        raise NoSession(
-            "this is for people who have logged in", hint="another key comes from the operator"
-        )
+        raise NoSession("this is for people who have logged in", hint="another key comes from the operator")
     return principal, principal.person
 
 

@@ -183,7 +183,13 @@ def test_a_device_that_signs_for_itself_has_meters_without_any_address() -> None
         ("remote = true", "", "asked by nobody", "gateways wifi-1: meters", "remote = true"),
         ('building = "school"', "", "needs a building", "wifi-1, meters m-wifi: building", ""),
         ('"m-wifi"', '"m-school"', "m-school is there twice", "meters of gateways: id", ""),
-        ("rated_w = 20_000", "rated_w = 20_000\nunit = 1", "unknown field `unit`", "meters[0]", "building, id, model"),
+        (
+            "rated_w = 20_000",
+            "rated_w = 20_000\nunit = 1",
+            "unknown field `unit`",
+            "meters[0]",
+            "building, id, model",
+        ),
     ],
 )
 def test_a_mistake_about_such_a_meter_is_named(old: str, new: str, what: str, where: str, hint: str) -> None:
