@@ -50,7 +50,7 @@ EXAMPLES: dict[str, Any] = {
     "since": "2029-01-01", "clock_from": "22:00", "clock_until": "06:00", "numbers": [DOCUMENT],
     "documents": [DOCUMENT], "mechanisms": ["mid_market_rate"], "notes": ["all intervals are settled"],
     "repeat": ["energy-ledger export --out campus.jsonl", "energy-ledger verify campus.jsonl --log-key KEY"],
-    "changes": ["document"], "cancels": "", "number": DOCUMENT, "refused_as": "fork",
+    "cancels": "", "number": DOCUMENT, "refused_as": "fork",
     "import_wh": 1_250, "export_wh": 0, "power_w": -5_400, "energy_wh": 5_000, "rated_w": 100_000,
     "energy_milliwh": 1_250_000, "import_milliwh": 1_250_000, "bought_milliwh": 250_000,
     "grid_import_milliwh": 1_000_000, "micro_per_kwh": 3_273_100, "share_ppm": 250_000,
@@ -69,6 +69,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "AgreementEnd": {"since": "2029-01-01"},
     "NewRules": {"mechanism": "mid_market_rate", "tariff": "th-mea-4.2-12-24kv", "gate_minutes": 60},
     "NewTariff": {"tariff": "th-mea-4.2-12-24kv"},
+    "TariffAnswer": {
+        "published": True, "counts_from": "2026-06-01", "changes": ["document"], "number": 2,
+    },
     "WhatIfRequest": {"begin": "2026-06-01", "until": "2026-07-01", "mechanisms": ["mid_market_rate"]},
     "TokenWanted": {"device": "wifi-1", "role": "meter", "hours": 24},
     "RevocationWanted": {"reason": "the gateway was stolen"},

@@ -339,7 +339,7 @@ MISTAKES = {
         "begins with https://",
     ),
     "a feeder that is not listed": (('feeder = "feeder-1"', 'feeder = "feeder-9"'), "feeders: feeder-1"),
-    "a building that is not listed": (('building = "school"', 'building = "scool"'), "buildings: school"),
+    "a building that is not listed": (('\nbuilding = "school"', '\nbuilding = "scool"'), "buildings: school"),
     "a model that there is not": (('model = "sdm630"', 'model = "sdm360"'), "did you mean `sdm630`?"),
     "a framer that there is not": (
         ('framer = "rtu"', 'framer = "RTU"'),
