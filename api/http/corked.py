@@ -1,34 +1,29 @@
-"""What is written in one step of the loop leaves in one piece: the head of an answer with its body."""
+"""A head waits for its body, so that both leave in one piece."""
 
 import asyncio
 from typing import Any
 
-HELD_BYTES_MAX = 64 * 1024
-"""Whoever writes without end in one step is not held back for longer than this."""
-
 
 class Corked(asyncio.Transport):
-    """A transport that writes at the end of the step. A system call for each head would be the most expensive
-    part of a short answer, and it would wake the client for nothing."""
+    """A transport that keeps what is written until more is, or until the loop goes on. A system call for each
+    head would be the most expensive part of a short answer, and it would wake the client for nothing."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._within = transport
         self._loop = loop
         self._held: list[bytes] = []
-        self._size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send it, with all else that is written until the loop goes on."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
+        """Send it with what comes next, or when the loop goes on."""
         self._held.append(bytes(data))
-        self._size += len(data)
-        if self._size > HELD_BYTES_MAX:
+        if len(self._held) > 1:
             self._flush()
+        else:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        held, self._held, self._size = self._held, [], 0
+        held, self._held = self._held, []
         if held and not self._within.is_closing():
             self._within.writelines(held)
 
