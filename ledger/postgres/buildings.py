@@ -153,7 +153,7 @@ class BuildingStore:
 
     async def document_link(self, building: str, number: str) -> tuple[str, LinkRow] | None:
         """The stream and the event that holds its document of a number; none where it has none."""
-        rows = await self._rows("building_document_link", building, number)
+        rows = await self._rows("building_document", building, number)
         if not rows:
             return None
         stream, sequence, position, body_hash, entry_hash, body = rows[0]
