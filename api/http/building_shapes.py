@@ -1,16 +1,20 @@
 """What answers about one building look like."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
 from api.http.billing_shapes import month_word
 from api.http.shapes import Amount, amount
-from ledger.postgres.buildings import BuildingRow, IntervalColumns, IntervalRow, LinkRow, MeterRow, TradeRow
+from ledger.building_energy import Energy
+from ledger.postgres.buildings import BuildingRow, IntervalRow, LinkRow, MeterRow, TradeRow
 from settlement.billing.accounts import Statement
 from settlement.brought import Brought
 from settlement.savings import Savings
+
+INSTANTS_MAX = 50_000
 
 
 class BuildingShape(msgspec.Struct, frozen=True):
@@ -44,10 +48,18 @@ def interval_shape(row: IntervalRow, step: timedelta) -> IntervalShape:
     return IntervalShape(row.start, row.start + step, row.import_wh, row.export_wh, row.quality)
 
 
-def interval_shapes(found: IntervalColumns, step: timedelta) -> list[IntervalShape]:
+def interval_shapes(found: Energy, step: timedelta) -> list[IntervalShape]:
     """Many of them."""
-    ends = [start + step for start in found.starts]
-    return list(map(IntervalShape, found.starts, ends, found.imports_wh, found.exports_wh, found.qualities))
+    seconds = int(step.total_seconds())
+    ends = [_instant(start + seconds) for start in found.starts]
+    starts = map(_instant, found.starts)
+    return list(map(IntervalShape, starts, ends, found.imports_wh, found.exports_wh, found.qualities))
+
+
+@lru_cache(INSTANTS_MAX)
+def _instant(seconds: int) -> datetime:
+    """An instant by the seconds since 1970; all buildings' intervals begin at the same ones."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 # --- trades and savings --------------------------------------------------------------------------------

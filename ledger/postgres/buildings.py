@@ -1,10 +1,10 @@
 """What is known of single buildings, as each may ask: energy, trades, documents, its meters' chains."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from ledger.building_energy import Energy, Metered, together
 from ledger.entry import NO_HASH
 from ledger.events import read_recorded
 from ledger.market_events import InvoiceIssued
@@ -12,14 +12,6 @@ from ledger.postgres.connection import statement
 from ledger.postgres.errors import translated
 from ledger.postgres.pool import Pool
 from ledger.postgres.settlement import SettlementStore
-
-INSTANTS_MAX = 50_000
-
-
-@lru_cache(INSTANTS_MAX)
-def _instant(seconds: int) -> datetime:
-    """An instant by the seconds since 1970; all buildings' intervals begin at the same ones."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 class BuildingRow(NamedTuple):
@@ -37,15 +29,6 @@ class IntervalRow(NamedTuple):
     import_wh: int
     export_wh: int
     quality: str
-
-
-class IntervalColumns(NamedTuple):
-    """The same of many intervals, column by column."""
-
-    starts: Sequence[datetime]
-    imports_wh: Sequence[int]
-    exports_wh: Sequence[int]
-    qualities: Sequence[str]
 
 
 class TradeRow(NamedTuple):
@@ -120,11 +103,10 @@ class BuildingStore:
         """Whether there is such a building."""
         return bool(await self._rows("building_known", building))
 
-    async def intervals(self, building: str, begin: datetime, until: datetime, limit: int) -> IntervalColumns:
-        """Its intervals that start in [begin, until), in order of time."""
-        (row,) = await self._rows("building_intervals", building, begin, until, limit)
-        starts, *columns = row
-        return IntervalColumns([*map(_instant, starts)], *columns)
+    async def intervals(self, building: str, begin: datetime, until: datetime, limit: int) -> Energy:
+        """Its intervals that start in [begin, until)."""
+        rows = await self._rows("building_intervals", building, begin, until, limit)
+        return together([Metered(since, ended, Energy(*columns)) for since, ended, *columns in rows], limit)
 
     async def trades(
         self, building: str, until: datetime, after: tuple[datetime, int], limit: int

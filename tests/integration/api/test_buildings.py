@@ -164,18 +164,21 @@ async def test_intervals_are_those_of_the_view_whatever_meters_came_and_went(ser
                     meter, MORNING + number * QUARTER, 10 * number, since, quality,
                 )  # fmt: skip
     view = await connection.fetch(
-        "SELECT start, import_wh, export_wh, quality FROM building_intervals WHERE building = 'b-9'"
+        "SELECT extract(epoch FROM start)::bigint, import_wh, export_wh, quality"
+        " FROM building_intervals WHERE building = 'b-9'"
         " ORDER BY start"
     )
-    found = await BuildingStore(served.backend.pool, "campus").intervals(
-        "b-9", MORNING, MORNING + 12 * QUARTER, 100
-    )
+    store = BuildingStore(served.backend.pool, "campus")
+    pages = {
+        most: await store.intervals("b-9", MORNING, MORNING + 12 * QUARTER, most) for most in (1, 4, 11, 100)
+    }
     await connection.execute(
         "DELETE FROM meter_intervals WHERE meter = ANY ($1)", [each[0] for each in meters]
     )
     await connection.execute("DELETE FROM meters WHERE building = 'b-9'")
     await close(connection)
-    assert list(zip(*found, strict=True)) == [tuple(row) for row in view]
+    for most, found in pages.items():
+        assert list(zip(*found, strict=True)) == [tuple(row) for row in view][:most]
     assert {row["quality"] for row in view} == {"measured", "estimated", "incomplete"}
 
 
