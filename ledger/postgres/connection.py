@@ -132,14 +132,6 @@ async def transaction(
         raise
 
 
-def is_gone(connection: Connection) -> bool:
-    """Whether it is closed. One of a pool is no longer this block's then, and does not even say so."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
-
-
 async def close(connection: Connection) -> None:
     """Leave politely, or at once when the server no longer answers."""
     try:

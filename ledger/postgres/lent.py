@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ledger.errors import BadInput
-from ledger.postgres.connection import is_gone
 from ledger.postgres.pool import Pool
 from ledger.postgres.settlement import SettlementStore
 
@@ -25,6 +24,5 @@ async def lent_store(pool: Pool) -> AsyncIterator[SettlementStore]:
         except BadInput:
             raise
         except BaseException:
-            if not is_gone(connection):
-                connection.terminate()
+            connection.terminate()
             raise

@@ -1,26 +1,19 @@
 """Connections that many requests share: some see everything, others the rows of one building."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import asyncpg
 
-from ledger.errors import Unavailable
+from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.connection import APP, BUILDING, Connection, PostgresSettings, connect, statement
 from ledger.postgres.errors import StoreRefused, translated
+from ledger.postgres.lending import Connections, Lent
 from ledger.postgres.projection import LIVE
-
-if TYPE_CHECKING:
-    AsyncpgPool = asyncpg.Pool[asyncpg.Record]
-else:
-    AsyncpgPool = asyncpg.Pool
-
-ACQUIRE_SECONDS = 5.0
-CLOSE_SECONDS = 5.0
 
 
 class NotReady(Unavailable):
@@ -37,7 +30,6 @@ class Owner(NamedTuple):
 
 
 _owner: ContextVar[Owner | None] = ContextVar("owner", default=None)
-BOUND_MAX = 1_000
 
 
 def read_for(community: str, building: str) -> None:
@@ -49,8 +41,8 @@ def read_for(community: str, building: str) -> None:
 class Pool:
     """At most so many connections for everything and as many for buildings, made when they are needed."""
 
-    def __init__(self, pool: AsyncpgPool, buildings: "_BuildingsPool | None" = None) -> None:
-        self._pool = pool
+    def __init__(self, everything: Connections, buildings: Connections | None = None) -> None:
+        self._everything = everything
         self._buildings = buildings
 
     @classmethod
@@ -59,89 +51,82 @@ class Pool:
 
         Raises `StoreUnavailable`.
         """
-        with translated():
-            pool = await _pool(partial(connect, settings, name="api", role=APP, search_path=LIVE), 1, most)
-            return cls(pool, await _BuildingsPool.open(settings, most))
+        everything, buildings = (
+            Connections(partial(connect, settings, name=name, role=role, search_path=LIVE), most)
+            for name, role in (("api", APP), ("api building", BUILDING))
+        )
+        everything.give_back(await everything.lend())
+        return cls(everything, buildings)
 
     async def close(self) -> None:
         """Leave, when those who are at work are done, or soon."""
-        for pool in (self._pool, *([self._buildings.pool] if self._buildings else ())):
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await pool.close()
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                pool.terminate()
+        both = (self._everything, self._buildings)
+        await asyncio.gather(*(each.close() for each in both if each is not None))
 
     @property
     def whole(self) -> "Pool":
         """The same connections for what serves everybody, also within a request that reads for one building:
         keys, the log's proofs, the order book. It shows all rows to whoever asks."""
-        return Pool(self._pool)
+        return Pool(self._everything)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """One connection for a block. Raises `StoreUnavailable` when none comes free in time, `NotReady`."""
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """One connection for a block. Raises `StoreUnavailable` when none comes free in time, `NotReady`, and
+        the library's errors as the ledger's."""
         owner = _owner.get()
+        if owner is None or self._buildings is None:
+            return _Block(self._everything, None)
+        return _Block(self._buildings, owner)
+
+
+class _Block(AbstractAsyncContextManager[Connection]):
+    """A connection is lent when it begins, and given back when it ends."""
+
+    __slots__ = ("_connections", "_lent", "_owner")
+
+    def __init__(self, connections: Connections, owner: Owner | None) -> None:
+        self._connections = connections
+        self._owner = owner
+
+    async def __aenter__(self) -> Connection:
+        self._lent = lent = await self._connections.lend(self._owner)
+        if self._owner is not None and lent.owner != self._owner:
+            await self._show(lent, self._owner)
+        return lent.connection
+
+    async def _show(self, lent: Lent, owner: Owner) -> None:
+        """Have it show the rows of one building, and of no other."""
+        lent.owner = None
         try:
             with translated():
-                if owner is None or self._buildings is None:
-                    async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                        yield cast(Connection, connection)  # the pool's proxy of one
-                else:
-                    async with self._buildings.connection(owner) as connection:
-                        yield connection
-        except StoreRefused as error:
-            if isinstance(error.__cause__, asyncpg.UndefinedTableError):
-                raise NotReady(
-                    "the store lacks a table that this needs", hint="is the projector running?"
-                ) from error
+                await lent.connection.execute(statement("read_for_building"), *owner)
+        except BaseException:
+            self._connections.give_back(lent, is_sound=False)
             raise
+        lent.owner = owner
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._connections.give_back(self._lent, is_sound=_is_sound(error))
+        if error is not None:
+            _raise(error)
 
 
-class _BuildingsPool:
-    """Connections under the role that sees one building's rows. Each remembers for which it was used last, so
-    that a building that asks again costs no further round trip."""
-
-    def __init__(self, pool: AsyncpgPool, owners: dict[int, Owner]) -> None:
-        self.pool = pool
-        self._owners = owners  # by the server's process
-
-    @classmethod
-    async def open(cls, settings: PostgresSettings, most: int) -> Self:
-        """A pool without a connection yet."""
-        owners: dict[int, Owner] = {}
-
-        async def made() -> Connection:
-            connection = await connect(settings, name="api building", role=BUILDING, search_path=LIVE)
-            owners.pop(connection.get_server_pid(), None)  # another one's, which had the same number
-            return connection
-
-        return cls(await _pool(made, 0, most), owners)
-
-    @asynccontextmanager
-    async def connection(self, owner: Owner) -> AsyncIterator[Connection]:
-        """One that reads for a building."""
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as acquired:
-            connection = cast(Connection, acquired)  # the pool's proxy of one
-            process = connection.get_server_pid()
-            if self._owners.get(process) != owner:
-                self._owners.pop(process, None)  # whoever is interrupted here leaves one of nobody
-                await connection.execute(statement("read_for_building"), *owner)
-                if len(self._owners) >= BOUND_MAX:
-                    self._owners.clear()
-                self._owners[process] = owner
-            yield connection
+def _is_sound(error: BaseException | None) -> bool:
+    """Whether a connection is as it was when its block ended with this: nothing is under way on it."""
+    if isinstance(error, LedgerError):
+        return not isinstance(error, Unavailable)
+    return error is None or isinstance(error, asyncpg.PostgresError)
 
 
-async def _pool(connected: Callable[[], Awaitable[Connection]], least: int, most: int) -> AsyncpgPool:
-    async def made(*_: Any, **__: Any) -> Connection:
-        return await connected()
-
-    return await asyncpg.create_pool(
-        min_size=least, max_size=most, connect=made, reset=_as_it_was, max_inactive_connection_lifetime=60
-    )
-
-
-async def _as_it_was(connection: Connection) -> None:
-    """Nobody sets anything on a session but whom it reads for, which is remembered: there is nothing to undo,
-    and no round trip for it."""
+def _raise(error: BaseException) -> None:
+    """The library's error as one of the ledger's; others go on as they are."""
+    try:
+        with translated():
+            raise error
+    except StoreRefused as refused:
+        if isinstance(refused.__cause__, asyncpg.UndefinedTableError):
+            raise NotReady(
+                "the store lacks a table that this needs", hint="is the projector running?"
+            ) from refused
+        raise

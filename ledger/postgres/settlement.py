@@ -19,7 +19,6 @@ from ledger.postgres.connection import (
     PostgresSettings,
     close,
     connect,
-    is_gone,
     statement,
     transaction,
 )
@@ -115,7 +114,7 @@ class SettlementStore:
         try:
             yield
         finally:
-            if not is_gone(self.connection):  # else it is given back already
+            if not self.connection.is_closed():  # else it is given back already
                 with translated():
                     await self.connection.fetchval(statement("settlement_end_turn"), community)
 
