@@ -1,6 +1,7 @@
 """What every sub-command shares: the configuration option, the environment, signals and logs."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import msgspec
 import structlog
 import uvloop
 from cyclopts import Parameter
@@ -46,11 +48,19 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Log(),
     )
+
+
+def _line(event: Any, default: Callable[[Any], Any]) -> str:
+    """A line of JSON; what is no Unicode text is escaped, and not worth losing the line for."""
+    try:
+        return msgspec.json.encode(event, enc_hook=default).decode()
+    except (UnicodeError, TypeError, msgspec.MsgspecError):
+        return json.dumps(event, default=default)
 
 
 class _Log:

@@ -51,9 +51,8 @@ def interval_shape(row: IntervalRow, step: timedelta) -> IntervalShape:
 def interval_shapes(found: Energy, step: timedelta) -> list[IntervalShape]:
     """Many of them."""
     seconds = int(step.total_seconds())
-    ends = [_instant(start + seconds) for start in found.starts]
-    starts = map(_instant, found.starts)
-    return list(map(IntervalShape, starts, ends, found.imports_wh, found.exports_wh, found.qualities))
+    starts, ends = map(_instant, found.starts), map(_instant, map(seconds.__add__, found.starts))
+    return [*map(IntervalShape, starts, ends, found.imports_wh, found.exports_wh, found.qualities)]
 
 
 @lru_cache(INSTANTS_MAX)

@@ -58,6 +58,7 @@ class Metrics:
             "energy_ledger_request_seconds", "What requests took.", ("method",), buckets=SECONDS,
             registry=self._registry,
         )  # fmt: skip
+        self._of: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._deliveries = Counter(
             "energy_ledger_webhook_deliveries",
             "Tries to deliver to webhooks, by what became of each: delivered, retried, failed or gone.",
@@ -74,8 +75,13 @@ class Metrics:
 
     def request(self, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        self._requests.labels(method, str(status)).inc()
-        self._seconds.labels(method).observe(seconds)
+        found = self._of.get((method, status))
+        if found is None:
+            found = self._requests.labels(method, str(status)), self._seconds.labels(method)
+            self._of[method, status] = found
+        counted, took = found
+        counted.inc()
+        took.observe(seconds)
 
     def delivery(self, outcome: str) -> None:
         """A webhook was tried."""

@@ -85,15 +85,15 @@ class Traced:
 
         answer: _Answer | _Handshake
         answer = (_Answer if is_http else _Handshake)(inner, receive, send, name, note)
-        with structlog.contextvars.bound_contextvars(request=name):
-            try:
-                await self._app(inner, answer.receive, answer.send)
-            except Exception as error:  # nobody behind this could answer it
-                if answer.is_begun:
-                    raise  # the server closes the connection: half an answer is none
-                await failed(inner, error)(answer.send)
-            finally:
-                note(answer.status)
+        structlog.contextvars.bind_contextvars(request=name)  # each request has a context of its own
+        try:
+            await self._app(inner, answer.receive, answer.send)
+        except Exception as error:  # nobody behind this could answer it
+            if answer.is_begun:
+                raise  # the server closes the connection: half an answer is none
+            await failed(inner, error)(answer.send)
+        finally:
+            note(answer.status)
 
 
 Note = Callable[[int], None]

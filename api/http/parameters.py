@@ -6,7 +6,7 @@ What is told of a parameter or a field that does not fit comes from where it is 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 from litestar.enums import ScopeType
@@ -50,8 +50,9 @@ class KnowingQuery(ASGIMiddleware):
         """Pass a request on. Raises `UnknownParameter`."""
         if query := scope["query_string"]:
             names = self._names_of(scope["route_handler"])
-            for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-                if name not in names:
+            for part in query.decode("latin-1").split("&"):
+                name = unquote_plus(part.partition("=")[0])
+                if part and name not in names:
                     raise _unknown(name[:NAME_LENGTH_MAX], names)
         await next_app(scope, receive, send)
 

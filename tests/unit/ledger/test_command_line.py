@@ -1,5 +1,6 @@
 """Signals: a command that is broken off ends with the code that a shell knows this by, at whatever moment."""
 
+import json
 import os
 import signal
 import subprocess
@@ -127,3 +128,36 @@ def test_a_service_stops_also_when_nobody_reads_its_log_any_more(number: signal.
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+LINES = """
+import structlog
+from ledger.command_line import configure_logs
+
+class Thing:
+    def __repr__(self):
+        return "a thing"
+
+configure_logs()
+log = structlog.get_logger()
+log.info("plain", text="ผลิตไฟฟ้า", number=2**70, none=None)
+log.info("odd", thing=Thing(), keys={1: b"2"}, broken="\\udc80")
+try:
+    raise ValueError("wrong")
+except ValueError as error:
+    log.error("failed", exc_info=error)
+"""
+
+
+def test_a_log_line_is_json_whatever_it_tells() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LINES], cwd=ROOT, capture_output=True, timeout=30, check=True
+    )
+    plain, odd, failed = (json.loads(line) for line in done.stderr.splitlines())
+    assert (plain["event"], plain["level"], plain["text"]) == ("plain", "info", "ผลิตไฟฟ้า")
+    assert plain["timestamp"].endswith("Z")
+    assert (plain["number"], plain["none"]) == (2**70, None)
+    assert (odd["thing"], odd["broken"]) == ("a thing", "\udc80")
+    assert "ValueError: wrong" in failed["exception"]
