@@ -30,7 +30,7 @@ def building_shape(row: BuildingRow) -> BuildingShape:
     return BuildingShape(*row)
 
 
-class IntervalShape(msgspec.Struct, frozen=True):
+class IntervalShape(msgspec.Struct, frozen=True, gc=False):
     """What flowed in [start, end): from the grid into the building (`import_wh`), and the other way.
 
     `quality` is `measured`, `estimated`, or `incomplete` where one of its meters is not known yet.

@@ -116,18 +116,25 @@ class Connections:
 
     async def _next(self) -> Lent | None:
         """The next that comes back, or none where there is room for a new one."""
-        waiting: _Waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting: _Waiting = loop.create_future()
         self._waiting.append(waiting)
+        too_long = loop.call_later(WAIT_SECONDS, self._tell_too_long, waiting)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return await waiting
-        except BaseException as error:
+            return await waiting
+        except BaseException:
             self._refuse(waiting)
-            if isinstance(error, TimeoutError):
-                raise StoreUnavailable(
-                    f"all {self._most} connections to Postgres are taken", hint="is a query slow?"
-                ) from error
             raise
+        finally:
+            too_long.cancel()
+
+    def _tell_too_long(self, waiting: _Waiting) -> None:
+        if not waiting.done():
+            waiting.set_exception(
+                StoreUnavailable(
+                    f"all {self._most} connections to Postgres are taken", hint="is a query slow?"
+                )
+            )
 
     def _refuse(self, waiting: _Waiting) -> None:
         """Who waited goes away: what was given in that moment is for somebody else."""
