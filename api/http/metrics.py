@@ -30,6 +30,7 @@ OF_COMMUNITY = {
     "quarantine_dropped": "Messages of strangers that had to go from quarantine, ever.",
     "settled_age_seconds": "Since the end of the newest settled interval; -1 before the first.",
     "block_age_seconds": "Since the newest block was sealed; -1 before the first.",
+    "anchor_age_seconds": "Since a block became final on a chain last; -1 where none is anchored.",
     "webhook_backlog": "Messages that webhooks have not taken yet.",
     "webhook_backlog_age_seconds": "Since the oldest of them was made; -1 where there is none.",
     "jetstream_stores": "Whether JetStream answers, syncs and stores what it is given: 1, or 0.",
@@ -110,6 +111,7 @@ class Metrics:
             "recorded_age_seconds": health.recorded_at,
             "settled_age_seconds": health.settled_until,
             "block_age_seconds": health.sealed_at,
+            "anchor_age_seconds": health.anchored_at,
             "webhook_backlog_age_seconds": backlog.oldest,
         }
         values = {

@@ -21,6 +21,7 @@ class Health(NamedTuple):
     settled_until: datetime | None
     measured_at: datetime | None  # the beginning of the newest interval whose energy is known
     sealed_at: datetime | None
+    anchored_at: datetime | None  # when a block became final on a chain last
 
     @property
     def lag(self) -> int:

@@ -59,7 +59,8 @@ async def all_are_free(connections: Connections) -> None:
         connections.give_back(each)
 
 
-async def test_many_share_few(connections: Connections, database: str) -> None:
+async def most_at_once(connections: Connections, sql: str) -> int:
+    """How many were lent at a time, to many who ask at once."""
     under_way = most = 0
 
     async def ask(number: int) -> None:
@@ -67,13 +68,29 @@ async def test_many_share_few(connections: Connections, database: str) -> None:
         lent = await connections.lend(f"owner {number % 5}")
         under_way += 1
         most = max(most, under_way)
-        assert await lent.connection.fetchval("SELECT $1::int", number) == number
+        assert await lent.connection.fetchval(sql, number) == number
         under_way -= 1
         connections.give_back(lent)
 
-    await asyncio.gather(*(ask(number) for number in range(200)))
-    assert most == MOST
+    await asyncio.gather(*(ask(number) for number in range(30)))
+    return most
+
+
+async def test_many_share_few(
+    connections: Connections, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lending, "AT_ONCE", 100)
+    assert await most_at_once(connections, "SELECT $1::int") == MOST
     assert len(await seen(database)) == MOST
+
+
+async def test_those_that_turn_out_to_be_slow_hold_nobody_up(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await all_are_free(connections)
+    assert await most_at_once(connections, "SELECT $1::int FROM pg_sleep(0.05)") == MOST
+    monkeypatch.setattr(lending, "QUICK_SECONDS", 1.0)  # whatever the machine does meanwhile
+    assert await most_at_once(connections, "SELECT $1::int") == lending.AT_ONCE
 
 
 async def test_an_owner_is_given_the_connection_that_it_had(connections: Connections) -> None:
@@ -83,12 +100,12 @@ async def test_an_owner_is_given_the_connection_that_it_had(connections: Connect
         lent.owner, had[name] = name, lent
     for lent in had.values():
         connections.give_back(lent)
-    for name in "bcabbacc":
+    for name in "bcabbaac":
         lent = await connections.lend(name)
         assert lent is had[name]
         connections.give_back(lent)
     stranger = await connections.lend("d")
-    assert stranger is had["b"], "the one that nobody has missed for longest"
+    assert stranger is had["c"], "the one that was used last"
     connections.give_back(stranger)
 
 

@@ -37,6 +37,7 @@ FILES = [
     "0018_bounds_of_keeping.sql",
     "0019_posted_by_hours.sql",
     "0020_refused_as.sql",
+    "0021_anchors.sql",
 ]
 NEXT = len(FILES) + 1
 

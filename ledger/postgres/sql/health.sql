@@ -12,4 +12,5 @@ SELECT
             WHERE i.community = m.community AND i.meter = m.meter ORDER BY i.start DESC LIMIT 1
         ) newest WHERE m.community = $1
     ) AS measured_at,
-    (SELECT sealed_at FROM blocks WHERE community = $1 ORDER BY number DESC LIMIT 1) AS sealed_at
+    (SELECT sealed_at FROM blocks WHERE community = $1 ORDER BY number DESC LIMIT 1) AS sealed_at,
+    (SELECT max(final_at) FROM book.anchors WHERE community = $1) AS anchored_at

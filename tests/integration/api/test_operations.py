@@ -4,16 +4,20 @@ import asyncio
 from pathlib import Path
 from time import sleep
 
+import asyncpg
 import httpx
 import pytest
 
 from ledger.clock import VirtualClock, monotonic_seconds
 from ledger.embedded import EmbeddedNats
+from ledger.postgres import connect
+from ledger.postgres.connection import APP
 from ledger.postgres.health import Health, read_health
 from ledger.postgres.pool import Pool
 from tests.support.api import V1, api
 from tests.support.campus import GATEWAY, MORNING, QUARTER
 from tests.support.place import WAIT_SECONDS, Place
+from tests.support.store import owner
 from tests.support.trading import DAY, HOUR, quarters
 
 SETTINGS = """\
@@ -104,7 +108,7 @@ async def test_prometheus_reads_what_is_measured(
         new = await measured(client)
         assert new["events"] > 10
         assert new['requests_total{method="GET",status="404"}'] == 1
-        for never in ("settled", "block", "measured"):
+        for never in ("settled", "block", "measured", "anchor"):
             assert new[f"{never}_age_seconds"] == -1
         assert (new["quarantine_open"], new["projection_lag_events"]) == (0, 0)
 
@@ -124,6 +128,32 @@ async def test_prometheus_reads_what_is_measured(
         assert late["block_age_seconds"] == late["recorded_age_seconds"] == 900
         assert late["settled_age_seconds"] == QUARTER.total_seconds()
         assert late["measured_age_seconds"] == (DAY - HOUR + 2 * QUARTER).total_seconds()
+
+
+async def test_prometheus_reads_when_a_block_was_anchored_last(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with api(database, nats_server, tmp_path) as found, found.client("operator") as client:
+        await found.site.projector.catch_up()
+        found.backend.clock = VirtualClock(MORNING + DAY)
+        service = await connect(found.backend.book.postgres, name="test", role=APP)
+        for community, number, at in (
+            ("campus", 3, MORNING + HOUR),
+            ("campus", 2, MORNING),
+            ("b", 9, MORNING + DAY),
+        ):
+            await service.execute(
+                "INSERT INTO book.anchors VALUES ($1, $2, $3, 31337, $4, $5, $6)",
+                community, number, bytes(32), bytes(20), bytes(32), at,
+            )  # fmt: skip
+        for change in ("DELETE FROM book.anchors", "UPDATE book.anchors SET number = 1"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await service.execute(change)
+        await service.close()
+        assert (await measured(client))["anchor_age_seconds"] == (DAY - HOUR).total_seconds()
+        async with owner(found.backend.book.postgres) as store:
+            with pytest.raises(asyncpg.PostgresError, match="append-only"):
+                await store.execute("DELETE FROM book.anchors")
 
 
 async def test_receipts_are_counted_by_what_they_say(
