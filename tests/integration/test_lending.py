@@ -80,6 +80,7 @@ async def test_many_share_few(
     connections: Connections, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lending, "AT_ONCE", 100)
+    await all_are_free(connections)
     assert await most_at_once(connections, "SELECT $1::int") == MOST
     assert len(await seen(database)) == MOST
 
