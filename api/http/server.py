@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvicorn
 
+from api.http.accepting import Acceptor
 from api.http.access_log import AccessLog
 from api.http.app import build_app
 from api.http.backend import Backend
@@ -28,6 +29,7 @@ from settlement.billing.settings import BillingSettings
 
 KEEP_ALIVE_SECONDS = 30
 END_SECONDS = 20
+BACKLOG = 2_048
 STARTED_POLL_SECONDS = 0.02
 
 
@@ -64,38 +66,39 @@ async def backend_of(
 
 
 class _Server(uvicorn.Server):
-    """The library's; signals are for whoever runs the process."""
+    """The library's; signals are for whoever runs the process, and so may the socket be, with others."""
+
+    def __init__(self, config: uvicorn.Config, *, is_shared: bool) -> None:
+        super().__init__(config)
+        self._is_shared = is_shared
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """None."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept from the socket by our own hand."""
+        await super().startup([])
+        (listening,) = sockets or []
+        self._acceptor = Acceptor(
+            listening, self._connect, lambda: len(self.server_state.connections), is_shared=self._is_shared
+        )
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            return BoundedProtocol(
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, accepted)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take who waits already, then nobody any more: the system would hang up on those who wait when
         the socket is closed."""
-        loop, config = asyncio.get_running_loop(), self.config
-        came = [accepted for listening in sockets or () for accepted in _waiting(listening)]
-        for server in self.servers:
-            server.close()
-
-        def protocol() -> asyncio.Protocol:
-            return BoundedProtocol(
-                config=config, server_state=self.server_state, app_state=self.lifespan.state
-            )
-
-        for accepted in came:
-            await loop.connect_accepted_socket(protocol, accepted)
+        await self._acceptor.end()
         await asyncio.sleep(0)  # whom the loop has just accepted gets its protocol
         await super().shutdown(sockets)
-
-
-def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
-    with suppress(OSError):  # none waits any more
-        while True:
-            accepted, _ = listening.accept()
-            accepted.setblocking(False)
-            yield accepted
 
 
 @asynccontextmanager
@@ -113,7 +116,7 @@ async def served(
     inner = build_app(backend, metrics)
     app = Traced(Identifying(inner, backend), access, metrics)
     raise_descriptors()
-    server = _Server(_config(app, settings))
+    server = _Server(_config(app, settings), is_shared=listening is not None)
     stop = asyncio.Event()
     dispatcher = Dispatcher(backend.webhooks, backend.clock, metrics.delivery)
     kept = asyncio.gather(
@@ -151,7 +154,9 @@ def listening_at(settings: ApiSettings) -> socket.socket:
     """A socket at the settings' address. Raises `CannotListen`."""
     try:
         listening = socket.create_server(
-            (settings.host, settings.port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=BACKLOG,
         )
     except OSError as error:
         raise CannotListen(
