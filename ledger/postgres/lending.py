@@ -31,6 +31,7 @@ WAIT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 AGE_SECONDS = 3_600.0
 CLOSE_SECONDS = 5.0
+CLOSED_POLL_SECONDS = 0.01
 
 
 class Lent:
@@ -106,7 +107,7 @@ class Connections:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 while self._count:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(CLOSED_POLL_SECONDS)
         for lent in self._lent:
             lent.connection.terminate()
 

@@ -1,6 +1,7 @@
 """Several processes behind one address: each serves, each is replaced, and none is left behind."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import httpx
 import pytest
@@ -72,13 +74,17 @@ class Serve:
 
     @property
     def address(self) -> str:
-        return str(re.findall(r'"address": "([^"]+)"', self.log.read_text())[0])
+        return str(self._told("api ready")[0]["address"])
 
     @property
     def workers(self) -> list[int]:
         """All that were ever ready, by process id."""
-        told = re.findall(r'"process": (\d+), "event": "worker ready"', self.log.read_text())
-        return [int(each) for each in told]
+        return [int(each["process"]) for each in self._told("worker ready")]
+
+    def _told(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell this; the last line may be half written."""
+        lines = self.log.read_text().rpartition("\n")[0].splitlines()
+        return [told for line in lines if (told := json.loads(line))["event"] == event]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         await asyncio.to_thread(wait_for, is_so)
