@@ -5,6 +5,7 @@ Identifying   finds out who asks, and refuses who asks too often
 """
 
 from collections.abc import Callable, Iterable
+from random import getrandbits
 from typing import Any, cast
 
 import structlog
@@ -22,7 +23,6 @@ from api.http.scopes import header, headers_of
 from api.http.sessions import check_own_page, principal_of
 from ledger.clock import monotonic_seconds
 from ledger.errors import LedgerError
-from ledger.event import new_salt
 
 ID_HEADER = b"x-request-id"
 ID_LENGTH_MAX = 64
@@ -68,7 +68,7 @@ class Traced:
         is_http = scope["type"] == ScopeType.HTTP
         method, given = str(scope.get("method", "GET")), header(scope, ID_HEADER)
         is_fit = len(given) <= ID_LENGTH_MAX and given.isascii() and given.isalnum()
-        name = given if is_fit else new_salt()
+        name = given if is_fit else f"{getrandbits(64):016x}"  # nobody needs to be unable to guess it
         inner = cast(Scope, {**scope, "method": "GET"} if method == "HEAD" else scope)
         inner.setdefault("state", {}).update({"request_id": name, IS_HEAD: method == "HEAD"})
         begin, is_noted = monotonic_seconds(), False
@@ -242,6 +242,9 @@ class Identifying:
         keys, limit, strangers = self._backend.keys, self._backend.limit, self._backend.strangers
         scheme, _, token = shown[0].partition(" ")
         token = token.strip() if scheme.lower() == "bearer" and len(shown) == 1 else ""
+        if (known := keys.remembered(token)) is not None:
+            limit.take(known.prefix)
+            return known
         is_new = not keys.remembers(token)
         if is_new:
             strangers.take(address)

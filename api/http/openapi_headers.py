@@ -9,7 +9,7 @@ from typing import Any
 from api.http.middleware import SECURITY_HEADERS, UNLESS_SAID
 
 HEADERS: dict[str, tuple[str, str]] = {
-    "X-Request-Id": ("The request's id, by which the log finds it.", "8N01o8Ug2DsIJ9dR"),
+    "X-Request-Id": ("The request's id, by which the log finds it.", "3f9c0e8ad1b6527e"),
     "ETag": ("Names this answer: with it as `If-None-Match` the same is not sent again.", 'W/"8N01o8Ug"'),
     "Retry-After": ("So many seconds from now it may be sent again.", "2"),
     "WWW-Authenticate": ("What would let in (RFC 9110, section 11.6.1).", 'Bearer realm="energy-ledger"'),

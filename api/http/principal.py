@@ -34,6 +34,14 @@ class Keys:
         self._clock = clock
         self._found: dict[str, tuple[float, AccessKey]] = {}
 
+    def remembered(self, token: str) -> Principal | None:
+        """Who shows a token that was looked up a moment ago; none where the store has to be asked."""
+        split = parts(token)
+        found = self._found.get(split[0]) if split else None
+        if split is None or found is None or monotonic_seconds() - found[0] >= REMEMBERED_SECONDS:
+            return None
+        return self._principal(found[1], split[1])
+
     def remembers(self, token: str) -> bool:
         """Whether a token opened something before. That it still does is for `principal` to say."""
         split = parts(token)
@@ -47,7 +55,10 @@ class Keys:
             return None
         prefix, secret = split
         key = await self._key(prefix)
-        if key is None or not key.opens(secret) or not key.counts(self._clock.now()):
+        return self._principal(key, secret) if key is not None else None
+
+    def _principal(self, key: AccessKey, secret: str) -> Principal | None:
+        if not key.opens(secret) or not key.counts(self._clock.now()):
             return None
         return Principal(key.prefix, key.community, key.role, key.building)
 

@@ -43,7 +43,6 @@ async def buildings(
 )
 async def intervals(
     request: Req,
-    state: State,
     building: BuildingPath,
     begin: Begin = None,
     until: Until = None,
@@ -52,6 +51,7 @@ async def intervals(
 ) -> Response[Page[IntervalShape]]:
     """What the building took from the grid's side and gave to it, as its connection meters show it together.
     Intervals of which nothing is known are left out."""
+    state = request.app.state  # as an argument it would be copied twice
     backend: Backend = state.backend
     store = await known_building(state, building)
     community = backend.book.community
