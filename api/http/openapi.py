@@ -204,7 +204,7 @@ def _problems(path: str, method: str, may: AbstractSet[str], *, has_input: bool)
 
 def _problem(status: int) -> dict[str, Any]:
     code, detail = PROBLEMS[status]
-    shown = problem(status, code, detail, instance="8N01o8Ug2DsIJ9dR")
+    shown = problem(status, code, detail, instance="3f9c0e8ad1b6527e")
     return {
         "description": HTTPStatus(status).phrase,
         "content": {

@@ -43,7 +43,7 @@ EXAMPLES: dict[str, Any] = {
     "what": "the key is not enrolled", "to_do": "enrol its key", "hint": "look at its month",
     "resolution": "released", "resolved_by": "0a1b2c3d4e5f", "reason": "wrong address", "label": "invoices",
     "topic": "invoice.issued", "price_rule": "midpoint", "key_kind": "proportional", "source": "feeder-1",
-    "target": "feeder-2", "field": "gate_minutes", "before": 60, "method": "GET", "id": "8N01o8Ug2DsIJ9dR",
+    "target": "feeder-2", "field": "gate_minutes", "before": 60, "method": "GET", "id": "3f9c0e8ad1b6527e",
     "link": "/v1/communities/campus/market/rules/1", "csrf_token": "q0V3b2xkX3R3aWNl",
     "proof": "c2sp.org/tlog-proof@v1\nindex 17\n..", "document": 'name = "th-mea-4.2-12-24kv"\n..',
     "token": "0a1b2c3d4e5f.uq0V3b2xkX3R3aWNlX29uY2U", "begin": "2026-06-01", "until": "2026-07-01",
