@@ -32,9 +32,13 @@ def _decimal(_: object, tokens: Sequence[Token]) -> Decimal:
 def _day(_: object, tokens: Sequence[Token]) -> date:
     text = tokens[0].value
     try:
-        return date.fromisoformat(text)
+        if re.fullmatch(
+            r"\d{4}-\d\d-\d\d", text, re.ASCII
+        ):  # not 20260601 nor 2026-W23-1, which are ISO's too
+            return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no day; write it as 2026-06-01") from None
+        pass
+    raise ValueError(f"{text!r} is no day; write it as 2026-06-01")
 
 
 def _folder(_: object, tokens: Sequence[Token]) -> Path:

@@ -123,8 +123,11 @@ def name(text: str) -> str:
 
 def instant(text: str, zone: ZoneInfo) -> int:
     """Seconds since 1970 (UTC); what has no offset is local time of `zone`. Raises `BadCell`."""
+    text = text.strip()
     try:
-        found = datetime.fromisoformat(text.strip())
+        if text[4:5] != "-" or text[7:8] != "-":
+            raise ValueError  # 20260601 and 2026-W23-1 are ISO's too, and easily something else
+        found = datetime.fromisoformat(text)
         found = found if found.tzinfo is not None else _local(found, zone)
         since = found - _EPOCH
     except (ValueError, OverflowError):

@@ -163,6 +163,8 @@ ASKED_WRONGLY = {
         "Invalid value for --begin: '2016-06' is no day; write it as 2026-06-01",
         "`energy-ledger what-if --help`",
     ),
+    "what-if --begin 2026-W23-1": ("'2026-W23-1' is no day; write it as 2026-06-01", "--help"),
+    "what-if --begin 20260601": ("'20260601' is no day; write it as 2026-06-01", "--help"),
     "what-if --out=": ("an empty name is no folder", "--help"),
     "tariffs --copy th-mea-1.1 --to=": ("an empty name is no folder", "--help"),
     "quarantine --most 1.5": ("'1.5' is no whole number", "`energy-ledger quarantine --help`"),

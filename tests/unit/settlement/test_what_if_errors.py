@@ -112,6 +112,8 @@ CELLS = {
     f"{NINE},sun,1e999999999,0": ("bad-cell", "import_wh"),
     f"{NINE},sun,{'9' * 5_000},0": ("bad-cell", "import_wh"),
     "yesterday,sun,0,0": ("bad-cell", "interval_start"),
+    "20260601T09:00,sun,0,0": ("bad-cell", "interval_start"),
+    "2026-W23-1T09:00,sun,0,0": ("bad-cell", "interval_start"),
     ",sun,0,0": ("bad-cell", "interval_start"),
     "2026-06-31T09:00:00Z,sun,0,0": ("bad-cell", "interval_start"),
     "2026-06-01T09:00:00.5Z,sun,0,0": ("bad-cell", "interval_start"),
