@@ -127,6 +127,8 @@ FIELDS: dict[str, str] = {
 }  # fmt: skip
 """The fields here of what is called by the options of the command line where it is judged."""
 
+NO_BODY = "'data'"
+"""What the library says where there is none: the name that handlers have for it."""
 LIBRARY: dict[int, str] = {
     400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found",
     405: "method-not-allowed", 408: "too-slow", 413: "too-large", 415: "other-media-type",
@@ -214,6 +216,8 @@ def _refused(error: HTTPException, scope: Scope) -> tuple[Problem, dict[str, str
             detail, key = str(first.get("message", detail)), str(first.get("key", ""))
             is_body = first.get("source") == BODY
             where, hint = told_of(scope["route_handler"], key, detail, is_body=is_body)
+    if detail == NO_BODY:
+        detail = "this needs a body"
     found = problem(
         status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], hint=hint,
         instance=request_id(scope),

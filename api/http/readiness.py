@@ -15,6 +15,8 @@ from ledger.words import counted
 
 LAG_EVENTS_MAX = 10_000
 REMEMBERED_SECONDS = 1.0
+ANSWER_SECONDS = 6
+"""A little longer than the parts need to say themselves that they have none."""
 WELL = "ok"
 JETSTREAM = "jetstream"
 
@@ -33,11 +35,10 @@ class Parts:
         """What each part says of itself: `ok`, or what is wrong with it; as of a second ago at the most."""
         async with self._looking:
             if self._said is None or monotonic_seconds() - self._said[0] >= REMEMBERED_SECONDS:
-                parts = {
-                    "migrations": await _word(self._migrations()),
-                    "projections": await _word(self._projections()),
-                    JETSTREAM: await _word(self._jetstream()),
-                }
+                words = await asyncio.gather(
+                    _word(self._migrations()), _word(self._projections()), _word(self._jetstream())
+                )
+                parts = dict(zip(("migrations", "projections", JETSTREAM), words, strict=True))
                 self._said = monotonic_seconds(), parts
             return self._said[1]
 
@@ -59,6 +60,9 @@ class Parts:
 
 async def _word(part: Awaitable[str]) -> str:
     try:
-        return await part
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await part
+    except TimeoutError:
+        return f"no answer within {ANSWER_SECONDS} seconds"
     except LedgerError as error:
         return f"{error.code}: {error.what}" + (f"; {error.hint}" if error.hint else "")

@@ -1,4 +1,4 @@
-"""A request as handlers see it: the library's, which would fail at a body that is nested too deeply."""
+"""A request as handlers see it: the library's, which would fail at a body that is odd enough."""
 
 from typing import Any
 
@@ -14,5 +14,7 @@ class ReadRequest(Request[Any, Any, Any]):
         """Its body. Raises `Malformed`, and what the library raises for what is no JSON."""
         try:
             return await super().json()
+        except UnicodeDecodeError as error:
+            raise Malformed("the body is not UTF-8") from error
         except RecursionError as error:
             raise Malformed("the body is nested too deeply") from error

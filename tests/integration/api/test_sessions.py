@@ -327,9 +327,11 @@ async def test_no_body_of_a_stranger_is_a_failure_of_ours(served: Api) -> None:
     request = {"device": "gw-x", "role": "gateway", "public_key": "0" * 64, "possession": "AA=="}
     async with served.client() as client:
         for path in (SESSION, f"{V1}/devices/enrol"):
-            for deep in ("[" * 3_000, '{"name":' + "[" * 3_000):
-                answer = await client.post(path, content=deep, headers={"Content-Type": "application/json"})
+            for odd in ("[" * 3_000, '{"name":' + "[" * 3_000, b'{"name":"x","password":"S\xff"}'):
+                answer = await client.post(path, content=odd, headers={"Content-Type": "application/json"})
                 assert (answer.status_code, code(answer)[1]) == (422, "malformed"), answer.text
+            empty = await client.post(path, content=b"", headers={"Content-Type": "application/json"})
+            assert (empty.status_code, empty.json()["detail"]) == (400, "this needs a body"), empty.text
         nul = await client.post(SESSION, json={"name": "a\0b", "password": PASSWORD})
         assert code(nul) == (422, "unstorable-text"), nul.text
         nul = await client.post(f"{V1}/devices/enrol", json={"token": "\0.aaaa", "request": request})
