@@ -25,7 +25,8 @@ from ledger.clock import monotonic_seconds
 from ledger.errors import LedgerError
 
 ID_HEADER = b"x-request-id"
-ID_LENGTH_MAX = 64
+ID_LENGTH_MAX = 40
+"""Enough for a UUID or a trace's id, and too little for the secret of a key, which must not become one."""
 IS_HEAD = "is_head"
 """Where the state of a request says that it asks with HEAD, which is answered as GET."""
 OPEN_ENDED = "open_ended"

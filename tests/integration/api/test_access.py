@@ -183,7 +183,8 @@ async def test_every_answer_has_a_request_id_and_the_headers_that_protect_a_brow
                 assert answer.json()["instance"] == answer.headers["X-Request-Id"]
         told = await client.get("/livez", headers={"X-Request-Id": "abc123"})
         assert told.headers["X-Request-Id"] == "abc123"
-        for odd in (b"a b", b"x" * 65, b"a\xe9", TOKEN.encode()):
+        letters = b"x" * 43  # as long as the secret of a key
+        for odd in (b"a b", letters, b"a\xe9", TOKEN.encode()):
             told = await client.get("/livez", headers={b"X-Request-Id": odd})
             assert told.headers["X-Request-Id"].encode("latin-1") != odd
 
