@@ -72,6 +72,25 @@ async def test_it_is_ready_when_every_part_is(
         assert (await client.get("/livez")).json() == {"status": "ok"}
 
 
+async def test_a_store_that_hangs_is_told_of_soon(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(pool: Pool, community: str) -> Health:
+        async with pool.connection() as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+        return await read_health(pool, community)
+
+    monkeypatch.setattr("api.http.readiness.read_health", hangs)
+    monkeypatch.setattr("api.http.readiness.ANSWER_SECONDS", 1)
+    async with api(database, nats_server, tmp_path) as found, found.client("operator") as operator:
+        begin = monotonic_seconds()
+        told = await operator.get("/readyz")
+        assert monotonic_seconds() - begin < 10
+        assert told.status_code == 503
+        assert told.json()["parts"]["projections"] == "no answer within 1 seconds"
+        assert told.json()["parts"]["jetstream"] == "ok"
+
+
 async def test_however_many_ask_the_parts_are_looked_at_once_a_second(
     database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
