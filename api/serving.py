@@ -13,6 +13,7 @@ from api.http.workers import kept
 from ledger.bus import Bus
 from ledger.bus_users import service_user
 from ledger.command_line import environment, tell_libraries
+from ledger.garbage import no_search_in_what_is
 from ledger.settings import FOREIGN_TABLES, Settings, read_toml, settings_from, with_servers
 from settlement.billing.settings import BillingSettings, billing_from
 
@@ -54,8 +55,9 @@ async def _work(
         backend_of(settings, api, bus, billing, limits=Limits(folder)) as backend,
         served(backend, listening, folder),
     ):
-        ready()
-        await stop.wait()
+        with no_search_in_what_is():
+            ready()
+            await stop.wait()
 
 
 @asynccontextmanager
@@ -70,4 +72,5 @@ async def in_this_process(
         backend_of(settings, api, bus, billing) as backend,
         served(backend) as address,
     ):
-        yield address
+        with no_search_in_what_is():
+            yield address

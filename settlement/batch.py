@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+from ledger.garbage import no_search_for_cycles
 from ledger.settlement_rows import Posted, SettledRows
-from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules
 from settlement.journal import Posting
 from settlement.making import maker

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ledger.garbage import no_search_for_cycles
 from ledger.settlement_rows import Posted, PostingRow, RunRow, Standing
 from settlement.batch import Batch, Drafting, Ready, batch_of, lines_of, posted_of
 from settlement.bench import Bench
 from settlement.book_state import BookSource, BookState
-from settlement.garbage import no_search_for_cycles
 from settlement.journal import Posting
 from settlement.month import Month, midnight, month_at
 from settlement.repricing import repriced_intervals

@@ -31,6 +31,7 @@ class AccessLog:
         self._months = months
         self._looked_at: datetime | None = None
         self._waiting: list[Asked] = []
+        self._log = log.bind()  # the library would make a new one for each line
 
     def note(
         self, name: str, principal: Principal | None, method: str, path: str, status: int, seconds: float,
@@ -51,7 +52,7 @@ class AccessLog:
         self._waiting.append(asked)
         if len(self._waiting) > WAITING_MAX:
             del self._waiting[: WAITING_MAX // 10]
-        log.info(
+        self._log.info(
             "request", method=method, path=asked.path, status=status, micros=asked.micros,
             key=asked.prefix, role=asked.role,
         )  # fmt: skip

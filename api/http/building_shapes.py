@@ -15,6 +15,7 @@ from settlement.brought import Brought
 from settlement.savings import Savings
 
 INSTANTS_MAX = 50_000
+PAGES_MAX = 200
 
 
 class BuildingShape(msgspec.Struct, frozen=True):
@@ -50,9 +51,14 @@ def interval_shape(row: IntervalRow, step: timedelta) -> IntervalShape:
 
 def interval_shapes(found: Energy, step: timedelta) -> list[IntervalShape]:
     """Many of them."""
-    seconds = int(step.total_seconds())
-    starts, ends = map(_instant, found.starts), map(_instant, map(seconds.__add__, found.starts))
+    starts, ends = _bounds(tuple(found.starts), int(step.total_seconds()))
     return [*map(IntervalShape, starts, ends, found.imports_wh, found.exports_wh, found.qualities)]
+
+
+@lru_cache(PAGES_MAX)
+def _bounds(starts: tuple[int, ...], step: int) -> tuple[list[datetime], list[datetime]]:
+    """Starts and ends of a page's intervals; many buildings are asked for the same ones."""
+    return [_instant(start) for start in starts], [_instant(start + step) for start in starts]
 
 
 @lru_cache(INSTANTS_MAX)

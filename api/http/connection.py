@@ -24,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.http.corked import Corked
-from api.http.middleware import OPEN_ENDED
 from api.http.problems import LIBRARY, MEDIA_TYPE, problem
+from api.http.scopes import OPEN_ENDED
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES_MAX = 32 * 1024
@@ -105,7 +105,8 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
             transport.abort()
             return
         self._uncorked = transport
-        super().connection_made(Corked(transport, self.loop))
+        self._corked = Corked(transport)
+        super().connection_made(self._corked)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,13 +126,11 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
         if self.transport is None or self.transport.is_closing() or self._is_refusing:
             return
         if not self._is_in_body:
-            if self._slow is None:
-                self._expect_head()
             self._head_bytes += len(data)
         self._framing_bytes += len(data) * self._is_in_body
         super().data_received(data)
-        if self._is_in_head and self._slow is None:
-            self._expect_head()  # the rest of one that began behind another
+        if self._slow is None and not self.transport.is_closing():
+            self._expect_rest()
         if not self._is_in_body and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(431, f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes")
         if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
@@ -171,7 +170,6 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
         self._head_bytes, self._is_in_head, self._is_in_body = 0, False, True
         self._framing_bytes = 0
         self._cancel()
-        self._slow = self.loop.call_later(BODY_SECONDS, self._too_slow, "the body of this request")
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -211,6 +209,7 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        self._corked.uncork()
         super().on_response_complete()
         if self._is_refusing and self._is_idle():
             self._refuse_now()
@@ -220,6 +219,13 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What the parser could not read, in the words of the library; ours say more."""
         self._refuse(self._status, self._detail)
+
+    def _expect_rest(self) -> None:
+        """Most requests are whole when they come, and nothing is to be waited for."""
+        if self._is_in_body:
+            self._slow = self.loop.call_later(BODY_SECONDS, self._too_slow, "the body of this request")
+        elif self._is_in_head or self._head_bytes:
+            self._expect_head()
 
     def _expect_head(self) -> None:
         self._slow = self.loop.call_later(HEAD_SECONDS, self._too_slow, "the head of a request")

@@ -3,38 +3,43 @@
 import asyncio
 from typing import Any
 
+_LENGTH, _END = b"\r\ncontent-length: ", b"\r\n\r\n"
+
 
 class Corked(asyncio.Transport):
-    """A transport that keeps what is written until more is, or until the loop goes on. A system call for each
-    head would be the most expensive part of a short answer, and it would wake the client for nothing."""
+    """A transport that keeps a head which tells of a body until that comes, or the answer ends. A system call
+    for each head would be the most expensive part of a short answer, and wake the client for nothing."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()
         self._within = transport
-        self._loop = loop
-        self._held: list[bytes] = []
+        self._held = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send it with what comes next, or when the loop goes on."""
-        self._held.append(bytes(data))
-        if len(self._held) > 1:
-            self._flush()
+        """Send it, behind what is kept; or keep it."""
+        data = bytes(data)
+        if not self._held and data.endswith(_END) and _LENGTH in data:
+            self._held = data
         else:
-            self._loop.call_soon(self._flush)
+            self._send(data)
 
-    def _flush(self) -> None:
-        held, self._held = self._held, []
-        if held and not self._within.is_closing():
-            self._within.writelines(held)
+    def uncork(self) -> None:
+        """Send what is kept: nothing comes behind it."""
+        self._send(b"")
+
+    def _send(self, data: bytes) -> None:
+        pieces, self._held = [each for each in (self._held, data) if each], b""
+        if pieces and not self._within.is_closing():
+            self._within.writelines(pieces)
 
     def close(self) -> None:
         """Close when all is sent."""
-        self._flush()
+        self.uncork()
         self._within.close()
 
     def abort(self) -> None:
         """Close at once."""
-        self._held.clear()
+        self._held = b""
         self._within.abort()
 
     def is_closing(self) -> bool:

@@ -21,8 +21,8 @@ from litestar.types import Receive, Scope, Send
 from api.http.backend import Backend
 from api.http.caching import PRIVATE
 from api.http.held_files import Place
-from api.http.middleware import IS_HEAD
 from api.http.principal import Principal
+from api.http.scopes import IS_HEAD
 from api.http.waiting import held
 from ledger.book_file import Wrote
 from ledger.clock import SystemClock, monotonic_seconds

@@ -12,11 +12,10 @@ so such a handler asks for `pool.whole`.
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.http.backend import Backend
+from api.http.layer import Layer
 from api.http.principal import Principal
 from api.http.problems import NotAllowed, NotKnown, NotThere
 from ledger.access import ROLES
@@ -48,12 +47,10 @@ def who_may(may: AbstractSet[str]) -> str:
     return f"For {', '.join(others)} and {last}." if others else f"For {last}."
 
 
-class Guarding(ASGIMiddleware):
+class Guarding(Layer):
     """Passes on what may be asked, before its body is read; a building reads for itself alone from
     then on. The library's own guards are each given a copy of the handler, for every request.
     """
-
-    scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET)
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

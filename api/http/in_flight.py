@@ -5,23 +5,22 @@ that take long. A stream of live messages counts until it begins: from then on i
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import cast
+from types import TracebackType
+from typing import Self, cast
 
 from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.layer import Layer
 from api.http.limits import network_of
 from api.http.principal import Principal
 from api.http.problems import TooMany
+from api.http.scopes import OPEN_ENDED
 
 OF_A_KEY_MAX = 32
 OF_AN_ADDRESS_MAX = 200
 """More than for a key: a whole campus may send its envelopes from one address."""
 RETRY_SECONDS = 1
-LIVE = b"text/event-stream"
 
 
 class TooManyAtOnce(TooMany):
@@ -38,21 +37,18 @@ class Turnstile:
         self._who = who
         self._under_way: Counter[str] = Counter()
 
-    @contextmanager
-    def passed(self, name: str) -> Iterator["Pass"]:
-        """Be counted for the length of the block, or until the pass is given back. Raises `TooManyAtOnce`."""
+    def passed(self, name: str) -> "Pass":
+        """Be counted for the length of a block, or until the pass is given back. Raises `TooManyAtOnce`."""
         if self._under_way[name] >= self._most:
             raise TooManyAtOnce(f"{self._who} has {self._most} requests under way", seconds=RETRY_SECONDS)
         self._under_way[name] += 1
-        mine = Pass(self._under_way, name)
-        try:
-            yield mine
-        finally:
-            mine.give_back()
+        return Pass(self._under_way, name)
 
 
 class Pass:
-    """One request that is counted."""
+    """One request that is counted, until the end of a block."""
+
+    __slots__ = ("_is_mine", "_name", "_under_way")
 
     def __init__(self, under_way: Counter[str], name: str) -> None:
         self._under_way = under_way
@@ -67,32 +63,37 @@ class Pass:
             if not self._under_way[self._name]:
                 del self._under_way[self._name]
 
+    def __enter__(self) -> Self:
+        return self
 
-class InFlight(ASGIMiddleware):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.give_back()
+
+
+class InFlight(Layer):
     """Lets so many requests of each key and of each address pass at once."""
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self) -> None:
         self._keys = Turnstile(OF_A_KEY_MAX, "this key")
         self._strangers = Turnstile(OF_AN_ADDRESS_MAX, "this address")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass a request on."""
+        """Pass a request on. Raises `TooManyAtOnce`."""
+        if scope["type"] != ScopeType.HTTP:
+            await next_app(scope, receive, send)
+            return
         principal, client = cast(Principal | None, scope.get("user")), scope.get("client")
-        turnstile, name = self._strangers, network_of(client[0] if client else "")
         if principal is not None:
-            turnstile, name = self._keys, principal.prefix
-        with turnstile.passed(name) as mine:
+            mine = self._keys.passed(principal.prefix)
+        else:
+            mine = self._strangers.passed(network_of(client[0] if client else ""))
+        with mine:
 
             async def sent(message: Message) -> None:
-                if message["type"] == "http.response.start" and _is_live(message["headers"]):
+                if message["type"] == "http.response.start" and scope["state"].get(OPEN_ENDED):
                     mine.give_back()
                 await send(message)
 
             await next_app(scope, receive, sent)
-
-
-def _is_live(headers: object) -> bool:
-    pairs = cast(list[tuple[bytes, bytes]], headers)
-    return any(name.lower() == b"content-type" and value.startswith(LIVE) for name, value in pairs)

@@ -19,7 +19,7 @@ from api.http.limits import network_of
 from api.http.metrics import Metrics
 from api.http.principal import Principal
 from api.http.problems import NotKnown, failed, refusal_of, refuse
-from api.http.scopes import header, headers_of
+from api.http.scopes import IS_HEAD, OPEN_ENDED, header, headers_of
 from api.http.sessions import check_own_page, principal_of
 from ledger.clock import monotonic_seconds
 from ledger.errors import LedgerError
@@ -27,10 +27,6 @@ from ledger.errors import LedgerError
 ID_HEADER = b"x-request-id"
 ID_LENGTH_MAX = 40
 """Enough for a UUID or a trace's id, and too little for the secret of a key, which must not become one."""
-IS_HEAD = "is_head"
-"""Where the state of a request says that it asks with HEAD, which is answered as GET."""
-OPEN_ENDED = "open_ended"
-"""Where it says that the answer has no end: it is noted when it begins, and goes with its client."""
 SWITCHED = 101
 GONE = 499
 """What is noted of a request whose client went away before it was answered; nobody is sent it."""

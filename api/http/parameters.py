@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import unquote_plus
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.http.layer import Layer
 from api.http.openapi_fields import described
 from ledger.errors import BadInput
 
@@ -38,10 +37,8 @@ class Known(NamedTuple):
     description: str
 
 
-class KnowingQuery(ASGIMiddleware):
+class KnowingQuery(Layer):
     """Refuses a parameter that the handler does not have: one that is misspelt would be left aside."""
-
-    scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET)
 
     def __init__(self) -> None:
         self._names: dict[Any, frozenset[str]] = {}

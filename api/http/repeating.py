@@ -21,11 +21,10 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import structlog
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.backend import Backend
+from api.http.layer import Layer
 from api.http.principal import Principal
 from api.http.problems import InProgress, NotKept, OtherRequest, TooMany
 from api.http.scopes import header
@@ -58,10 +57,8 @@ class TookTooLong(Unavailable):
     code = "took-too-long"
 
 
-class Repeating(ASGIMiddleware):
+class Repeating(Layer):
     """Keeps the answer to a POST beside its key and name."""
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -71,8 +68,11 @@ class Repeating(ASGIMiddleware):
         self._bytes = backend.limits.limit("answer-bytes", BYTES_A_DAY, who, day)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope.get("method") != "POST":  # a WebSocket has none
+            await next_app(scope, receive, send)
+            return
         name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
-        if scope.get("method") != "POST" or not name or principal is None:
+        if not name or principal is None:
             await next_app(scope, receive, send)
             return
         if len(name) > KEY_LENGTH_MAX or not name.isprintable():

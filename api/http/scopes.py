@@ -1,6 +1,11 @@
-"""The headers of a request, as the server hands them over."""
+"""What a request tells, as the server hands it over: its headers, and what is noted of it on the way."""
 
 from litestar.types import Scope
+
+IS_HEAD = "is_head"
+"""Where the state of a request says that it asks with HEAD, which is answered as GET."""
+OPEN_ENDED = "open_ended"
+"""Where it says that the answer has no end: it is noted when it begins, and goes with its client."""
 
 
 def headers_of(scope: Scope, name: bytes) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ledger.garbage import no_search_for_cycles
 from ledger.grid import Grid, UnknownZone
 from ledger.words import did_you_mean
 from ledger.workers import Aside
 from settlement.batch import is_worth_a_process
-from settlement.garbage import no_search_for_cycles
 from settlement.interval import Rules, settle
 from settlement.known_building import UnknownBuilding
 from settlement.plain.notes import Seen, notes

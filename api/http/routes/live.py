@@ -31,11 +31,11 @@ from api.http.live.message import Message
 from api.http.live.pages import View
 from api.http.live.place import Place
 from api.http.live.shapes import LiveMessage
-from api.http.middleware import IS_HEAD, OPEN_ENDED
 from api.http.openapi import EVENT_STREAM
 from api.http.power_shapes import BuildingPowerShape, building_power
 from api.http.principal import Principal
 from api.http.problems import NotKnown
+from api.http.scopes import IS_HEAD, OPEN_ENDED
 from ledger.people import session_digest
 from ledger.postgres.power import power_rows
 

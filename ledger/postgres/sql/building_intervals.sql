@@ -5,7 +5,7 @@ SELECT extract(epoch FROM m.since)::bigint, extract(epoch FROM m.until)::bigint,
 FROM meters m
 CROSS JOIN LATERAL (
     SELECT
-        coalesce(array_agg(extract(epoch FROM start)::bigint ORDER BY start), '{}'),
+        coalesce(array_agg(date_part('epoch', start)::bigint ORDER BY start), '{}'),
         coalesce(array_agg(import_wh ORDER BY start), '{}'),
         coalesce(array_agg(export_wh ORDER BY start), '{}'),
         coalesce(array_agg(quality ORDER BY start), '{}')

@@ -1,4 +1,4 @@
-"""A pause for Python's search for reference cycles."""
+"""Python's search for reference cycles: what it need not look through."""
 
 import gc
 from collections.abc import Iterator
@@ -16,3 +16,15 @@ def no_search_for_cycles() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def no_search_in_what_is() -> Iterator[None]:
+    """Look meanwhile through nothing that is there at the beginning: a service's modules and routes stay as
+    long as it does, and to look through them takes it a tenth of a second, for which everybody waits."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
