@@ -6,13 +6,17 @@ from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
+
+from api.http.scopes import headers_of
 
 FOREVER = "public, max-age=31536000, immutable"
 SECONDS = "public, max-age=5"
 PRIVATE = "private, no-cache"
+JSON = "application/json"
+_OK, _NOT_MODIFIED = HTTPStatus.OK.value, HTTPStatus.NOT_MODIFIED.value
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -24,7 +28,10 @@ def etag(body: bytes) -> str:
 
 def matches(request: Request[Any, Any, Any], tag: str) -> bool:
     """Whether who asks has this answer already; the comparison is the weak one (section 8.8.3.2)."""
-    has = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    given = headers_of(request.scope, b"if-none-match")
+    if not given:
+        return False
+    has = [each.strip().removeprefix("W/") for each in ",".join(given).split(",")]
     return has == ["*"] or tag.removeprefix("W/") in has
 
 
@@ -40,11 +47,11 @@ class _Sent(ASGIResponse):
     """Two messages."""
 
     def __init__(self, answer: _Ready) -> None:
-        self.status_code = answer.status_code or HTTPStatus.OK
+        self.status_code = answer.status_code or _OK
         self.body = answer.content
         self._told = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-        if self.status_code != HTTPStatus.NOT_MODIFIED:
-            kind = str(getattr(answer.media_type, "value", answer.media_type))
+        if self.status_code != _NOT_MODIFIED:
+            kind = str(answer.media_type)
             kind += "; charset=utf-8" if kind.startswith("text/") else ""
             self._told += [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(self.body))]
 
@@ -60,7 +67,7 @@ def answered(
     tag = tag or etag(body)
     headers = {"ETag": tag, "Cache-Control": cache}
     if matches(request, tag):
-        return _Ready(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=media_type)
+        return _Ready(b"", status_code=_NOT_MODIFIED, headers=headers, media_type=media_type)
     return _Ready(body, headers=headers, media_type=media_type)
 
 
@@ -70,4 +77,4 @@ def told(request: Request[Any, Any, Any], found: Shape, cache: str = PRIVATE) ->
     The type is what the description of the API reads; the content is encoded already, once.
     """
     body = msgspec.json.encode(found)
-    return cast(Response[Shape], answered(request, body, MediaType.JSON, cache))
+    return cast(Response[Shape], answered(request, body, JSON, cache))

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 
-from api.http.caching import answered, matches
+from api.http.caching import JSON, answered, matches
 from ledger.market_events import InvoiceIssued
 from settlement.billing.as_json import read_document
 from settlement.billing.as_pdf import Printer
@@ -20,7 +20,7 @@ async def document_answer(
 ) -> Response[bytes]:
     """The canonical JSON, its code the ETag; or PDF with that JSON inside, printed for who has it not yet."""
     if not printed:
-        return answered(request, event.document.encode(), MediaType.JSON, tag=f'W/"{event.code}"')
+        return answered(request, event.document.encode(), JSON, tag=f'W/"{event.code}"')
     tag = f'W/"{event.code}-pdf"'
     body = b"" if matches(request, tag) else await asyncio.to_thread(_printed, event)
     return answered(request, body, PDF, tag=tag)

@@ -18,6 +18,7 @@ from ledger.clock import monotonic_seconds
 BUCKETS_MAX = 100_000
 SETS = 16_384
 WAYS = 8
+PLACES_MAX = 10_000
 FULL_SECONDS = 60.0
 SLACK_SECONDS = 1e-6
 """What sums of floating-point seconds may be wrong by."""
@@ -61,9 +62,9 @@ class _Shared:
             file.truncate(SETS * WAYS * 16)
             view = memoryview(mmap(file.fileno(), 0))
         self._names, self._instants = view.cast("Q"), view.cast("d")
-        self._key = str(path).encode()[
-            -64:
-        ]  # the folder's name is random: nobody can choose who goes for whom
+        # The folder's name is random: nobody can choose who goes for whom.
+        self._key = str(path).encode()[-64:]
+        self._places = lru_cache(PLACES_MAX)(self._found)
 
     def get(self, name: str) -> float:
         digest, places = self._places(name)
@@ -76,7 +77,7 @@ class _Shared:
             mine = min(places, key=lambda each: self._instants[each + 1])
         self._names[mine], self._instants[mine + 1] = digest, full_at
 
-    def _places(self, name: str) -> tuple[int, range]:
+    def _found(self, name: str) -> tuple[int, range]:
         found = int.from_bytes(blake2b(name.encode(), digest_size=12, key=self._key).digest(), "big")
         first = (found >> 64) % SETS * WAYS * 2
         return found & (2**64 - 1), range(first, first + WAYS * 2, 2)
