@@ -12,9 +12,9 @@ from api.http.caching import FOREVER, answered, etag
 BODY = b"an answer"
 
 
-def status(told: str | None) -> int:
-    headers = {} if told is None else {"if-none-match": told}
-    request = cast(Any, SimpleNamespace(headers=headers))
+def status(*told: str) -> int:
+    headers = [(b"if-none-match", each.encode()) for each in told]
+    request = cast(Any, SimpleNamespace(scope={"headers": headers}))
     response = answered(request, BODY, "text/plain", FOREVER)
     assert response.headers["ETag"] == etag(BODY)
     assert response.headers["Cache-Control"] == FOREVER
@@ -34,6 +34,12 @@ def test_who_has_it_is_told_so(told: str) -> None:
     assert status(told) == 304
 
 
-@pytest.mark.parametrize("told", [None, "", '"x"', 'W/"x"', etag(BODY)[:-2], ",,,", "W/"])
-def test_who_has_it_not_gets_it(told: str | None) -> None:
+def test_it_may_be_told_in_more_than_one_header() -> None:
+    assert status('"x"', etag(BODY)) == 304
+    assert status('"x"', '"y"') == 200
+    assert status() == 200
+
+
+@pytest.mark.parametrize("told", ["", '"x"', 'W/"x"', etag(BODY)[:-2], ",,,", "W/"])
+def test_who_has_it_not_gets_it(told: str) -> None:
     assert status(told) == 200
