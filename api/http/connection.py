@@ -56,6 +56,13 @@ def connections_max() -> int:
     return min(CONNECTIONS_MAX, max(getrlimit(RLIMIT_NOFILE)[0] - DESCRIPTORS_KEPT, 1))
 
 
+def _is_coded(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether chunks have to be decoded once more. What is no chunks at the end the parser refuses."""
+    told = b",".join(value.lower() for name, value in headers if name == b"transfer-encoding")
+    *codings, last = (each.strip() for each in told.split(b","))
+    return last == b"chunked" and bool(codings) and b"chunked" not in codings
+
+
 class _Refused(Exception):
     """The request in hand is not read on."""
 
@@ -152,8 +159,15 @@ class BoundedProtocol(_Sending, HttpToolsProtocol):
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._status, self._detail = 505, "this server speaks HTTP/1.1"
+            raise _Refused
+        if _is_coded(self.headers):  # RFC 9112, section 6.1
+            self._status, self._detail = 501, "a body may be chunked, and nothing else"
+            raise _Refused
         hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
             self._detail = "a request has one Host"  # RFC 9112, section 3.2
             raise _Refused
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -97,11 +97,17 @@ Note = Callable[[int], None]
 """Notes the request with its status; once, however often it is called."""
 
 
-def _varied(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """A header; `Vary` with what every answer here depends on."""
+def _completed(told: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header; `Vary` with what every answer here depends on, `Allow` with HEAD, which is asked as GET, and
+    without OPTIONS, which nobody may."""
     key, value = told
-    is_vary = key.lower() == b"vary" and b"authorization" not in value.lower()
-    return (key, value + b", Authorization, Cookie") if is_vary else told
+    match key.lower():
+        case b"vary" if b"authorization" not in value.lower():
+            return key, value + b", Authorization, Cookie"
+        case b"allow":
+            methods = {each.strip() for each in value.split(b",")} - {b"OPTIONS"}
+            return key, b", ".join(sorted(methods | ({b"HEAD"} if b"GET" in methods else set())))
+    return told
 
 
 class _Answer:
@@ -139,7 +145,7 @@ def _headers(given: Iterable[tuple[bytes, bytes]], name: str) -> list[tuple[byte
     given = list(given)
     said = {key.lower() for key, _ in given}
     added = [(key, value) for key, value in UNLESS_SAID.items() if key not in said]
-    return [*map(_varied, given), *added, *SECURITY_HEADERS, (ID_HEADER, name.encode())]
+    return [*map(_completed, given), *added, *SECURITY_HEADERS, (ID_HEADER, name.encode())]
 
 
 class _Handshake:

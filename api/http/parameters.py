@@ -29,6 +29,12 @@ class UnknownParameter(BadInput):
     code = "unknown-parameter"
 
 
+class RepeatedParameter(BadInput):
+    """A parameter that the query tells twice: which of the two was meant cannot be known."""
+
+    code = "repeated-parameter"
+
+
 class Known(NamedTuple):
     """A parameter: what it is called on the wire, what may be told, and what it is."""
 
@@ -38,19 +44,23 @@ class Known(NamedTuple):
 
 
 class KnowingQuery(Layer):
-    """Refuses a parameter that the handler does not have: one that is misspelt would be left aside."""
+    """Refuses a parameter that the handler does not have, or that is told twice: one of them would be left
+    aside."""
 
     def __init__(self) -> None:
         self._names: dict[Any, frozenset[str]] = {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass a request on. Raises `UnknownParameter`."""
+        """Pass a request on. Raises `UnknownParameter`, `RepeatedParameter`."""
         if query := scope["query_string"]:
-            names = self._names_of(scope["route_handler"])
-            for part in query.decode("latin-1").split("&"):
+            names, told = self._names_of(scope["route_handler"]), set()
+            for part in filter(None, query.decode("latin-1").split("&")):
                 name = unquote_plus(part.partition("=")[0])
-                if part and name not in names:
+                if name not in names:
                     raise _unknown(name[:NAME_LENGTH_MAX], names)
+                if name in told:
+                    raise RepeatedParameter("this parameter is told twice", where=name, hint="tell it once")
+                told.add(name)
         await next_app(scope, receive, send)
 
     def _names_of(self, handler: Any) -> frozenset[str]:

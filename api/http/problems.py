@@ -14,7 +14,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Message, Scope, Send
 
-from api.http.parameters import UnknownParameter, told_of
+from api.http.parameters import RepeatedParameter, UnknownParameter, told_of
 from ledger.access import without_secrets
 from ledger.errors import BadInput, Contradiction, Damaged, LedgerError, Unavailable
 from ledger.market import GateClosed
@@ -78,6 +78,7 @@ STATUS: dict[type[LedgerError], int] = {
     NotThere: HTTPStatus.NOT_FOUND,
     TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     UnknownParameter: HTTPStatus.BAD_REQUEST,
+    RepeatedParameter: HTTPStatus.BAD_REQUEST,
     OtherRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InProgress: HTTPStatus.CONFLICT,
     GateClosed: HTTPStatus.CONFLICT,
@@ -132,7 +133,7 @@ NO_BODY = "'data'"
 LIBRARY: dict[int, str] = {
     400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found",
     405: "method-not-allowed", 408: "too-slow", 413: "too-large", 415: "other-media-type",
-    431: "headers-too-large",
+    431: "headers-too-large", 501: "not-implemented", 505: "other-http-version",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from api.http.backend import Backend
 from api.http.layer import Layer
 from api.http.principal import Principal
 from api.http.problems import InProgress, NotKept, OtherRequest, TooMany
-from api.http.scopes import header
+from api.http.scopes import headers_of
 from api.seal import Seal, SealBroken
 from ledger.clock import Clock
 from ledger.errors import BadInput, LedgerError, Unavailable
@@ -71,12 +71,15 @@ class Repeating(Layer):
         if scope.get("method") != "POST":  # a WebSocket has none
             await next_app(scope, receive, send)
             return
-        name, principal = header(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
-        if not name or principal is None:
+        told, principal = headers_of(scope, KEY_HEADER), cast(Principal | None, scope.get("user"))
+        if not told or principal is None:
             await next_app(scope, receive, send)
             return
-        if len(name) > KEY_LENGTH_MAX or not name.isprintable():
-            raise BadInput("an Idempotency-Key has 1 to 128 printable characters", where="Idempotency-Key")
+        name = told[0]
+        if len(told) > 1 or not 0 < len(name) <= KEY_LENGTH_MAX or not name.isprintable():
+            raise BadInput(
+                "there is one Idempotency-Key, of 1 to 128 printable characters", where="Idempotency-Key"
+            )
         body = await self._body(receive)
         if body is None:
             return  # whoever sent half of it is gone

@@ -60,9 +60,10 @@ def storable(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 async def connect(
-    settings: PostgresSettings, *, name: str, role: str = "", search_path: str = ""
+    settings: PostgresSettings, *, name: str, role: str = "", search_path: str = "", lock_seconds: int = 0
 ) -> Connection:
-    """One connection that works as `role` (the login's own when empty).
+    """One connection that works as `role` (the login's own when empty), and waits for a lock so long (without
+    bound when 0).
 
     Raises `StoreUnavailable`, or `StoreSettings` for settings that no server can answer to.
 
@@ -81,6 +82,8 @@ async def connect(
         session["role"] = role
     if search_path:
         session["search_path"] = search_path
+    if lock_seconds:
+        session["lock_timeout"] = f"{lock_seconds}s"
     deadline = monotonic_seconds() + CONNECT_SECONDS
     while True:
         try:

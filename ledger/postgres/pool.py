@@ -15,6 +15,9 @@ from ledger.postgres.errors import StoreRefused, translated
 from ledger.postgres.lending import Connections, Lent
 from ledger.postgres.projection import LIVE
 
+LOCK_SECONDS = 10
+"""Somebody waits for the answer; a migration may hold a table for longer."""
+
 
 class NotReady(Unavailable):
     """The projections were not made yet, or the migrations not run."""
@@ -52,7 +55,10 @@ class Pool:
         Raises `StoreUnavailable`.
         """
         everything, buildings = (
-            Connections(partial(connect, settings, name=name, role=role, search_path=LIVE), most)
+            Connections(
+                partial(connect, settings, name=name, role=role, search_path=LIVE, lock_seconds=LOCK_SECONDS),
+                most,
+            )
             for name, role in (("api", APP), ("api building", BUILDING))
         )
         everything.give_back(await everything.lend())

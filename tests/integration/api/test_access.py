@@ -189,6 +189,17 @@ async def test_every_answer_has_a_request_id_and_the_headers_that_protect_a_brow
             assert told.headers["X-Request-Id"].encode("latin-1") != odd
 
 
+async def test_who_uses_another_method_is_told_which_ones_there_are(served: Api) -> None:
+    async with served.client() as client:
+        for path, methods in (
+            ("/livez", "GET, HEAD"),
+            (ORIGINAL, "POST"),
+            (f"{V1}/webhooks", "GET, HEAD, POST"),
+        ):
+            refused = await client.request("DELETE", path)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, methods)
+
+
 async def test_head_answers_as_get_without_a_body(served: Api) -> None:
     async with served.client() as client:
         got, asked = await client.get("/livez"), await client.head("/livez")
@@ -409,6 +420,14 @@ async def test_of_a_key_so_many_bytes_of_answers_are_kept_and_then_that_they_wer
     assert (answers[0].status_code, answers[0].text) == (201, counter.text + " 1")
     assert (answers[1].status_code, answers[1].json()["code"]) == (409, "answer-not-kept")
     assert counter.times == 2, "what was done is not done again"
+
+
+async def test_a_name_that_is_none_is_refused_and_nothing_is_done(served: Api, counter: Counter) -> None:
+    async with served.client("operator") as client:
+        for names in (("",), ("a", "a"), ("a", "b"), ("x" * 129,), ("a\tb",)):
+            answer = await client.post(ORIGINAL, headers=[("Idempotency-Key", name) for name in names])
+            assert (answer.status_code, answer.json()["where"]) == (422, "Idempotency-Key"), names
+    assert counter.times == 0
 
 
 async def test_the_same_request_at_the_same_time_is_told_to_wait(served: Api, counter: Counter) -> None:

@@ -71,6 +71,25 @@ async def refused(client: httpx.AsyncClient, path: str, **params: Any) -> tuple[
     return answer.status_code, answer.json()["code"]
 
 
+async def test_a_table_that_somebody_holds_is_told_and_not_waited_for(
+    database: str, nats_server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.postgres.pool.LOCK_SECONDS", 1)
+    async with (
+        api(database, nats_server, tmp_path) as found,
+        found.client("building", "b-1") as client,
+    ):
+        await four_quarters_of_june(found.site)
+        rival = await connect(found.backend.book.postgres, name="rival")
+        async with rival.transaction():
+            await rival.execute("LOCK TABLE projection.meter_intervals IN ACCESS EXCLUSIVE MODE")
+            answer = await client.get(f"{OWN}/intervals", params=SPAN)
+            assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
+            assert answer.headers["Retry-After"]
+        assert (await client.get(f"{OWN}/intervals", params=SPAN)).status_code == 200
+        await close(rival)
+
+
 # --- who may -------------------------------------------------------------------------------------------
 
 

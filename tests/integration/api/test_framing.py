@@ -86,6 +86,23 @@ async def test_what_the_rules_of_framing_forbid_is_refused_and_the_connection_cl
 
 
 @pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", b"505", "other-http-version"),
+        (b"GET /livez HTTP/0.9\r\nHost: x\r\n\r\n", b"505", "other-http-version"),
+        (head("POST", SLOW, "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n", b"501", "not-implemented"),
+        (head("POST", SLOW, "Transfer-Encoding: gzip", CHUNKED) + b"0\r\n\r\n", b"501", "not-implemented"),
+    ],
+)
+async def test_what_is_not_spoken_here_is_told_as_that(
+    served: Api, request_: bytes, status: bytes, code: str
+) -> None:
+    answer = await said(served, request_)
+    assert statuses(answer) == [status], answer
+    assert problem_of(answer)["code"] == code
+
+
+@pytest.mark.parametrize(
     ("request_", "body"),
     [
         (b"GET /livez HTTP/1.0\r\n\r\n", b'{"status":"ok"}'),

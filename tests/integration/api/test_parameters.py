@@ -44,6 +44,12 @@ async def test_a_parameter_that_there_is_not_is_refused_and_those_that_there_are
     assert (status, told["hint"]) == (400, "this operation has no parameters in its query")
 
 
+async def test_a_parameter_that_is_told_twice_is_refused(served: Api) -> None:
+    for twice in ("limit=1&limit=2", "limit=1&l%69mit=1", "limit=&limit="):
+        status, told = await asked(served, "GET", f"{OWN}/intervals?{twice}")
+        assert (status, told["code"], told["where"]) == (400, "repeated-parameter", "limit"), twice
+
+
 async def test_every_handler_refuses_what_it_does_not_have(served: Api) -> None:
     filled = {"community": "campus", "building": "b-1", "number": "1", "position": "0", "month": "2026-06"}
     tried = 0
