@@ -19,9 +19,10 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from api import registering
 from api.http.settings import TABLE as API_TABLE
 from api.http.settings import ApiSettings, api_from
-from api.provision import MeterPlace, missing_events
+from api.registering import MeterPlace
 from ingest.gateway import Gateway
 from ingest.gateway_service import compose, key_file
 from ingest.settings import GatewaySettings, gateways_from
@@ -245,27 +246,31 @@ async def provision(
         if not gateway.remote
     }
     now = clock.now().replace(microsecond=0)
-    missing = {"registry": missing_events(registry, settings, meter_places(gateways), gateway_keys, now)}
+    applied = await read_provisioned(settings.postgres, settings.community.id)
+    asked = registry, settings, meter_places(gateways), gateway_keys, now
+    missing = {"registry": registering.missing_events(*asked, applied)}
+    if len(missing["registry"]) < len(registering.missing_events(*asked)):
+        log.warning("the registry was changed otherwise since: the settings' is left alone")
     if market is not None:
-        missing["market"] = await _missing_of_market(registry, market, settings, now)
+        missing["market"] = _missing_of_market(registry, market, settings, now, applied)
     if any(missing.values()):
         client = BookClient(bus, settings.community.id, OPERATOR, keys.operator, keys.service.public)
         await client.open()
         for stream, events in missing.items():
             await client.append(stream, events)
             log.info("book brought up to the settings", stream=stream, events=len(events))
+    parts = dict(registering.asked_for(*asked))
     if market is not None:
-        parts = asked_for(registry.market, market, settings, now)
-        await keep_provisioned(settings.postgres, settings.community.id, parts, now)
+        parts |= asked_for(registry.market, market, settings, now)
+    await keep_provisioned(settings.postgres, settings.community.id, parts, now)
     return sum(map(len, missing.values()))
 
 
-async def _missing_of_market(
-    registry: Registry, market: MarketSettings, settings: Settings, now: datetime
+def _missing_of_market(
+    registry: Registry, market: MarketSettings, settings: Settings, now: datetime, applied: Mapping[str, str]
 ) -> list[Event]:
     """What the book lacks of the settings' market. A start undoes nothing that an operator has published over
     the API since these settings were brought in."""
-    applied = await read_provisioned(settings.postgres, settings.community.id)
     missing = missing_market_events(registry.market, market, settings, now, applied)
     if len(missing) < len(missing_market_events(registry.market, market, settings, now)):
         log.warning("the market was published otherwise since: the settings' is left alone")

@@ -42,8 +42,8 @@ OPERATOR = "operator"
 
 
 WHO_ASSIGNS = (
-    "the operator assigns each meter to one device, by the settings and `provision`: what is measured from"
-    " then on is taken, and what was measured before is not"
+    "the operator assigns each meter to one device, by the settings and `provision` or by"
+    " `POST .../registry`: what is measured from then on is taken, and what was measured before is not"
 )
 
 

@@ -31,6 +31,7 @@ from api.http.routes import (
     operators,
     orders,
     reference,
+    registry,
     run_inputs,
     session,
     webhooks,
@@ -44,10 +45,9 @@ ROUTES: Sequence[ControllerRouterHandler] = (
     reference.document, reference.problem_page,
 )  # fmt: skip
 OF_A_COMMUNITY: Sequence[ControllerRouterHandler] = (
-    log.router, billing.router, operators.router, what_if.router, buildings.router, orders.router,
-    agreements.router, devices.envelopes, devices.router, audit.router, session.router, market.router,
-    run_inputs.router,
-    webhooks.router,
+    log.router, billing.router, operators.router, registry.router, what_if.router, buildings.router,
+    orders.router, agreements.router, devices.envelopes, devices.router, audit.router, session.router,
+    market.router, run_inputs.router, webhooks.router,
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ import structlog
 
 from api.http.backend import Backend
 from api.http.fair_lock import FairLock
-from api.http.operator_signing import Turn
+from api.http.operator_signing import BEHIND, OthersWrite, Turn
 from api.http.problems import TooMany
 from api.http.waiting import held
 from ledger.client import BookClient, Refused
@@ -57,18 +57,10 @@ POSITIONS_AT_ONCE = 50_000
 DAY = timedelta(days=1)
 SALT_BYTES = 12
 SALT_DOMAIN = b"energy-ledger/salt/v1\n"
-BEHIND = frozenset({"fork", "chain-broken", "sequence-gap"})
-"""Refusals of what does not go on from the stream's head: somebody else was faster."""
 
 Wanted = OrderPlaced | OrderCancelled | AgreementProposed | AgreementAccepted | AgreementEnded
 Made = Callable[[Desk, str], Wanted]
 """Makes an event from the book as it stands and the salt that it gets."""
-
-
-class OthersWrite(Unavailable):
-    """Somebody else, who takes no turns, wrote to the building's stream in the same moment."""
-
-    code = "others-write"
 
 
 class TooManyEvents(TooMany):

@@ -12,10 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from api.http.backend import Backend
-from api.http.desk import BEHIND, OrderDesk, OthersWrite
+from api.http.desk import OrderDesk
 from api.http.market_shapes import NewRules, NewTariff, RulesAnswer, TariffAnswer, changes_of, publications
 from api.http.operator_signing import Turn
-from ledger.client import Refused
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, LedgerError
 from ledger.event import Event
@@ -118,15 +117,7 @@ class MarketDesk:
 
     async def _append(self, turn: Turn, event: Event) -> int:
         """Append an event; its sequence."""
-        try:
-            await turn.append(event)
-        except Refused as error:
-            if error.code in BEHIND:
-                raise OthersWrite(
-                    "somebody else published in the same moment", where=STREAM,
-                    hint="nothing was written: send it again",
-                ) from error  # fmt: skip
-            raise
+        await turn.append(event)
         rows = await AuditStore(self._backend.pool, self._backend.community).market()
         return max(each.row.sequence for each in publications(rows) if each.event == event)
 

@@ -73,6 +73,23 @@ BODIES: dict[str, dict[str, Any]] = {
         "published": True, "counts_from": "2026-06-01", "changes": ["document"], "number": 2,
     },
     "WhatIfRequest": {"begin": "2026-06-01", "until": "2026-07-01", "mechanisms": ["mid_market_rate"]},
+    "NewRegistry": {
+        "feeders": [{"feeder": "feeder-1", "name": "Feeder 1"}],
+        "buildings": [{"building": "school", "feeder": "feeder-1", "name": "School"}],
+        "meters": [
+            {"meter": "m-school", "role": "connection", "model": "sdm630", "rated_w": 100_000,
+             "building": "school", "reader": "gw-1"},
+        ],
+    },
+    "MeterEnd": {"until": "2026-07-01T09:00:00Z"},
+    "NewEpoch": {"reason": "replacement", "since": "2026-07-01T09:00:00Z"},
+    "RegistryAnswer": {
+        "published": True,
+        "changes": [
+            {"field": "building/school", "before": None,
+             "after": {"building": "school", "feeder": "feeder-1", "name": "School"}},
+        ],
+    },
     "TokenWanted": {"device": "wifi-1", "role": "meter", "hours": 24},
     "RevocationWanted": {"reason": "the gateway was stolen"},
 }  # fmt: skip

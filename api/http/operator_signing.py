@@ -10,13 +10,23 @@ from contextlib import asynccontextmanager
 from api.http.fair_lock import FairLock
 from api.http.waiting import held
 from ledger.bus import Bus
-from ledger.client import BookClient
+from ledger.client import BookClient, Refused
+from ledger.errors import Unavailable
 from ledger.event import Event
 from ledger.opening import LedgerKeys
 from ledger.postgres.connection import Connection
 from ledger.postgres.pool import Pool
 from ledger.postgres.turns import turn
 from ledger.registry import OPERATOR
+
+BEHIND = frozenset({"fork", "chain-broken", "sequence-gap"})
+"""Refusals of what does not go on from the stream's head: somebody else was faster."""
+
+
+class OthersWrite(Unavailable):
+    """Somebody else, who takes no turns, wrote to the stream in the same moment."""
+
+    code = "others-write"
 
 
 class Operator:
@@ -62,6 +72,14 @@ class Turn:
         self._stream = stream
 
     async def append(self, *events: Event) -> None:
-        """Append events. Raises `Refused`, `NoReceipt`, `BusUnavailable`."""
+        """Append events. Raises `OthersWrite`, `Refused`, `NoReceipt`, `BusUnavailable`."""
         client = await self._operator.client()
-        await client.append(self._stream, list(events))
+        try:
+            await client.append(self._stream, list(events))
+        except Refused as error:
+            if error.code in BEHIND:
+                raise OthersWrite(
+                    "somebody else wrote in the same moment", where=self._stream,
+                    hint="nothing was written: send it again",
+                ) from error  # fmt: skip
+            raise

@@ -1,4 +1,4 @@
-"""What of the settings' market was brought into the book last."""
+"""What of the settings was brought into the book last."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,7 +26,7 @@ async def keep_provisioned(
     try:
         with translated():
             async with transaction(connection):
-                for part, digest in parts.items():
-                    await connection.execute(statement("provisioned_keep"), community, part, digest, now)
+                rows = [(community, part, digest, now) for part, digest in parts.items()]
+                await connection.executemany(statement("provisioned_keep"), rows)
     finally:
         await close(connection)

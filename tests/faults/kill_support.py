@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from api.provision import MeterPlace, missing_events
+from api.registering import MeterPlace, missing_events
 from ledger.bus import Bus
 from ledger.bus.users import users_text
 from ledger.bus_users import service_keys, service_user

@@ -17,12 +17,10 @@ from api.http.operator_shapes import (
     MarketShape,
     MessageShape,
     Quarantined,
-    RegistryShape,
     RequestShape,
     alarm_shape,
     message_shape,
     quarantined,
-    registry_shape,
     request_shape,
     rules_shape,
     tariff_shape,
@@ -68,12 +66,6 @@ def _quarantine(state: State) -> QuarantineStore:
 
 
 # --- what there is -------------------------------------------------------------------------------------
-
-
-@get("/registry", may=OPERATOR, has_etag=True, summary="Feeders, buildings, meters and devices")
-async def registry(request: Req, state: State) -> Response[RegistryShape]:
-    """Who and what takes part, with each meter's reader and how far it was read."""
-    return told(request, registry_shape(await _inspection(state).registry()))
 
 
 @get("/alarms", may=OPERATOR, summary="Alarms, the newest first")
@@ -181,6 +173,6 @@ async def _not_waiting(state: State, digest: bytes) -> NotWaiting:
 
 router = Router(
     "/",
-    route_handlers=[registry, alarms, market, requests, quarantine, message, release, reject],
+    route_handlers=[alarms, market, requests, quarantine, message, release, reject],
     tags=["Operators"],
 )

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from api.installation import meter_places
-from api.provision import MeterPlace, missing_events
+from api.registering import MeterPlace, asked_for, missing_events
 from ingest.settings import gateways_from
 from ledger.event import Event
-from ledger.events import MeterAssigned, MeterRead
+from ledger.events import BuildingAdded, FeederAdded, MeterAdded, MeterAssigned, MeterRead
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
 from ledger.registry import NotPermitted, Registry
@@ -91,6 +92,28 @@ def test_a_meter_that_signs_for_itself_is_its_devices_once_that_is_enrolled() ->
     with pytest.raises(NotPermitted, match="may not write") as caught:
         registry.check_may_write("wifi-1", "meter/m-wifi", [early])
     assert "what was measured before is not" in caught.value.hint
+
+
+def test_what_was_changed_otherwise_is_left_alone_until_the_settings_ask_for_something_new() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    brought = asked_for(registry, SETTINGS, METERS, KEYS, NOW)
+    assert set(brought) == {
+        "feeder/f-1", "building/school", "meter/m-1", "meter/m-main", "reader/m-1", "reader/m-main",
+    }  # fmt: skip
+    assert asked_for(registry, SETTINGS, METERS, KEYS, LATER) == brought, "whenever it counts from"
+    otherwise: list[Event] = [
+        FeederAdded(feeder="f-1", name="North"),
+        BuildingAdded(building="school", feeder="f-1", name="Old school"),
+        msgspec.structs.replace(registry.meters["m-1"].added, rated_w=1),
+        MeterAssigned(meter="m-1", device="gw-2", since=LATER),
+    ]
+    applied(registry, otherwise)
+    assert missing_events(registry, SETTINGS, METERS, KEYS, LATER, brought) == []
+    assert len(missing_events(registry, SETTINGS, METERS, KEYS, LATER)) == 4
+    rerated = [METERS[0]._replace(rated_w=200_000), METERS[1]]
+    (event,) = missing_events(registry, SETTINGS, rerated, KEYS, LATER, brought)
+    assert isinstance(event, MeterAdded)
+    assert event.rated_w == 200_000
 
 
 def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:

@@ -1,6 +1,8 @@
 """What an operator has published over the API outlives a restart with the settings that were there before."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ mechanism = "mid_market_rate"
 tariff = "flat.toml"
 gate_minutes = 0
 """
-RULES = "/v1/communities/campus/market/rules"
+RULES, REGISTRY = "/v1/communities/campus/market/rules", "/v1/communities/campus/registry"
 WANTED = {"mechanism": "pay_as_bid", "tariff": "flat", "gate_minutes": 0}
 
 
@@ -47,14 +49,50 @@ async def test_a_start_undoes_nothing_that_was_published_until_the_settings_ask_
     assert back == [*changed, "mid_market_rate"], "to go back is to ask for something new"
 
 
+async def test_a_start_undoes_nothing_in_the_registry_until_the_settings_ask_for_something_new(
+    place: Place,
+) -> None:
+    assert await named(place) == "School"
+    assert await named(place, "Old school") == "Old school"
+    assert await named(place) == "Old school"
+    place.config.write_text((SETTINGS + MARKET).replace('"School"', '"New school"'))
+    assert await named(place) == "New school"
+
+
+async def named(place: Place, name: str = "") -> str:
+    """Start, perhaps name the building otherwise, stop; how the registry names it."""
+    await asyncio.to_thread(place.start)
+    try:
+        async with operator_of(place) as client:
+            if name:
+                wanted = {"building": "school", "feeder": "feeder-1", "name": name}
+                answer = await client.post(REGISTRY, json={"buildings": [wanted]})
+                assert answer.status_code == 201, answer.text
+            found = None
+            while found is None or (name and found != name):  # the projections follow
+                (row,) = (await client.get(REGISTRY)).json()["buildings"]
+                found = str(row["name"])
+        assert await asyncio.to_thread(place.down) == 0
+    finally:
+        place.end()
+    return found
+
+
+@asynccontextmanager
+async def operator_of(place: Place) -> AsyncIterator[httpx.AsyncClient]:
+    """The operator's client of a place that runs."""
+    address = await asyncio.to_thread(listening, place)
+    token = (await asyncio.to_thread(place.run, "key", "create", "operator")).strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+        yield client
+
+
 async def started(place: Place, publish: dict[str, Any] | None = None) -> tuple[list[str], tuple[str, str]]:
     """Start, perhaps publish rules, stop; the mechanisms that were published, and what the doctor said."""
     await asyncio.to_thread(place.start)
     try:
-        address = await asyncio.to_thread(listening, place)
-        token = (await asyncio.to_thread(place.run, "key", "create", "operator")).strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+        async with operator_of(place) as client:
             if publish is not None:
                 answer = await client.post(RULES, json=publish)
                 assert answer.status_code == 201, answer.text
