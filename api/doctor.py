@@ -321,7 +321,8 @@ async def _meters(patient: Patient) -> AsyncIterator[Finding]:
     if unread:
         yield Finding(
             "meters", "odd", f"nobody is assigned to {_first(unread)}",
-            "enrol the gateway (`energy-ledger device enrol`), then run `energy-ledger provision`",
+            "enrol the device, then run `energy-ledger provision` for a meter of the settings, or name it as"
+            " the meter's reader over the API (`POST .../registry`)",
         )  # fmt: skip
     if offline:
         names = _first([meter.id for _, meter in offline])

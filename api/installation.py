@@ -50,6 +50,8 @@ from settlement.settings import MarketSettings, market_from
 
 log = structlog.get_logger(__name__)
 
+PARTS_MAX = 20
+"""So many of what is brought into the book are named."""
 STOP_SECONDS = 8.0
 """How long a service may take to end once it is asked to."""
 EXAMPLE_HOST = "192.0.2.10"
@@ -248,9 +250,17 @@ async def provision(
     now = clock.now().replace(microsecond=0)
     applied = await read_provisioned(settings.postgres, settings.community.id)
     asked = registry, settings, meter_places(gateways), gateway_keys, now
-    missing = {"registry": registering.missing_events(*asked, applied)}
-    if len(missing["registry"]) < len(registering.missing_events(*asked)):
-        log.warning("the registry was changed otherwise since: the settings' is left alone")
+    lacking = registering.lacking(*asked, applied)
+    missing = {"registry": list(lacking.missing.values())}
+    if lacking.missing:
+        log.info("the settings ask for something new", parts=list(lacking.missing)[:PARTS_MAX])
+    if lacking.otherwise:
+        log.warning(
+            "the registry was changed otherwise since: the settings' is left alone",
+            parts=lacking.otherwise[:PARTS_MAX],
+        )
+    if lacking.retired:
+        log.warning("the settings list meters that are retired: they stay so", meters=lacking.retired)
     if market is not None:
         missing["market"] = _missing_of_market(registry, market, settings, now, applied)
     if any(missing.values()):

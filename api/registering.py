@@ -4,13 +4,12 @@ The settings ask for it, and so may an operator over the API.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ledger.canonical import encode
 from ledger.event import Event
 from ledger.events import BuildingAdded, FeederAdded, MeterAdded, MeterAssigned
 from ledger.keys import SigningKey
@@ -23,7 +22,6 @@ Parts = Mapping[str, Event]
 """Events by what they are about: `feeder/NAME`, `building/NAME`, `meter/NAME`, and `reader/METER`."""
 
 NEVER_APPLIED: Mapping[str, str] = {}
-_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class MeterPlace(NamedTuple):
@@ -43,38 +41,45 @@ class MeterPlace(NamedTuple):
     read_since: datetime | None = None
 
 
-def missing_events(
+class Lacking(NamedTuple):
+    """What the settings ask for and the book does not say."""
+
+    missing: Parts
+    otherwise: list[str]
+    """What they asked for before already: it was changed over the API since, and is left alone."""
+    retired: list[str]
+    """Meters that they list still."""
+
+
+def lacking(
     registry: Registry,
     settings: Settings,
     meters: Sequence[MeterPlace],
     gateway_keys: Mapping[str, SigningKey],
     now: datetime,
     applied: Mapping[str, str] = NEVER_APPLIED,
-) -> list[Event]:
-    """The registry events, in an order that fits, that `settings` ask for and `registry` lacks.
+) -> Lacking:
+    """The registry's events, in an order that fits, that `settings` ask for and `registry` lacks.
 
     `gateway_keys` are the keys of those gateways that run in this installation; gateways elsewhere are
     enrolled by request, and their meters are assigned to them when they are. Nothing is ever taken out of
-    the registry here: that takes an operator's word. What was `applied` before, by the digests of
-    `asked_for`, and is not what the book has by now was changed over the API: it is left alone until the
-    settings ask for something new.
+    the registry here, and no meter that was retired comes back: both take an operator's word. A field whose
+    value was `applied` before, by the digests of `asked_for`, and is not the book's by now was changed over
+    the API: it is left alone until the settings ask for something new.
     """
-
-    def missing(parts: Parts) -> list[Event]:
-        lacking = lacked(registry, parts)
-        return [event for part, event in lacking.items() if applied.get(part) != _digest(event)]
-
-    enrolments = [
-        enrolment(settings.community.id, gateway, "gateway", key)
+    enrolments = {
+        f"device/{gateway}": enrolment(settings.community.id, gateway, "gateway", key)
         for gateway, key in gateway_keys.items()
         if gateway not in registry.devices
-    ]
+    }
     enrolled = {*registry.devices, *gateway_keys}
-    return [
-        *missing(_places(settings)),
-        *enrolments,
-        *missing(meter_parts(registry, meters, now, readers=enrolled)),
-    ]
+    retired = [each.meter for each in meters if _is_retired(registry, each.meter)]
+    counting = [each for each in meters if each.meter not in retired]
+    asked = {**_places(settings), **enrolments, **meter_parts(registry, counting, now, readers=enrolled)}
+    wanted = {part: _merged(part, event, _said(registry, event), applied) for part, event in asked.items()}
+    missing = lacked(registry, wanted)
+    otherwise = [part for part in lacked(registry, asked) if missing.get(part) != asked[part]]
+    return Lacking(missing, otherwise, retired)
 
 
 def asked_for(
@@ -84,10 +89,10 @@ def asked_for(
     gateway_keys: Mapping[str, SigningKey],
     now: datetime,
 ) -> Mapping[str, str]:
-    """What `settings` ask for, as digests by parts, whenever it counts from."""
+    """What `settings` ask for, as digests of fields, whenever it counts from."""
     enrolled = {*registry.devices, *gateway_keys}
     parts = {**_places(settings), **meter_parts(registry, meters, now, readers=enrolled)}
-    return {part: _digest(event) for part, event in parts.items()}
+    return {name: digest for part, event in parts.items() for name, digest in _digests(part, event).items()}
 
 
 def _places(settings: Settings) -> Parts:
@@ -132,26 +137,68 @@ def meter_parts(
 
 
 def lacked(registry: Registry, parts: Parts) -> Parts:
-    """Those that the book does not say by now."""
-    return {part: event for part, event in parts.items() if not _is_said(registry, event)}
+    """Those that the book does not say by now. Who reads a meter is the same, since whenever that is."""
+    return {part: event for part, event in parts.items() if not _is_same(_said(registry, event), event)}
 
 
-def _is_said(registry: Registry, event: Event) -> bool:
+def _is_same(said: Event | None, event: Event) -> bool:
+    if isinstance(said, MeterAssigned) and isinstance(event, MeterAssigned):
+        return said.device == event.device
+    return said == event
+
+
+def _said(registry: Registry, event: Event) -> Event | None:
+    """What the book says of the same by now."""
     match event:
         case FeederAdded():
-            return registry.feeders.get(event.feeder) == event
+            return registry.feeders.get(event.feeder)
         case BuildingAdded():
-            return registry.buildings.get(event.building) == event
+            return registry.buildings.get(event.building)
         case MeterAdded():
             known = registry.meters.get(event.meter)
-            return known is not None and known.added == event
+            return known.added if known else None
         case MeterAssigned():
             known = registry.meters.get(event.meter)
-            return known is not None and bool(known.readers) and known.readers[-1][1] == event.device
-    return False
+            if known is None or not known.readers:
+                return None
+            since, device = known.readers[-1]
+            return MeterAssigned(meter=event.meter, device=device, since=since)
+    return None
 
 
-def _digest(event: Event) -> str:
-    if isinstance(event, MeterAdded | MeterAssigned):
-        event = msgspec.structs.replace(event, since=_ANY_TIME)
-    return sha256(encode(event)).hexdigest()
+def said_before(registry: Registry, event: Event) -> Mapping[str, Any] | None:
+    """The same in the fields of the event, for people."""
+    said = _said(registry, event)
+    return None if said is None else told_fields(said)
+
+
+def told_fields(event: Event) -> Mapping[str, Any]:
+    """An event's fields, for people."""
+    return {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
+
+
+def _is_retired(registry: Registry, meter: str) -> bool:
+    known = registry.meters.get(meter)
+    return known is not None and known.until is not None
+
+
+def _merged(part: str, event: Event, said: Event | None, applied: Mapping[str, str]) -> Event:
+    """What is asked for, but for the fields that were asked for before: they are the book's."""
+    if said is None:
+        return event
+    digests = _digests(part, event)
+    kept = [name for name in _fields(event) if applied.get(f"{part}.{name}") == digests[f"{part}.{name}"]]
+    merged: Event = msgspec.structs.replace(event, **{name: getattr(said, name) for name in kept})
+    return merged
+
+
+def _digests(part: str, event: Event) -> Mapping[str, str]:
+    return {
+        f"{part}.{name}": sha256(msgspec.json.encode(getattr(event, name))).hexdigest()
+        for name in _fields(event)
+    }
+
+
+def _fields(event: Event) -> list[str]:
+    """The fields that somebody chose; not since when it is so."""
+    return [name for name in event.__struct_fields__ if name != "since"]

@@ -9,7 +9,7 @@ from ledger.words import counted
 WHAT_TO_DO: Mapping[str, str] = {
     "malformed": "the device and the ledger speak different versions: bring the older one up to date",
     "not-canonical": "the device writes messages in a form of its own: bring its program up to date",
-    "not-permitted": "the meter was not that device's then: see which gateway the settings list it under",
+    "not-permitted": "the meter was not that device's then: see whom the registry names as its reader",
     "unknown-device": "enrol its key: `energy-ledger device request` there, then `device enrol` here",
     "key-revoked": "give the device the key that counts; if it has it, find out who else holds the old one",
     "bad-signature": "changed on the way, or signed with another key than they name: check the key file",

@@ -5,7 +5,7 @@ holds the newest, the auditor walks through all. Nothing is ever taken from a me
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,6 +47,10 @@ WHO_ASSIGNS = (
 )
 
 
+_FIRST = {"device": "it is enrolled first, by a token or by `energy-ledger device enrol`"}
+"""What to do where there is no such thing."""
+
+
 class NotPermitted(BadInput):
     """The device may not write this event, or not to this stream."""
 
@@ -86,11 +90,13 @@ class Device:
 
 @dataclass(slots=True)
 class Meter:
-    """A meter as the registry knows it; `readers` are (since, device) in order of time."""
+    """A meter as the registry knows it; `readers` are (since, device) in order of time, `epochs` what the
+    operator has said of its registers, in order of the book."""
 
     added: MeterAdded
     until: datetime | None = None
     readers: list[tuple[datetime, str]] = field(default_factory=list)
+    epochs: list[RegisterEpochOpened] = field(default_factory=list)
 
     def reader_at(self, instant: datetime) -> str | None:
         """The device whose word counts for readings measured at `instant`."""
@@ -213,37 +219,44 @@ class Registry:
         else:
             self._known(self.buildings, event.building, "building")
         before = self.meters.get(event.meter)
-        if before and (before.added.role, before.added.building) != (event.role, event.building):
+        if before and before.added.role != event.role:
+            raise Contradiction(
+                f"it is a {before.added.role} meter, and stays so", where=event.meter,
+                hint="retire it, and add it under another name",
+            )  # fmt: skip
+        if before and before.added.building != event.building:
             # Its chain is one building's for ever: who may read it must not change with a fact.
             raise Contradiction(
                 f"the meter is {before.added.building or 'the main meter'}'s, and stays so",
                 where=event.meter,
                 hint="retire it, and add it under another name where it hangs now",
             )
-        self.meters[event.meter] = Meter(event, readers=before.readers if before else [])
+        self.meters[event.meter] = replace(before, added=event, until=None) if before else Meter(event)
 
     def retire_meter(self, event: MeterRetired) -> None:
         """A meter that no longer counts."""
         meter = self._known(self.meters, event.meter, "meter")
         if event.until <= meter.added.since:
             raise Contradiction("a meter cannot end before it began", where=event.meter)
-        self.meters[event.meter] = Meter(meter.added, event.until, meter.readers)
+        self.meters[event.meter] = replace(meter, until=event.until)
 
     def assign_meter(self, event: MeterAssigned) -> None:
         """Another device reads the meter from `since` on."""
         meter = self._known(self.meters, event.meter, "meter")
         device = self._known(self.devices, event.device, "device")
         if device.role not in ("gateway", "meter"):
-            raise Contradiction(f"a {device.role} reads no meters", where=event.device)
+            article = "an" if device.role[0] in "aeiou" else "a"
+            raise Contradiction(f"{article} {device.role} reads no meters", where=event.device)
         if meter.readers and event.since < meter.readers[-1][0]:
             raise Contradiction("a later assignment stands already", where=event.meter)
         kept = [reader for reader in meter.readers if reader[0] < event.since]
         readers = [*kept, (event.since, event.device)]
-        self.meters[event.meter] = Meter(meter.added, meter.until, readers)
+        self.meters[event.meter] = replace(meter, readers=readers)
 
     def open_register_epoch(self, event: RegisterEpochOpened) -> None:
         """Concerns the energy of a meter, which must exist."""
-        self._known(self.meters, event.meter, "meter")
+        meter = self._known(self.meters, event.meter, "meter")
+        self.meters[event.meter] = replace(meter, epochs=[*meter.epochs, event])
 
     def enrol_key(self, event: KeyEnrolled) -> None:
         """A device's first key, or its next after a revocation."""
@@ -305,7 +318,8 @@ class Registry:
 
     def _known(self, table: dict[str, Any], name: str, noun: str) -> Any:
         if name not in table:
-            raise Contradiction(f"there is no such {noun}", where=name, hint=f"add the {noun} first")
+            hint = _FIRST.get(noun, f"add the {noun} first")
+            raise Contradiction(f"there is no such {noun}", where=name, hint=hint)
         return table[name]
 
     def _possessed(self, device: str, public_hex: str, possession: str) -> PublicKey:

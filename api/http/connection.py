@@ -59,8 +59,8 @@ def connections_max() -> int:
 def _is_coded(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether chunks have to be decoded once more. What is no chunks at the end the parser refuses."""
     told = b",".join(value.lower() for name, value in headers if name == b"transfer-encoding")
-    *codings, last = (each.strip() for each in told.split(b","))
-    return last == b"chunked" and bool(codings) and b"chunked" not in codings
+    codings = [each.strip() for each in told.split(b",") if each.strip()]
+    return len(codings) > 1 and codings[-1] == b"chunked" and b"chunked" not in codings[:-1]
 
 
 class _Refused(Exception):

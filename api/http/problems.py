@@ -128,6 +128,10 @@ FIELDS: dict[str, str] = {
 }  # fmt: skip
 """The fields here of what is called by the options of the command line where it is judged."""
 
+REGEX = "matching regex"
+"""What the library says of a text that does not fit a pattern, which it then tells."""
+NAME_LETTERS, NAME_WORDS = "[a-z0-9._-]{1,64}", "a name is 1 to 64 of a-z, 0-9, `.`, `_` and `-`"
+"""What is in the pattern of names, and what they are in words."""
 NO_BODY = "'data'"
 """What the library says where there is none: the name that handlers have for it."""
 LIBRARY: dict[int, str] = {
@@ -219,6 +223,9 @@ def _refused(error: HTTPException, scope: Scope) -> tuple[Problem, dict[str, str
             where, hint = told_of(scope["route_handler"], key, detail, is_body=is_body)
     if detail == NO_BODY:
         detail = "this needs a body"
+    if REGEX in detail:
+        hint = NAME_WORDS if NAME_LETTERS in detail else hint
+        detail = "the text does not have the form that is asked for"
     found = problem(
         status, LIBRARY.get(status, "refused"), detail[:300], where=where[:100], hint=hint,
         instance=request_id(scope),

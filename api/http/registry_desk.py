@@ -1,36 +1,52 @@
 """Writing to the registry: judged by the book as it stands, then appended by a turn, whole or not at all.
 
 What the settings ask for is brought in by `provision`, by the same functions. Neither side undoes the other.
+
+What was settled is settled again from the instant on that an event tells. So a meter may begin or end earlier
+than it did, and later only where that is still to come.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
-
-import msgspec
 
 from api.http.backend import Backend
 from api.http.desk import OrderDesk
 from api.http.market_shapes import Change
 from api.http.problems import NotThere
-from api.http.registry_shapes import MeterEnd, NewEpoch, NewMeter, NewRegistry, RegistryAnswer
-from api.registering import MeterPlace, lacked, meter_parts, place_parts
+from api.http.registry_shapes import (
+    EpochShape,
+    EpochsShape,
+    MeterEnd,
+    NewEpoch,
+    NewMeter,
+    NewRegistry,
+    RegistryAnswer,
+)
+from api.registering import MeterPlace, lacked, meter_parts, place_parts, said_before, told_fields
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Contradiction
 from ledger.event import Event
 from ledger.events import (
+    YEAR_MIN,
     AnyEvent,
     BuildingAdded,
     FeederAdded,
-    MeterAdded,
-    MeterAssigned,
     MeterRetired,
     RegisterEpochOpened,
 )
+from ledger.postgres.inspection import EpochsAround, Inspection
 from ledger.registry import Meter, Registry
+from ledger.words import counted
 from settlement.ordering import Words
 
 STREAM = "registry"
+PLANNED_MAX = timedelta(days=366)
+"""So far ahead a meter can begin or end; what lies further is a slip of the pen."""
+AHEAD_MAX = timedelta(days=1)
+"""So far ahead another device can read, or registers start anew: neither can be taken back until then."""
+_TICK = timedelta(seconds=1)
 
 
 class Made(NamedTuple):
@@ -40,8 +56,42 @@ class Made(NamedTuple):
     change: Change
 
 
-Judge = Callable[[Registry, Words, datetime], Sequence[Made]]
-"""Makes events from a registry that is nobody else's, which has taken them in by then."""
+class Standing(NamedTuple):
+    """The registry, which is nobody else's, and what time it is."""
+
+    registry: Registry
+    words: Words
+    now: datetime
+
+    def instant(self, text: str, where: str, ahead: timedelta = AHEAD_MAX) -> datetime:
+        """An instant as it was told, which may lie so far ahead. Raises `BadCell`, `BadInput`."""
+        found = self.words.instant(text, where)
+        if found.year < YEAR_MIN or found > self.now + ahead:
+            raise BadInput(
+                f"this is before the year {YEAR_MIN}, or more than {counted(ahead.days, 'day')} ahead",
+                where=where,
+            )
+        return found
+
+    def perhaps(self, text: str | None, where: str, ahead: timedelta = AHEAD_MAX) -> datetime | None:
+        """The same, where one was told."""
+        return None if text is None else self.instant(text, where, ahead)
+
+    def meter(self, name: str) -> Meter:
+        """A meter. Raises `NotThere`."""
+        found = self.registry.meters.get(name)
+        if found is None:
+            raise NotThere("the book has no such meter", where=name[:80])
+        return found
+
+    def made(self, part: str, event: Event) -> Made:
+        """An event that the registry takes in. Raises `Contradiction`."""
+        before = said_before(self.registry, event)
+        self.registry.apply(event)  # type: ignore[arg-type]  # an event of the registry
+        return Made(event, Change(part, before, told_fields(event)))  # type: ignore[arg-type]  # as above
+
+
+Judge = Callable[[Standing], Sequence[Made]]
 
 
 class RegistryDesk:
@@ -54,34 +104,12 @@ class RegistryDesk:
 
     async def register(self, wanted: NewRegistry, *, dry_run: bool) -> RegistryAnswer:
         """Bring in what is new and what has changed, or tell what would be. Raises `BadInput` too."""
-        _check_once(wanted)
-
-        def judge(registry: Registry, words: Words, now: datetime) -> Sequence[Made]:
-            places = place_parts(
-                [FeederAdded(feeder=each.feeder, name=each.name or each.feeder) for each in wanted.feeders],
-                [
-                    BuildingAdded(building=each.building, feeder=each.feeder, name=each.name or each.building)
-                    for each in wanted.buildings
-                ],
-            )
-            meters = [_place(registry, each, words) for each in wanted.meters]
-            parts = {**places, **meter_parts(registry, meters, now)}
-            return [_made(registry, part, event) for part, event in lacked(registry, parts).items()]
-
-        return await self._written(judge, dry_run=dry_run)
+        _check_told(wanted)
+        return await self._written(partial(_registered, wanted), dry_run=dry_run)
 
     async def retire(self, meter: str, wanted: MeterEnd, *, dry_run: bool) -> RegistryAnswer:
         """Let a meter no longer count, or tell what would be. Raises `NotThere`."""
-
-        def judge(registry: Registry, words: Words, now: datetime) -> Sequence[Made]:
-            known, until = _known(registry, meter), _instant(words, wanted.until, "until")
-            if known.until is not None:
-                if until not in (None, known.until):
-                    raise _retired(meter, known.until)
-                return []
-            return [_made(registry, f"meter/{meter}", MeterRetired(meter=meter, until=until or now))]
-
-        return await self._written(judge, dry_run=dry_run)
+        return await self._written(partial(_retired, meter, wanted), dry_run=dry_run)
 
     async def open_epoch(self, meter: str, wanted: NewEpoch, *, dry_run: bool) -> RegistryAnswer:
         """Let a meter's registers start anew, or tell what would be. Raises `NotThere`, `BadInput`."""
@@ -90,29 +118,31 @@ class RegistryDesk:
                 "a rollover has a modulus, and nothing else has", where="modulus_wh",
                 hint="tell at how many Wh the registers wrap to zero",
             )  # fmt: skip
+        standing = await self._standing()
+        standing.meter(meter)
+        since = standing.instant(wanted.since, "since")
+        inspection = Inspection(self._backend.pool, self._backend.community)
+        around = await inspection.epochs_around(meter, since, timedelta(seconds=standing.words.grid.step))
+        return await self._written(partial(_anew, meter, wanted, around), dry_run=dry_run)
 
-        def judge(registry: Registry, words: Words, now: datetime) -> Sequence[Made]:
-            _known(registry, meter)
-            event = RegisterEpochOpened(
-                meter=meter,
-                since=_instant(words, wanted.since, "since") or now,
-                reason=wanted.reason,
-                modulus_wh=wanted.modulus_wh,
-            )
-            return [_made(registry, f"epoch/{meter}", event)]
+    async def epochs(self, meter: str) -> EpochsShape:
+        """What was said of a meter's registers. Raises `NotThere`."""
+        found = (await self._standing()).meter(meter)
+        return EpochsShape([EpochShape(each.since, each.reason, each.modulus_wh) for each in found.epochs])
 
-        return await self._written(judge, dry_run=dry_run)
+    async def _standing(self) -> Standing:
+        book = await self._orders.book()
+        return Standing(book.registry, Words(book.grid), self._backend.clock.now().replace(microsecond=0))
 
     async def _written(self, judge: Judge, *, dry_run: bool) -> RegistryAnswer:
         """Judged before a turn is taken, for which others wait, and once more within it."""
-        now = self._backend.clock.now().replace(microsecond=0)
-        book = await self._orders.book()
-        made = judge(book.registry, Words(book.grid), now)
+        standing = await self._standing()
+        made = judge(standing)
         if dry_run or not made:
             return _answer(made, published=False)
         async with self._backend.operator.turn(STREAM) as turn:
             book = await self._orders.book_by(turn.connection)
-            made = judge(book.registry, Words(book.grid), now)
+            made = judge(standing._replace(registry=book.registry))
             if made:
                 await turn.append(*(each.event for each in made))
         return _answer(made, published=bool(made))
@@ -122,82 +152,122 @@ def _answer(made: Sequence[Made], *, published: bool) -> RegistryAnswer:
     return RegistryAnswer(published, [each.change for each in made])
 
 
-def _made(registry: Registry, part: str, event: Event) -> Made:
-    """An event that the registry takes in. Raises `Contradiction`."""
-    before = _said(registry, event)
-    registry.apply(event)  # type: ignore[arg-type]  # an event of the registry
-    after = msgspec.to_builtins(event)
-    del after["type"]
-    return Made(event, Change(part, before, after))  # type: ignore[arg-type]  # as above
+# --- judging --------------------------------------------------------------------------------------
 
 
-def _said(registry: Registry, event: Event) -> object:
-    """What the book says of the same by now, in the fields of the event."""
-    match event:
-        case FeederAdded():
-            found: Event | None = registry.feeders.get(event.feeder)
-        case BuildingAdded():
-            found = registry.buildings.get(event.building)
-        case MeterAdded():
-            known = registry.meters.get(event.meter)
-            found = known.added if known else None
-        case MeterAssigned():
-            known = registry.meters.get(event.meter)
-            since, device = known.readers[-1] if known and known.readers else (None, "")
-            found = MeterAssigned(meter=event.meter, device=device, since=since) if since else None
-        case _:
-            found = None
-    if found is None:
-        return None
-    told = msgspec.to_builtins(found)
-    del told["type"]
-    return told
+def _registered(wanted: NewRegistry, standing: Standing) -> Sequence[Made]:
+    registry = standing.registry
+    feeders, buildings = registry.feeders, registry.buildings
+    places = place_parts(
+        [
+            FeederAdded(feeder=each.feeder, name=_named(each.name, feeders.get(each.feeder), each.feeder))
+            for each in wanted.feeders
+        ],
+        [
+            BuildingAdded(
+                building=each.building,
+                feeder=each.feeder,
+                name=_named(each.name, buildings.get(each.building), each.building),
+            )
+            for each in wanted.buildings
+        ],
+    )
+    meters = [_place(standing, each, f"meters[{number}]") for number, each in enumerate(wanted.meters)]
+    parts = {**places, **meter_parts(registry, meters, standing.now)}
+    return [standing.made(part, event) for part, event in lacked(registry, parts).items()]
 
 
-def _place(registry: Registry, wanted: NewMeter, words: Words) -> MeterPlace:
-    """A meter as it is asked for. Raises `Contradiction` where it would count for another time than before:
-    what was settled meanwhile would not be settled again."""
-    known = registry.meters.get(wanted.meter)
-    since = _instant(words, wanted.since, "since")
+def _named(name: str | None, known: FeederAdded | BuildingAdded | None, otherwise: str) -> str:
+    return name or (known.name if known else otherwise)
+
+
+def _place(standing: Standing, wanted: NewMeter, where: str) -> MeterPlace:
+    """A meter as it is asked for. Raises `Contradiction`."""
+    known, now = standing.registry.meters.get(wanted.meter), standing.now
+    since = standing.perhaps(wanted.since, f"{where}.since", PLANNED_MAX)
+    read_since = standing.perhaps(wanted.read_since, f"{where}.read_since")
     if known is not None and known.until is not None:
-        raise _retired(wanted.meter, known.until)
-    if known is not None and since not in (None, known.added.since):
+        raise _is_retired(wanted.meter, known.until)
+    if known is not None and since is not None and known.added.since <= min(now, since - _TICK):
         raise Contradiction(
-            f"the meter counts since {rfc3339(known.added.since)}, and that stays so", where=wanted.meter,
+            f"the meter counts since {rfc3339(known.added.since)}, and no later", where=wanted.meter,
             hint="leave out `since`; from when on another device reads it is told as `read_since`",
         )  # fmt: skip
+    reader = standing.registry.devices.get(wanted.reader or "")
+    if reader is not None and reader.key is None:
+        raise Contradiction(
+            "the device has no key: it was revoked", where=str(wanted.reader), hint="enrol its next key first"
+        )
+    if known is not None and known.readers and read_since is not None:
+        begun, device = known.readers[-1]
+        if device == wanted.reader and read_since != begun:
+            raise Contradiction(
+                f"{device} reads the meter since {rfc3339(begun)}", where=wanted.meter,
+                hint="who reads it already is told without `read_since`",
+            )  # fmt: skip
     return MeterPlace(
         wanted.meter, wanted.role, wanted.building, wanted.model, wanted.rated_w, wanted.reader, since,
-        _instant(words, wanted.read_since, "read_since"),
+        read_since,
     )  # fmt: skip
 
 
-def _retired(meter: str, until: datetime) -> Contradiction:
+def _retired(meter: str, wanted: MeterEnd, standing: Standing) -> Sequence[Made]:
+    known, now = standing.meter(meter), standing.now
+    told = standing.perhaps(wanted.until, "until", PLANNED_MAX)
+    until = told or now
+    if known.until is not None and (known.until == until or (told is None and known.until <= now)):
+        return []
+    if known.until is not None and known.until <= min(now, until):
+        raise _is_retired(meter, known.until)
+    return [standing.made(f"meter/{meter}", MeterRetired(meter=meter, until=until))]
+
+
+def _is_retired(meter: str, until: datetime) -> Contradiction:
     return Contradiction(
         f"the meter is retired, and counts until {rfc3339(until)}", where=meter,
         hint="what takes its place is another meter, with a name of its own",
     )  # fmt: skip
 
 
-def _known(registry: Registry, meter: str) -> Meter:
-    found = registry.meters.get(meter)
-    if found is None:
-        raise NotThere("the book has no such meter", where=meter[:80])
-    return found
+def _anew(meter: str, wanted: NewEpoch, around: EpochsAround, standing: Standing) -> Sequence[Made]:
+    known, since = standing.meter(meter), standing.instant(wanted.since, "since")
+    event = RegisterEpochOpened(meter=meter, since=since, reason=wanted.reason, modulus_wh=wanted.modulus_wh)
+    if event in known.epochs:
+        return []
+    if since < known.added.since or (known.until is not None and since >= known.until):
+        raise Contradiction("the meter does not count then", where=meter)
+    is_inside = around.after is not None and around.before in (None, around.after)
+    if around.until and (is_inside or (around.after is not None and wanted.reason != "rollover")):
+        raise Contradiction(
+            f"the meter's readings count up to {rfc3339(around.until)}", where=meter,
+            hint="registers start anew behind that: a reading that did not fit is held until then",
+        )  # fmt: skip
+    if wanted.modulus_wh is not None and wanted.modulus_wh <= (around.register_wh or 0):
+        raise BadInput(
+            f"the registers have been at {around.register_wh:,} Wh, so they wrap above that",
+            where="modulus_wh",
+        )
+    return [standing.made(f"epoch/{meter}", event)]
 
 
-def _instant(words: Words, text: str | None, where: str) -> datetime | None:
-    return None if text is None else words.instant(text, where)
-
-
-def _check_once(wanted: NewRegistry) -> None:
-    """Return if nothing is told twice. Raises `BadInput`."""
+def _check_told(wanted: NewRegistry) -> None:
+    """Return if nothing is told twice, and people can read what is for people. Raises `BadInput`."""
     _check_each("feeders", (each.feeder for each in wanted.feeders))
     _check_each("buildings", (each.building for each in wanted.buildings))
     _check_each("meters", (each.meter for each in wanted.meters))
-    for number, each in enumerate(wanted.meters):
-        if each.reader is None and each.read_since is not None:
+    for number, feeder in enumerate(wanted.feeders):
+        _check_text(feeder.name, f"feeders[{number}].name")
+    for number, building in enumerate(wanted.buildings):
+        _check_text(building.name, f"buildings[{number}].name")
+    for number, meter in enumerate(wanted.meters):
+        _check_text(meter.model, f"meters[{number}].model")
+        if meter.reader is None and meter.read_since is not None:
             raise BadInput("this is about a reader, and none is told", where=f"meters[{number}].read_since")
+
+
+def _check_text(text: str | None, where: str) -> None:
+    if text is not None and (not text.isprintable() or text != text.strip() or not text):
+        raise BadInput("this text is empty, or has letters that nobody sees", where=where)
 
 
 def _check_each(table: str, names: Iterable[str]) -> None:

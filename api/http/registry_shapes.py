@@ -3,6 +3,7 @@
 Feeders, buildings and meters have the fields that they have in the settings file, by their own names.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,23 +19,24 @@ ModelText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class NewFeeder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feeder of the private grid; without a name it is called as its id."""
+    """A feeder of the private grid. Without a name it keeps the one that it has, or is called as its id."""
 
     feeder: Name
-    name: Text = ""
+    name: Text | None = None
 
 
 class NewBuilding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A building and the feeder that it hangs on; without a name it is called as its id."""
+    """A building and the feeder that it hangs on. Without a name it keeps the one that it has, or is called
+    as its id."""
 
     building: Name
     feeder: Name
-    name: Text = ""
+    name: Text | None = None
 
 
 class NewMeter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A meter, and the device that reads it. A `connection` or `sub` meter has a building, a `main` meter has
-    none, and that stays so. From `since` on it counts, which is told of a new meter alone. The word of its
+    none, and that stays so. From `since` on it counts, and never later than it did already. The word of its
     `reader` counts from `read_since` on, by default from now on, and of a new meter from its beginning."""
 
     meter: Name
@@ -62,12 +64,29 @@ class MeterEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewEpoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The meter's registers start anew with its first reading at or after `since`, by default from now on:
-    energy is not counted across that, but over a rollover, whose registers wrap to zero at `modulus_wh`."""
+    """The meter's registers start anew with its first reading at or after `since`: energy is not counted
+    across that, but over a rollover, whose registers wrap to zero at `modulus_wh`. It begins behind all
+    readings that count already, but for a rollover that was taken for a new beginning.
+    """
 
     reason: Literal["replacement", "ct-change", "rollover", "correction"]
-    since: InstantText | None = None
+    since: InstantText
     modulus_wh: Positive | None = None
+
+
+class EpochShape(msgspec.Struct, frozen=True):
+    """What an operator has said of a meter's registers."""
+
+    since: datetime
+    reason: str
+    modulus_wh: int | None
+
+
+class EpochsShape(msgspec.Struct, frozen=True):
+    """All that was said of one meter's registers, in order of the book. Epochs that began by themselves, with
+    another serial number or after readings that agreed, are not among them."""
+
+    items: list[EpochShape]
 
 
 class RegistryAnswer(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """What an operator looks at: alarms, the market as published, and who asked the API for what."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,6 +46,16 @@ class RegistryRows(NamedTuple):
     devices: list[Row]
 
 
+class EpochsAround(NamedTuple):
+    """A meter's intervals around an instant: the epochs of the last one that ends before it and of the first
+    one that does not, until when the newest is, and the highest register there."""
+
+    before: int | None
+    after: int | None
+    until: datetime | None
+    register_wh: int | None
+
+
 class Published(NamedTuple):
     """The market in one state."""
 
@@ -70,6 +80,15 @@ class Inspection:
                 await reader.meters(self._community),
                 await reader.devices(self._community),
             )
+
+    async def epochs_around(self, meter: str, at: datetime, step: timedelta) -> EpochsAround:
+        """What is counted of a meter around an instant, in intervals of a length."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                statement("meter_epochs_around"), self._community, meter, at, step
+            )
+        assert row is not None  # noqa: S101 - there is always one
+        return EpochsAround(*row)
 
     async def market(self) -> Published:
         """Rules in order of the instant from which they hold, tariffs by name."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from api.registering import MeterPlace, missing_events
+from api.registering import MeterPlace, lacking
 from ledger.bus import Bus
 from ledger.bus.users import users_text
 from ledger.bus_users import service_keys, service_user
@@ -223,7 +223,8 @@ class Site:
 
             await until("the writer", is_answered)
             registry = await registry_of(self.settings)
-            await client.append("registry", missing_events(registry, self.settings, places, keys, START))
+            missing = lacking(registry, self.settings, places, keys, START).missing
+            await client.append("registry", list(missing.values()))
 
     async def supervise(self) -> None:
         """Start again what ends, and note what should not have ended so."""

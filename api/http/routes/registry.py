@@ -15,7 +15,7 @@ from api.http.backend import Backend
 from api.http.caching import told
 from api.http.operator_shapes import RegistryShape, registry_shape
 from api.http.registry_desk import RegistryDesk
-from api.http.registry_shapes import MeterEnd, NewEpoch, NewRegistry, RegistryAnswer
+from api.http.registry_shapes import EpochsShape, MeterEnd, NewEpoch, NewRegistry, RegistryAnswer
 from api.http.routes.market import DryRun
 from ledger.postgres.inspection import Inspection
 
@@ -36,7 +36,8 @@ def _answer(found: RegistryAnswer) -> Response[RegistryAnswer]:
 
 @get("/", may=OPERATOR, has_etag=True, summary="Feeders, buildings, meters and devices")
 async def registry(request: Req, state: State) -> Response[RegistryShape]:
-    """Who and what takes part, with each meter's reader and how far it was read."""
+    """Who and what takes part, with each meter's reader and how far it was read: what was written a moment
+    ago follows in a moment."""
     backend: Backend = state.backend
     return told(request, registry_shape(await Inspection(backend.pool, backend.community).registry()))
 
@@ -50,7 +51,8 @@ async def register(
     where the book says the same. 409 `contradiction` for a building on a feeder that there is not, a device
     that is not enrolled, and for a meter that would be another building's or count for another time than it
     did: what takes its place has a name of its own. A start with a settings file that says other undoes
-    nothing of it, until the file asks for something new."""
+    nothing of it, until the file asks for something new. A building that hangs on another feeder counts
+    there in all that is settled from then on, also where the past is settled again."""
     return _answer(await _desk(state).register(data, dry_run=dry_run))
 
 
@@ -62,7 +64,7 @@ async def retire(
 ) -> Response[RegistryAnswer]:
     """Let a meter no longer count for its building from an instant on; what was settled after that is settled
     again. Its chain stays, and can be continued. 200 where it was retired then already, 409 `contradiction`
-    where it was at another time."""
+    where it has ended earlier; an end that is still to come can be moved."""
     return _answer(await _desk(state).retire(meter, data, dry_run=dry_run))
 
 
@@ -74,8 +76,17 @@ async def open_epoch(
     state: State, meter: MeterPath, data: RequestBody[NewEpoch], dry_run: DryRun = False
 ) -> Response[RegistryAnswer]:
     """For a meter that was replaced or reset, whose transformers were changed, or whose registers wrapped: no
-    energy is made up from the jump. Readings that do not fit those before them are held until then."""
+    energy is made up from the jump. Readings that do not fit those before them are held until then. 200 where
+    the same was said already, 409 `contradiction` for an instant whose readings count already."""
     return _answer(await _desk(state).open_epoch(meter, data, dry_run=dry_run))
 
 
-router = Router("/registry", route_handlers=[registry, register, retire, open_epoch], tags=["Operators"])
+@get("/meters/{meter:str}/epochs", may=OPERATOR, has_etag=True, summary="How a meter's registers began anew")
+async def epochs(request: Req, state: State, meter: MeterPath) -> Response[EpochsShape]:
+    """From when on its registers started anew, as operators have told."""
+    return told(request, await _desk(state).epochs(meter))
+
+
+router = Router(
+    "/registry", route_handlers=[registry, register, retire, open_epoch, epochs], tags=["Operators"]
+)

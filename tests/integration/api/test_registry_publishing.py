@@ -26,6 +26,7 @@ METER = {
     "meter": "m-9", "role": "connection", "building": "b-9", "model": "sdm630", "rated_w": 50_000,
     "reader": GATEWAY,
 }  # fmt: skip
+STANDING = {**METER, "meter": "m-1", "building": "b-2"}
 ALL = {"feeders": [FEEDER], "buildings": [BUILDING], "meters": [METER]}
 
 
@@ -121,16 +122,24 @@ async def test_a_new_meter_can_count_from_before_and_its_reader_with_it(
         ({**ALL, "meters": [{**METER, "building": None}]}, 409, "contradiction", "m-9"),
         ({**ALL, "meters": [{**METER, "role": "main"}]}, 409, "contradiction", "m-9"),
         ({**ALL, "meters": [{**METER, "meter": "m-1"}]}, 409, "contradiction", "m-1"),
-        (
-            {"meters": [{**METER, "meter": "m-1", "building": "b-2", "since": rfc3339(NOW)}]},
-            409, "contradiction", "m-1",
-        ),
+        ({"meters": [{**STANDING, "since": rfc3339(NOW)}]}, 409, "contradiction", "m-1"),
+        ({"meters": [{**STANDING, "read_since": rfc3339(MORNING)}]}, 409, "contradiction", "m-1"),
+        ({**ALL, "meters": [{**METER, "role": "sub", "meter": "m-1"}]}, 409, "contradiction", "m-1"),
+        ({**ALL, "buildings": [{**BUILDING, "name": "a\x00b"}]}, 422, "bad-input", "buildings[0].name"),
+        ({**ALL, "feeders": [{**FEEDER, "name": "\u202eevil"}]}, 422, "bad-input", "feeders[0].name"),
+        ({**ALL, "meters": [{**METER, "model": "  "}]}, 422, "bad-input", "meters[0].model"),
+        ({**ALL, "meters": [{**METER, "since": rfc3339(NOW + 400 * DAY)}]}, 422, "bad-input",
+         "meters[0].since"),
+        ({**ALL, "meters": [{**METER, "since": "1999-06-01T00:00:00Z"}]}, 422, "bad-input",
+         "meters[0].since"),
+        ({"meters": [{**STANDING, "read_since": rfc3339(NOW + 2 * DAY)}]}, 422, "bad-input",
+         "meters[0].read_since"),
         ({**ALL, "feeders": [FEEDER, FEEDER]}, 422, "bad-input", "feeders[1]"),
         ({**ALL, "meters": [METER, {**METER, "rated_w": 1}]}, 422, "bad-input", "meters[1]"),
         ({"meters": [{**METER, "reader": None, "read_since": "2026-06-01"}]}, 422, "bad-input",
          "meters[0].read_since"),
-        ({**ALL, "meters": [{**METER, "since": "2026-13-01"}]}, 422, "bad-cell", "since"),
-        ({**ALL, "meters": [{**METER, "since": "9998-01-01T00:00:00Z"}]}, 422, "bad-cell", "since"),
+        ({**ALL, "meters": [{**METER, "since": "2026-13-01"}]}, 422, "bad-cell", "meters[0].since"),
+        ({**ALL, "meters": [{**METER, "since": "9998-01-01T00:00:00Z"}]}, 422, "bad-cell", "meters[0].since"),
         ({"meters": [{**METER, "rated_w": 0}]}, 400, "bad-request", "meters[0].rated_w"),
         ({"meters": [{**METER, "meter": "../m"}]}, 400, "bad-request", "meters[0].meter"),
         ({"meters": [{**METER, "model": ""}]}, 400, "bad-request", "meters[0].model"),
@@ -185,12 +194,57 @@ async def test_a_meter_that_is_retired_counts_no_longer_and_stays_retired(
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
     early = await operator.post(f"{REGISTRY}/meters/m-2/retire", json={"until": "2020-01-01"})
     assert (early.status_code, early.json()["code"]) == (409, "contradiction")
+    earlier = await operator.post(path, json={"until": rfc3339(MORNING + QUARTER)})
+    assert earlier.status_code == 201, "what is settled from there on is settled again"
+    assert (await operator.post(path, json={"until": until})).status_code == 409, "and not from here on"
+
+
+async def test_an_end_and_a_beginning_that_are_still_to_come_can_be_moved(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    path = f"{REGISTRY}/meters/m-1/retire"
+    for until in (NOW + 30 * DAY, NOW + 60 * DAY, NOW + DAY):
+        assert (await operator.post(path, json={"until": rfc3339(until)})).status_code == 201
+    assert (await operator.post(path, json={})).json()["changes"][0]["after"]["until"] == rfc3339(NOW)
+    far = await operator.post(path, json={"until": "2062-06-01"})
+    assert (far.status_code, far.json()["where"]) == (422, "until")
+    for since in (NOW + 30 * DAY, NOW + 60 * DAY, NOW - DAY, NOW - 2 * DAY):
+        answer = await operator.post(REGISTRY, json={**ALL, "meters": [{**METER, "since": rfc3339(since)}]})
+        assert answer.status_code == 201, answer.text
+    later = await operator.post(REGISTRY, json={"meters": [{**METER, "since": rfc3339(NOW - DAY)}]})
+    assert (later.status_code, later.json()["code"]) == (409, "contradiction")
+
+
+async def test_what_is_not_told_stays_as_it_is(served: Api, operator: httpx.AsyncClient) -> None:
+    assert (await operator.post(REGISTRY, json=ALL)).status_code == 201
+    moved = {"buildings": [{"building": "b-9", "feeder": "f-1"}], "feeders": [{"feeder": "f-2"}]}
+    (change,) = (await operator.post(REGISTRY, json=moved)).json()["changes"]
+    assert change["after"] == {**BUILDING, "feeder": "f-1"}
+    unnamed = {"buildings": [{"building": "b-10", "feeder": "f-1"}]}
+    (change,) = (await operator.post(REGISTRY, json=unnamed)).json()["changes"]
+    assert change["after"]["name"] == "b-10"
+
+
+async def test_a_field_that_is_told_twice_is_refused(served: Api, operator: httpx.AsyncClient) -> None:
+    begun = await events(served)
+    for body in (
+        b'{"feeders":[{"feeder":"f-2"}],"feeders":[{"feeder":"f-3"}]}',
+        b'{"feeders":[{"feeder":"f-2","f\\u0065eder":"f-3"}]}',
+    ):
+        answer = await operator.post(REGISTRY, content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "malformed"), answer.text
+    assert await events(served) == begun
+    name = (await operator.post(REGISTRY, json={"feeders": [{"feeder": "North"}]})).json()
+    assert (name["where"], name["hint"]) == (
+        "feeders[0].feeder", "a name is 1 to 64 of a-z, 0-9, `.`, `_` and `-`",
+    )  # fmt: skip
 
 
 async def test_registers_start_anew_where_the_operator_says_so(
     served: Api, operator: httpx.AsyncClient
 ) -> None:
     await quarters(served.site, 0, 2)
+    await served.site.projector.catch_up()
     path = f"{REGISTRY}/meters/m-0/epochs"
     since = rfc3339(MORNING + 4 * QUARTER)
     begun = await events(served)
@@ -204,6 +258,10 @@ async def test_registers_start_anew_where_the_operator_says_so(
     assert await events(served) == begun
     done = await operator.post(path, json={"reason": "replacement", "since": since})
     assert done.status_code == 201, done.text
+    again = await operator.post(path, json={"reason": "replacement", "since": since})
+    assert (again.status_code, again.json()["changes"], await events(served)) == (200, [], begun + 1)
+    said = (await operator.get(path)).json()["items"]
+    assert said == [{"since": since, "reason": "replacement", "modulus_wh": None}]
     (change,) = done.json()["changes"]
     assert change["field"] == "epoch/m-0"
     assert change["after"] == {"meter": "m-0", "since": since, "reason": "replacement"}
@@ -214,7 +272,18 @@ async def test_registers_start_anew_where_the_operator_says_so(
     assert [(each["start"], each["export_wh"]) for each in found] == [
         (rfc3339(MORNING + number * QUARTER), 2_000) for number in (0, 1, 4)
     ]
-    unknown = await operator.post(f"{REGISTRY}/meters/m-77/epochs", json={"reason": "correction"})
+    for inside in (since, rfc3339(MORNING + QUARTER), rfc3339(NOW - 40 * DAY)):
+        answer = await operator.post(path, json={"reason": "ct-change", "since": inside})
+        assert (answer.status_code, answer.json()["code"]) == (409, "contradiction"), answer.text
+    for body in (
+        {"reason": "ct-change", "since": rfc3339(NOW + 2 * DAY)},
+        {"reason": "rollover", "since": rfc3339(NOW), "modulus_wh": 2_000},
+    ):
+        answer = await operator.post(path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad-input"), answer.text
+    assert await events(served) == begun + 1
+    wrong = {"reason": "correction", "since": since}
+    unknown = await operator.post(f"{REGISTRY}/meters/m-77/epochs", json=wrong)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
 
 
@@ -228,10 +297,27 @@ async def test_many_at_once_are_written_one_after_the_other_and_each_once(
     assert await events(served) == begun + 4
 
 
-async def test_a_reader_whose_key_was_revoked_can_be_told_and_what_it_reads_waits_for_its_next_key(
+async def test_a_device_whose_key_was_revoked_can_read_nothing(
     served: Api, operator: httpx.AsyncClient
 ) -> None:
     key = served.site.campus.keys[GATEWAY].public.id
     await served.site.tell(OPERATOR, "registry", KeyRevoked(device=GATEWAY, key=key, reason="lost"))
-    done = await operator.post(REGISTRY, json=ALL)
+    refused = await operator.post(REGISTRY, json=ALL)
+    assert (refused.status_code, refused.json()["where"]) == (409, GATEWAY)
+
+
+async def test_energy_over_a_rollover_that_was_taken_for_a_new_beginning_is_counted(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    await served.site.read("m-0", (0, 0, 9_000), (1, 0, 9_500))
+    await served.site.read("m-0", *((k, 0, 500 * (k - 1)) for k in range(2, 7)))
+    await served.site.projector.catch_up()
+    span = {"begin": rfc3339(MORNING), "until": rfc3339(MORNING + 2 * HOUR)}
+    path = f"{V1}/buildings/b-1/intervals"
+    assert len((await operator.get(path, params=span)).json()["items"]) == 5
+    wrapped = {"reason": "rollover", "since": rfc3339(MORNING + 2 * QUARTER), "modulus_wh": 10_000}
+    done = await operator.post(f"{REGISTRY}/meters/m-0/epochs", json=wrapped)
     assert done.status_code == 201, done.text
+    await served.site.projector.catch_up()
+    found = (await operator.get(path, params=span)).json()["items"]
+    assert [each["export_wh"] for each in found] == [500, 1_000, 500, 500, 500, 500]

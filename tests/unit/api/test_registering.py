@@ -2,15 +2,23 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from api.installation import meter_places
-from api.registering import MeterPlace, asked_for, missing_events
+from api.registering import MeterPlace, asked_for, lacking
 from ingest.settings import gateways_from
 from ledger.event import Event
-from ledger.events import BuildingAdded, FeederAdded, MeterAdded, MeterAssigned, MeterRead
+from ledger.events import (
+    BuildingAdded,
+    FeederAdded,
+    MeterAdded,
+    MeterAssigned,
+    MeterRead,
+    MeterRetired,
+)
 from ledger.keys import SigningKey
 from ledger.opening import enrolment
 from ledger.registry import NotPermitted, Registry
@@ -28,6 +36,10 @@ METERS = [
     MeterPlace("m-1", "connection", "school", "sdm630", 100_000, "gw-1"),
     MeterPlace("m-main", "main", None, "sdm630", 900_000, "gw-1"),
 ]
+
+
+def missing_events(*asked: Any) -> list[Event]:
+    return list(lacking(*asked).missing.values())
 
 
 def applied(registry: Registry, events: list[Event]) -> Registry:
@@ -97,7 +109,7 @@ def test_a_meter_that_signs_for_itself_is_its_devices_once_that_is_enrolled() ->
 def test_what_was_changed_otherwise_is_left_alone_until_the_settings_ask_for_something_new() -> None:
     registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
     brought = asked_for(registry, SETTINGS, METERS, KEYS, NOW)
-    assert set(brought) == {
+    assert {name.partition(".")[0] for name in brought} == {
         "feeder/f-1", "building/school", "meter/m-1", "meter/m-main", "reader/m-1", "reader/m-main",
     }  # fmt: skip
     assert asked_for(registry, SETTINGS, METERS, KEYS, LATER) == brought, "whenever it counts from"
@@ -110,10 +122,34 @@ def test_what_was_changed_otherwise_is_left_alone_until_the_settings_ask_for_som
     applied(registry, otherwise)
     assert missing_events(registry, SETTINGS, METERS, KEYS, LATER, brought) == []
     assert len(missing_events(registry, SETTINGS, METERS, KEYS, LATER)) == 4
+    left = lacking(registry, SETTINGS, METERS, KEYS, LATER, brought).otherwise
+    assert left == ["feeder/f-1", "building/school", "meter/m-1", "reader/m-1"]
     rerated = [METERS[0]._replace(rated_w=200_000), METERS[1]]
     (event,) = missing_events(registry, SETTINGS, rerated, KEYS, LATER, brought)
     assert isinstance(event, MeterAdded)
     assert event.rated_w == 200_000
+
+
+def test_only_what_the_settings_ask_for_anew_is_taken_back() -> None:
+    feeders = [FeederSettings(id="f-1"), FeederSettings(id="f-2")]
+    settings = msgspec.structs.replace(SETTINGS, feeders=feeders)
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), settings, METERS, KEYS, NOW))
+    brought = asked_for(registry, settings, METERS, KEYS, NOW)
+    applied(registry, [BuildingAdded(building="school", feeder="f-2", name="school")])
+    renamed = msgspec.structs.replace(
+        settings, buildings=[BuildingSettings(id="school", feeder="f-1", name="School")]
+    )
+    assert missing_events(registry, renamed, METERS, KEYS, LATER, brought) == [
+        BuildingAdded(building="school", feeder="f-2", name="School")
+    ]
+
+
+def test_a_meter_that_was_retired_stays_so_whatever_the_settings_ask_for() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    applied(registry, [MeterRetired(meter="m-1", until=LATER)])
+    rerated = [METERS[0]._replace(rated_w=200_000, gateway="gw-2"), METERS[1]]
+    found = lacking(registry, SETTINGS, rerated, KEYS, LATER)
+    assert (found.missing, found.retired) == ({}, ["m-1"])
 
 
 def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:
