@@ -249,8 +249,8 @@ async def provision(
     }
     now = clock.now().replace(microsecond=0)
     applied = await read_provisioned(settings.postgres, settings.community.id)
-    asked = registry, settings, meter_places(gateways), gateway_keys, now
-    lacking = registering.lacking(*asked, applied)
+    places = meter_places(gateways)
+    lacking = registering.lacking(registry, settings, places, gateway_keys, now, applied)
     missing = {"registry": list(lacking.missing.values())}
     if lacking.missing:
         log.info("the settings ask for something new", parts=list(lacking.missing)[:PARTS_MAX])
@@ -269,7 +269,7 @@ async def provision(
         for stream, events in missing.items():
             await client.append(stream, events)
             log.info("book brought up to the settings", stream=stream, events=len(events))
-    parts = dict(registering.asked_for(*asked))
+    parts = dict(registering.asked_for(registry, settings, places, now))
     if market is not None:
         parts |= asked_for(registry.market, market, settings, now)
     await keep_provisioned(settings.postgres, settings.community.id, parts, now)

@@ -28,7 +28,7 @@ class MeterPlace(NamedTuple):
     """A meter, and the device that reads it, if one is told.
 
     Without `since` a meter counts from now on, and one that is known as before; without `read_since` its
-    reader's word counts from now on, and of a new meter from its beginning.
+    reader's word counts from now on, and of a new meter from its beginning, if that has passed.
     """
 
     meter: str
@@ -73,10 +73,14 @@ def lacking(
         if gateway not in registry.devices
     }
     enrolled = {*registry.devices, *gateway_keys}
-    retired = [each.meter for each in meters if _is_retired(registry, each.meter)]
+    retired = [each.meter for each in meters if has_ended(registry, each.meter, now)]
     counting = [each for each in meters if each.meter not in retired]
     asked = {**_places(settings), **enrolments, **meter_parts(registry, counting, now, readers=enrolled)}
-    wanted = {part: _merged(part, event, _said(registry, event), applied) for part, event in asked.items()}
+    wanted = {
+        part: _merged(part, event, _said(registry, event), applied)
+        for part, event in asked.items()
+        if not _is_planned(registry, event, now)
+    }
     missing = lacked(registry, wanted)
     otherwise = [part for part in lacked(registry, asked) if missing.get(part) != asked[part]]
     return Lacking(missing, otherwise, retired)
@@ -86,12 +90,10 @@ def asked_for(
     registry: Registry,
     settings: Settings,
     meters: Sequence[MeterPlace],
-    gateway_keys: Mapping[str, SigningKey],
     now: datetime,
 ) -> Mapping[str, str]:
     """What `settings` ask for, as digests of fields, whenever it counts from."""
-    enrolled = {*registry.devices, *gateway_keys}
-    parts = {**_places(settings), **meter_parts(registry, meters, now, readers=enrolled)}
+    parts = {**_places(settings), **meter_parts(registry, meters, now)}
     return {name: digest for part, event in parts.items() for name, digest in _digests(part, event).items()}
 
 
@@ -129,9 +131,9 @@ def meter_parts(
             building=place.building,
         )
         if place.gateway is not None and (readers is None or place.gateway in readers):
-            from_begin = None if known else place.since
+            from_begin = min(place.since or now, now) if known is None else now
             parts[f"reader/{place.meter}"] = MeterAssigned(
-                meter=place.meter, device=place.gateway, since=place.read_since or from_begin or now
+                meter=place.meter, device=place.gateway, since=place.read_since or from_begin
             )
     return parts
 
@@ -177,9 +179,20 @@ def told_fields(event: Event) -> Mapping[str, Any]:
     return {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
 
 
-def _is_retired(registry: Registry, meter: str) -> bool:
+def has_ended(registry: Registry, meter: str, now: datetime) -> bool:
+    """Whether a meter is retired by now."""
     known = registry.meters.get(meter)
-    return known is not None and known.until is not None
+    return known is not None and known.until is not None and known.until <= now
+
+
+def _is_planned(registry: Registry, event: Event, now: datetime) -> bool:
+    """Whether an operator has said of the same what is still to come: that a meter ends, or who reads it."""
+    known = registry.meters.get(event.meter) if isinstance(event, MeterAdded | MeterAssigned) else None
+    if known is None:
+        return False
+    if isinstance(event, MeterAdded):
+        return known.until is not None
+    return bool(known.readers) and known.readers[-1][0] > now
 
 
 def _merged(part: str, event: Event, said: Event | None, applied: Mapping[str, str]) -> Event:

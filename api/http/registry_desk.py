@@ -6,7 +6,8 @@ What was settled is settled again from the instant on that an event tells. So a 
 than it did, and later only where that is still to come.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from api.http.registry_shapes import (
     NewRegistry,
     RegistryAnswer,
 )
-from api.registering import MeterPlace, lacked, meter_parts, place_parts, said_before, told_fields
+from api.registering import MeterPlace, has_ended, lacked, meter_parts, place_parts, said_before, told_fields
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Contradiction
 from ledger.event import Event
@@ -33,10 +34,13 @@ from ledger.events import (
     AnyEvent,
     BuildingAdded,
     FeederAdded,
+    MeterAdded,
     MeterRetired,
     RegisterEpochOpened,
 )
+from ledger.postgres.health import read_health
 from ledger.postgres.inspection import EpochsAround, Inspection
+from ledger.postgres.pool import NotReady
 from ledger.registry import Meter, Registry
 from ledger.words import counted
 from settlement.ordering import Words
@@ -46,6 +50,8 @@ PLANNED_MAX = timedelta(days=366)
 """So far ahead a meter can begin or end; what lies further is a slip of the pen."""
 AHEAD_MAX = timedelta(days=1)
 """So far ahead another device can read, or registers start anew: neither can be taken back until then."""
+PROJECTED_POLL_SECONDS = 0.1
+PROJECTED_LOOKS = 30
 _TICK = timedelta(seconds=1)
 
 
@@ -119,8 +125,10 @@ class RegistryDesk:
                 hint="tell at how many Wh the registers wrap to zero",
             )  # fmt: skip
         standing = await self._standing()
-        standing.meter(meter)
         since = standing.instant(wanted.since, "since")
+        if _opening(meter, since, wanted) in standing.meter(meter).epochs:
+            return _answer([], published=False)
+        await self._until_projected()
         inspection = Inspection(self._backend.pool, self._backend.community)
         around = await inspection.epochs_around(meter, since, timedelta(seconds=standing.words.grid.step))
         return await self._written(partial(_anew, meter, wanted, around), dry_run=dry_run)
@@ -129,6 +137,17 @@ class RegistryDesk:
         """What was said of a meter's registers. Raises `NotThere`."""
         found = (await self._standing()).meter(meter)
         return EpochsShape([EpochShape(each.since, each.reason, each.modulus_wh) for each in found.epochs])
+
+    async def _until_projected(self) -> None:
+        """Return when what is in the book by now is counted. Raises `NotReady` where that takes long."""
+        size = None
+        for _ in range(PROJECTED_LOOKS):
+            health = await read_health(self._backend.pool, self._backend.community)
+            size = health.size if size is None else size
+            if health.projected >= size:
+                return
+            await asyncio.sleep(PROJECTED_POLL_SECONDS)
+        raise NotReady("the projections are behind the book", hint="is the projector running?")
 
     async def _standing(self) -> Standing:
         book = await self._orders.book()
@@ -174,7 +193,16 @@ def _registered(wanted: NewRegistry, standing: Standing) -> Sequence[Made]:
     )
     meters = [_place(standing, each, f"meters[{number}]") for number, each in enumerate(wanted.meters)]
     parts = {**places, **meter_parts(registry, meters, standing.now)}
-    return [standing.made(part, event) for part, event in lacked(registry, parts).items()]
+    missing = lacked(registry, parts)
+    return [made for part, event in missing.items() for made in _with_its_end(standing, part, event)]
+
+
+def _with_its_end(standing: Standing, part: str, event: Event) -> Iterator[Made]:
+    """An event; where it tells a meter anew whose end is planned, that end once more, which goes with it."""
+    known = standing.registry.meters.get(event.meter) if isinstance(event, MeterAdded) else None
+    yield standing.made(part, event)
+    if known is not None and known.until is not None:
+        yield standing.made(part, MeterRetired(meter=known.added.meter, until=known.until))
 
 
 def _named(name: str | None, known: FeederAdded | BuildingAdded | None, otherwise: str) -> str:
@@ -186,8 +214,13 @@ def _place(standing: Standing, wanted: NewMeter, where: str) -> MeterPlace:
     known, now = standing.registry.meters.get(wanted.meter), standing.now
     since = standing.perhaps(wanted.since, f"{where}.since", PLANNED_MAX)
     read_since = standing.perhaps(wanted.read_since, f"{where}.read_since")
-    if known is not None and known.until is not None:
+    if known is not None and known.until is not None and has_ended(standing.registry, wanted.meter, now):
         raise _is_retired(wanted.meter, known.until)
+    if known is not None and since is not None and known.readers and since < known.readers[0][0]:
+        raise Contradiction(
+            f"nobody reads the meter before {rfc3339(known.readers[0][0])}", where=wanted.meter,
+            hint="leave out `since`: it would count for a time that nobody can tell of",
+        )  # fmt: skip
     if known is not None and since is not None and known.added.since <= min(now, since - _TICK):
         raise Contradiction(
             f"the meter counts since {rfc3339(known.added.since)}, and no later", where=wanted.meter,
@@ -229,9 +262,13 @@ def _is_retired(meter: str, until: datetime) -> Contradiction:
     )  # fmt: skip
 
 
+def _opening(meter: str, since: datetime, wanted: NewEpoch) -> RegisterEpochOpened:
+    return RegisterEpochOpened(meter=meter, since=since, reason=wanted.reason, modulus_wh=wanted.modulus_wh)
+
+
 def _anew(meter: str, wanted: NewEpoch, around: EpochsAround, standing: Standing) -> Sequence[Made]:
     known, since = standing.meter(meter), standing.instant(wanted.since, "since")
-    event = RegisterEpochOpened(meter=meter, since=since, reason=wanted.reason, modulus_wh=wanted.modulus_wh)
+    event = _opening(meter, since, wanted)
     if event in known.epochs:
         return []
     if since < known.added.since or (known.until is not None and since >= known.until):
@@ -244,7 +281,7 @@ def _anew(meter: str, wanted: NewEpoch, around: EpochsAround, standing: Standing
         )  # fmt: skip
     if wanted.modulus_wh is not None and wanted.modulus_wh <= (around.register_wh or 0):
         raise BadInput(
-            f"the registers have been at {around.register_wh:,} Wh, so they wrap above that",
+            f"the registers were at {around.register_wh:,} Wh before, so they wrap above that",
             where="modulus_wh",
         )
     return [standing.made(f"epoch/{meter}", event)]

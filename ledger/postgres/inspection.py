@@ -47,13 +47,13 @@ class RegistryRows(NamedTuple):
 
 
 class EpochsAround(NamedTuple):
-    """A meter's intervals around an instant: the epochs of the last one that ends before it and of the first
-    one that does not, until when the newest is, and the highest register there."""
+    """A meter's intervals around an instant: the epoch of the last one that ends before it, with the highest
+    register there, that of the first one that does not, and until when the newest is."""
 
     before: int | None
+    register_wh: int | None
     after: int | None
     until: datetime | None
-    register_wh: int | None
 
 
 class Published(NamedTuple):

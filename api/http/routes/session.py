@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store"}
 IDLE_MINUTES = IDLE.seconds // 60
+LOGIN_BYTES_MAX = 16 * 1024
+"""Anybody may try, and what is read costs time."""
 
 Req = Request[Any, Any, State]
 Typed = Annotated[str, msgspec.Meta(min_length=1, max_length=TYPED_LENGTH_MAX)]
@@ -76,7 +78,7 @@ def _shape(session: PersonSession, token: str) -> SessionShape:
     )
 
 
-@post("/", may=PUBLIC, status_code=201, summary="Log in")
+@post("/", may=PUBLIC, status_code=201, request_max_body_size=LOGIN_BYTES_MAX, summary="Log in")
 async def log_in(request: Req, state: State, data: JSONBody[Login]) -> Response[SessionShape]:
     """Begin a session: the answer sets a cookie for this server alone, which no script can read. The browser
     shows it from then on, in the place of a key. 401 `login-refused` for a wrong name or password, 429 after

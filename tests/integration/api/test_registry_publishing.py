@@ -208,11 +208,50 @@ async def test_an_end_and_a_beginning_that_are_still_to_come_can_be_moved(
     assert (await operator.post(path, json={})).json()["changes"][0]["after"]["until"] == rfc3339(NOW)
     far = await operator.post(path, json={"until": "2062-06-01"})
     assert (far.status_code, far.json()["where"]) == (422, "until")
+    unread = {**METER, "reader": None}
     for since in (NOW + 30 * DAY, NOW + 60 * DAY, NOW - DAY, NOW - 2 * DAY):
-        answer = await operator.post(REGISTRY, json={**ALL, "meters": [{**METER, "since": rfc3339(since)}]})
+        answer = await operator.post(REGISTRY, json={**ALL, "meters": [{**unread, "since": rfc3339(since)}]})
         assert answer.status_code == 201, answer.text
-    later = await operator.post(REGISTRY, json={"meters": [{**METER, "since": rfc3339(NOW - DAY)}]})
+    later = await operator.post(REGISTRY, json={"meters": [{**unread, "since": rfc3339(NOW - DAY)}]})
     assert (later.status_code, later.json()["code"]) == (409, "contradiction")
+
+
+async def test_a_reader_is_there_before_a_meter_begins_and_no_meter_counts_before_it(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    ahead = {**METER, "since": rfc3339(NOW + 30 * DAY)}
+    done = await operator.post(REGISTRY, json={**ALL, "meters": [ahead]})
+    assert done.json()["changes"][3]["after"]["since"] == rfc3339(NOW)
+    sooner = await operator.post(REGISTRY, json={"meters": [{**METER, "since": rfc3339(NOW)}]})
+    assert sooner.status_code == 201, sooner.text
+    past = await operator.post(REGISTRY, json={"meters": [{**METER, "since": rfc3339(NOW - HOUR)}]})
+    assert (past.status_code, past.json()["code"]) == (409, "contradiction")
+
+
+async def test_a_meter_whose_end_is_planned_can_be_changed_until_then_and_ends_all_the_same(
+    served: Api, operator: httpx.AsyncClient
+) -> None:
+    until = rfc3339(NOW + 30 * DAY)
+    assert (await operator.post(REGISTRY, json=ALL)).status_code == 201
+    assert (await operator.post(f"{REGISTRY}/meters/m-9/retire", json={"until": until})).status_code == 201
+    assert (await operator.post(REGISTRY, json=ALL)).status_code == 200
+    done = await operator.post(REGISTRY, json={"meters": [{**METER, "rated_w": 90_000}]})
+    assert [each["after"].get("until") for each in done.json()["changes"]] == [None, until]
+    assert one((await listed(served, operator))["meters"], "meter", "m-9")["until"] == until
+
+
+async def test_an_epoch_is_judged_by_all_readings_that_are_in_the_book(
+    served: Api, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.registry_desk.PROJECTED_LOOKS", 3)
+    await served.site.projector.catch_up()
+    await quarters(served.site, 0, 4)
+    path = f"{REGISTRY}/meters/m-0/epochs"
+    inside = {"reason": "replacement", "since": rfc3339(MORNING + 2 * QUARTER)}
+    behind = await operator.post(path, json=inside)
+    assert (behind.status_code, behind.json()["code"]) == (503, "store-not-ready")
+    await served.site.projector.catch_up()
+    assert (await operator.post(path, json=inside)).status_code == 409
 
 
 async def test_what_is_not_told_stays_as_it_is(served: Api, operator: httpx.AsyncClient) -> None:
@@ -260,6 +299,7 @@ async def test_registers_start_anew_where_the_operator_says_so(
     assert done.status_code == 201, done.text
     again = await operator.post(path, json={"reason": "replacement", "since": since})
     assert (again.status_code, again.json()["changes"], await events(served)) == (200, [], begun + 1)
+    await served.site.projector.catch_up()
     said = (await operator.get(path)).json()["items"]
     assert said == [{"since": since, "reason": "replacement", "modulus_wh": None}]
     (change,) = done.json()["changes"]
@@ -316,6 +356,8 @@ async def test_energy_over_a_rollover_that_was_taken_for_a_new_beginning_is_coun
     path = f"{V1}/buildings/b-1/intervals"
     assert len((await operator.get(path, params=span)).json()["items"]) == 5
     wrapped = {"reason": "rollover", "since": rfc3339(MORNING + 2 * QUARTER), "modulus_wh": 10_000}
+    low = await operator.post(f"{REGISTRY}/meters/m-0/epochs", json={**wrapped, "modulus_wh": 9_500})
+    assert (low.status_code, low.json()["where"]) == (422, "modulus_wh")
     done = await operator.post(f"{REGISTRY}/meters/m-0/epochs", json=wrapped)
     assert done.status_code == 201, done.text
     await served.site.projector.catch_up()

@@ -108,11 +108,11 @@ def test_a_meter_that_signs_for_itself_is_its_devices_once_that_is_enrolled() ->
 
 def test_what_was_changed_otherwise_is_left_alone_until_the_settings_ask_for_something_new() -> None:
     registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
-    brought = asked_for(registry, SETTINGS, METERS, KEYS, NOW)
+    brought = asked_for(registry, SETTINGS, METERS, NOW)
     assert {name.partition(".")[0] for name in brought} == {
         "feeder/f-1", "building/school", "meter/m-1", "meter/m-main", "reader/m-1", "reader/m-main",
     }  # fmt: skip
-    assert asked_for(registry, SETTINGS, METERS, KEYS, LATER) == brought, "whenever it counts from"
+    assert asked_for(registry, SETTINGS, METERS, LATER) == brought, "whenever it counts from"
     otherwise: list[Event] = [
         FeederAdded(feeder="f-1", name="North"),
         BuildingAdded(building="school", feeder="f-1", name="Old school"),
@@ -134,7 +134,7 @@ def test_only_what_the_settings_ask_for_anew_is_taken_back() -> None:
     feeders = [FeederSettings(id="f-1"), FeederSettings(id="f-2")]
     settings = msgspec.structs.replace(SETTINGS, feeders=feeders)
     registry = applied(Registry("campus"), missing_events(Registry("campus"), settings, METERS, KEYS, NOW))
-    brought = asked_for(registry, settings, METERS, KEYS, NOW)
+    brought = asked_for(registry, settings, METERS, NOW)
     applied(registry, [BuildingAdded(building="school", feeder="f-2", name="school")])
     renamed = msgspec.structs.replace(
         settings, buildings=[BuildingSettings(id="school", feeder="f-1", name="School")]
@@ -150,6 +150,30 @@ def test_a_meter_that_was_retired_stays_so_whatever_the_settings_ask_for() -> No
     rerated = [METERS[0]._replace(rated_w=200_000, gateway="gw-2"), METERS[1]]
     found = lacking(registry, SETTINGS, rerated, KEYS, LATER)
     assert (found.missing, found.retired) == ({}, ["m-1"])
+
+
+def test_what_an_operator_has_planned_is_left_alone() -> None:
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, METERS, KEYS, NOW))
+    planned: list[Event] = [
+        MeterRetired(meter="m-main", until=LATER),
+        MeterAssigned(meter="m-1", device="gw-2", since=LATER),
+    ]
+    applied(registry, planned)
+    rerated = [METERS[0], METERS[1]._replace(rated_w=1, gateway="gw-2")]
+    found = lacking(registry, SETTINGS, rerated, KEYS, NOW)
+    assert list(found.missing) == ["reader/m-main"], "who reads it until then can be another"
+    assert found.otherwise == ["reader/m-1", "meter/m-main"]
+    assert found.retired == []
+
+
+def test_a_gateway_that_is_enrolled_later_does_not_take_a_meter_from_whom_it_was_given_to() -> None:
+    remote = [METERS[0]._replace(gateway="gw-far")]
+    registry = applied(Registry("campus"), missing_events(Registry("campus"), SETTINGS, remote, KEYS, NOW))
+    brought = asked_for(registry, SETTINGS, remote, NOW)
+    applied(registry, [MeterAssigned(meter="m-1", device="gw-1", since=NOW)])
+    far = enrolment("campus", "gw-far", "gateway", SigningKey(bytes([2] * 32)))
+    applied(registry, [far])
+    assert missing_events(registry, SETTINGS, remote, KEYS, LATER, brought) == []
 
 
 def test_what_the_settings_no_longer_name_stays_in_the_registry() -> None:
