@@ -73,8 +73,9 @@ def lacking(
         if gateway not in registry.devices
     }
     enrolled = {*registry.devices, *gateway_keys}
-    retired = [each.meter for each in meters if has_ended(registry, each.meter, now)]
-    counting = [each for each in meters if each.meter not in retired]
+    ended = {name for name, known in registry.meters.items() if known.has_ended(now)}
+    retired = [each.meter for each in meters if each.meter in ended]
+    counting = [each for each in meters if each.meter not in ended]
     asked = {**_places(settings), **enrolments, **meter_parts(registry, counting, now, readers=enrolled)}
     wanted = {
         part: _merged(part, event, _said(registry, event), applied)
@@ -177,12 +178,6 @@ def said_before(registry: Registry, event: Event) -> Mapping[str, Any] | None:
 def told_fields(event: Event) -> Mapping[str, Any]:
     """An event's fields, for people."""
     return {name: value for name, value in msgspec.to_builtins(event).items() if name != "type"}
-
-
-def has_ended(registry: Registry, meter: str, now: datetime) -> bool:
-    """Whether a meter is retired by now."""
-    known = registry.meters.get(meter)
-    return known is not None and known.until is not None and known.until <= now
 
 
 def _is_planned(registry: Registry, event: Event, now: datetime) -> bool:

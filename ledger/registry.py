@@ -98,6 +98,10 @@ class Meter:
     readers: list[tuple[datetime, str]] = field(default_factory=list)
     epochs: list[RegisterEpochOpened] = field(default_factory=list)
 
+    def has_ended(self, at: datetime) -> bool:
+        """Whether it was retired by then."""
+        return self.until is not None and self.until <= at
+
     def reader_at(self, instant: datetime) -> str | None:
         """The device whose word counts for readings measured at `instant`."""
         found = None

@@ -26,7 +26,7 @@ import structlog
 
 from api.http.backend import Backend
 from api.http.fair_lock import FairLock
-from api.http.operator_signing import BEHIND, OthersWrite, Turn
+from api.http.operator_signing import OthersWrite, Turn, others_told
 from api.http.problems import TooMany
 from api.http.waiting import held
 from ledger.client import BookClient, Refused
@@ -262,16 +262,12 @@ class OrderDesk:
     async def _append(self, client: BookClient, stream: str, event: Wanted, desk: Desk) -> None:
         self._unanswered[stream] = event
         try:
-            await client.append(stream, [event])
-        except Refused as error:
+            with others_told(stream):
+                await client.append(stream, [event])
+        except (Refused, OthersWrite) as error:
             del self._unanswered[stream]
-            if error.code == GateClosed.code:
+            if isinstance(error, Refused) and error.code == GateClosed.code:
                 raise _closed(error, desk) from error
-            if error.code in BEHIND:
-                raise OthersWrite(
-                    "somebody else wrote for this building in the same moment", where=stream,
-                    hint="nothing was written: send it again",
-                ) from error  # fmt: skip
             raise
         del self._unanswered[stream]
 

@@ -4,8 +4,8 @@ Who waits for a turn waits by stream: a building that asks for many turns at onc
 and another's order comes after one of its own at most.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from api.http.fair_lock import FairLock
 from api.http.waiting import held
@@ -27,6 +27,20 @@ class OthersWrite(Unavailable):
     """Somebody else, who takes no turns, wrote to the stream in the same moment."""
 
     code = "others-write"
+
+
+@contextmanager
+def others_told(stream: str) -> Iterator[None]:
+    """Tell who was behind somebody else that this is why nothing was written. Raises `OthersWrite`."""
+    try:
+        yield
+    except Refused as error:
+        if error.code in BEHIND:
+            raise OthersWrite(
+                "somebody else wrote in the same moment", where=stream,
+                hint="nothing was written: send it again",
+            ) from error  # fmt: skip
+        raise
 
 
 class Operator:
@@ -74,12 +88,5 @@ class Turn:
     async def append(self, *events: Event) -> None:
         """Append events. Raises `OthersWrite`, `Refused`, `NoReceipt`, `BusUnavailable`."""
         client = await self._operator.client()
-        try:
+        with others_told(self._stream):
             await client.append(self._stream, list(events))
-        except Refused as error:
-            if error.code in BEHIND:
-                raise OthersWrite(
-                    "somebody else wrote in the same moment", where=self._stream,
-                    hint="nothing was written: send it again",
-                ) from error  # fmt: skip
-            raise

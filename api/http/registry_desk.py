@@ -25,7 +25,7 @@ from api.http.registry_shapes import (
     NewRegistry,
     RegistryAnswer,
 )
-from api.registering import MeterPlace, has_ended, lacked, meter_parts, place_parts, said_before, told_fields
+from api.registering import MeterPlace, lacked, meter_parts, place_parts, said_before, told_fields
 from ledger.clock import rfc3339
 from ledger.errors import BadInput, Contradiction
 from ledger.event import Event
@@ -214,7 +214,7 @@ def _place(standing: Standing, wanted: NewMeter, where: str) -> MeterPlace:
     known, now = standing.registry.meters.get(wanted.meter), standing.now
     since = standing.perhaps(wanted.since, f"{where}.since", PLANNED_MAX)
     read_since = standing.perhaps(wanted.read_since, f"{where}.read_since")
-    if known is not None and known.until is not None and has_ended(standing.registry, wanted.meter, now):
+    if known is not None and known.until is not None and known.has_ended(now):
         raise _is_retired(wanted.meter, known.until)
     if known is not None and since is not None and known.readers and since < known.readers[0][0]:
         raise Contradiction(
@@ -248,7 +248,7 @@ def _retired(meter: str, wanted: MeterEnd, standing: Standing) -> Sequence[Made]
     known, now = standing.meter(meter), standing.now
     told = standing.perhaps(wanted.until, "until", PLANNED_MAX)
     until = told or now
-    if known.until is not None and (known.until == until or (told is None and known.until <= now)):
+    if known.until is not None and (known.until == until or (told is None and known.has_ended(now))):
         return []
     if known.until is not None and known.until <= min(now, until):
         raise _is_retired(meter, known.until)
